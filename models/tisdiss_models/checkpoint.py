@@ -1,0 +1,120 @@
+"""Load a trained network from one file or folder, whoever wrote it, and save our own.
+
+Two forms: our ``.pt`` (configuration, weights and facts in one file), and the published one (a
+``config.yaml`` beside a ``.pth`` state dict). Files are untrusted: tensors only, never code.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from .config import ConfigError, NetworkConfig, from_mapping, to_mapping
+from .network import Network
+from .published import network_config, network_weights
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says which file or weight and why."""
+
+
+def save_checkpoint(path: Path, network: Network, facts: dict[str, Any]) -> None:
+    """Write configuration, weights and `facts` (plain values, e.g. steps and data) to a ``.pt`` file."""
+    part = path.with_name(path.name + ".part")
+    torch.save(
+        {"network": to_mapping(network.config), "weights": network.state_dict(), "facts": facts}, part
+    )
+    os.replace(part, path)
+
+
+def load_checkpoint(path: str | Path) -> tuple[Network, dict[str, Any]]:
+    """Load a network for inference on the CPU.
+
+    Args:
+        path: a ``.pt`` file; a published ``.pth`` or its ``config.yaml``; or the folder of either.
+
+    Returns:
+        The network in evaluation mode and the facts stored with it (empty for published ones).
+
+    Raises:
+        CheckpointError: if nothing usable is found, or weights are missing, unexpected or misshapen.
+        ConfigError: if the configuration has an option that is not supported.
+        FileNotFoundError: if the path does not exist.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such checkpoint")
+    weights_path, config_path = _find(path)
+    content = _read_tensors(weights_path)
+    facts: dict[str, Any] = {}
+    if config_path is None:
+        if set(content) < {"network", "weights"}:
+            raise CheckpointError(f"{weights_path}: holds no network and weights; is it a training state?")
+        config = from_mapping(NetworkConfig, content["network"], str(weights_path))
+        weights, facts = content["weights"], content.get("facts", {})
+    else:
+        values = yaml.safe_load(config_path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ConfigError(f"{config_path}: not a mapping of options")
+        config = network_config(values)
+        weights = network_weights(content, config)
+    network = Network(config)
+    _load_weights(network, weights, weights_path)
+    return network.eval(), facts
+
+
+def _find(path: Path) -> tuple[Path, Path | None]:
+    """Give the weights file and, for the published form, the configuration beside it."""
+    if path.suffix == ".pt":
+        return path, None
+    folder = path if path.is_dir() else path.parent
+    config = folder / "config.yaml"
+    if path.suffix == ".pth":
+        found = [path]
+    else:
+        found = sorted(folder.glob("*.pth"))
+        own = sorted(folder.glob("*.pt"))
+        if not found and len(own) == 1:
+            return own[0], None
+    if len(found) != 1:
+        names = ", ".join(p.name for p in found) or "none"
+        raise CheckpointError(f"{folder}: expected one .pth or .pt file, found {names}; name the file")
+    if not config.is_file():
+        raise CheckpointError(f"{found[0]}: needs its config.yaml in the same folder")
+    return found[0], config
+
+
+def _read_tensors(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a checkpoint of tensors only: {error}") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds {type(content).__name__}, not a dictionary of weights")
+    return content
+
+
+def _load_weights(network: Network, weights: dict[str, Any], path: Path) -> None:
+    wanted = network.state_dict()
+    missing = sorted(set(wanted) - set(weights))
+    unexpected = sorted(set(weights) - set(wanted))
+    misshapen = [
+        f"{k} {tuple(weights[k].shape)} instead of {tuple(wanted[k].shape)}"
+        for k in wanted
+        if k in weights and weights[k].shape != wanted[k].shape
+    ]
+    problems = [
+        f"{title}: {', '.join(names)}"
+        for title, names in (
+            ("missing weights", missing), ("unexpected weights", unexpected), ("wrong shape", misshapen)
+        )
+        if names
+    ]  # fmt: skip
+    if problems:
+        raise CheckpointError(f"{path}: {'; '.join(problems)}")
+    network.load_state_dict(weights)

@@ -1,0 +1,162 @@
+"""The separator as the three modules that become the three graphs: stem, shared block, decoder.
+
+    mix (B, n) --Stem--> z (B S, T, F, D), and what later modules need
+                 Block, N times: z --> z
+                 Decoder: z --> est (B S, n)
+
+Sources are folded into the batch, so that with one mixture the feature map is (S, T, F, D).
+Follows Feng et al., "TISDiSS", arXiv 2509.15666.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import NetworkConfig
+from .frontends import BandDecoder, BandEncoder, FullBandDecoder, FullBandEncoder
+from .layers import BlockLayer, GatedConv, SeparatorLayer
+from .stft import InverseStft, Stft
+
+SILENCE = 1e-8  # standard deviation under which a mixture counts as silent and is not amplified further
+
+
+class Mixed(NamedTuple):
+    """What the stem gives: the split feature map and what block and decoder need beside it."""
+
+    z: Tensor  # (B S, T, F, D)
+    z0: Tensor  # (B, T, F, D) the encoded mixture
+    spec: Tensor  # (B, 2, T, bins) of the normalised mixture
+    scale: Tensor  # (B, 1) standard deviation of the mixture
+
+
+class Residual(nn.Module):
+    """Lead the encoded mixture back in: a weight and a bias per channel, and one slope below zero."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+        self.slope = nn.Parameter(torch.full((1,), 0.25))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (..., D) to the same shape."""
+        x = x * self.weight + self.bias
+        return x.clamp(min=0) + self.slope * x.clamp(max=0)
+
+
+class Splitter(nn.Module):
+    """One feature map (B, T, F, D) into one per source (B S, T, F, D) by 3x3 convolutions."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        out = config.dim * config.sources
+        self.sources = config.sources
+        self.gated = config.splitter == "swiglu_conv_deconv2d"
+        self.conv = nn.Conv2d(config.dim, 4 * out if self.gated else out, 3, padding=1)
+        self.deconv = nn.ConvTranspose2d(2 * out, out, 3, padding=1) if self.gated else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        x = self.conv(x.permute(0, 3, 1, 2))  # (B, C, T, F)
+        if self.deconv is not None:
+            value, gate = x.chunk(2, 1)
+            x = self.deconv(value * F.silu(gate))
+        return x.unflatten(1, (self.sources, -1)).flatten(0, 1).permute(0, 2, 3, 1)
+
+
+class Stem(nn.Module):
+    """Everything before the first repetition: normalisation, STFT, encoder, separator, early split."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.repeats = config.separator_repeats
+        self.stft = Stft(config.n_fft, config.hop)
+        self.encoder = BandEncoder(config) if config.bands else FullBandEncoder(config)
+        self.layers = nn.ModuleList(SeparatorLayer(config) for _ in range(config.separator_layers))
+        self.residual = Residual(config.dim) if config.separator_residual else None
+        self.splitter = Splitter(config)
+
+    def forward(self, mix: Tensor) -> Mixed:
+        """Encode and split mixtures (B, samples), float32."""
+        spec, scale = self.analyse(mix)
+        return self.split(spec, scale)
+
+    def analyse(self, mix: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the spectrum (B, 2, T, bins) of the normalised mixture and its scale (B, 1)."""
+        centred = mix - mix.mean(1, keepdim=True)
+        variance = centred.square().sum(1, keepdim=True) / (mix.shape[1] - 1)
+        scale = variance.sqrt().clamp(min=SILENCE)  # (B, 1)
+        return self.stft(mix / scale), scale
+
+    def split(self, spec: Tensor, scale: Tensor) -> Mixed:
+        """Run encoder, separator and splitter."""
+        z0 = x = self.encoder(spec)
+        for repeat in range(self.repeats):
+            for index, layer in enumerate(self.layers):
+                if self.residual is not None and repeat + index > 0:
+                    x = self.residual(z0 + x)
+                x = layer(x)
+        return Mixed(self.splitter(x), z0, spec, scale)
+
+
+class Block(nn.Module):
+    """The shared block: applied N times to the split feature map, with the same weights every time."""
+
+    def __init__(self, config: NetworkConfig, residual: Residual | None) -> None:
+        super().__init__()
+        self.sources = config.sources
+        self.layers = nn.ModuleList(BlockLayer(config) for _ in range(config.block_layers))
+        self.residual = residual
+
+    def forward(self, z: Tensor, z0: Tensor) -> Tensor:
+        """Map (B S, T, F, D) to the same shape; `z0` (B, T, F, D) is used with `block_residual` only."""
+        for layer in self.layers:
+            if self.residual is not None:
+                z = self.residual((z.unflatten(0, (-1, self.sources)) + z0[:, None]).flatten(0, 1))
+            z = layer(z)
+        return z
+
+
+class Decoder(nn.Module):
+    """One waveform per source from the feature map at any depth, at the level it has in the mixture."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.sources = config.sources
+        self.head = BandDecoder(config) if config.bands else FullBandDecoder(config)
+        self.inverse = InverseStft(config.n_fft, config.hop)
+
+    def forward(self, z: Tensor, spec: Tensor, scale: Tensor, mix: Tensor) -> Tensor:
+        """Give (B S, samples); of `mix` (B, samples) only the length is used."""
+        wave = self.inverse(self.head(z, spec), mix.shape[1])
+        return (wave.unflatten(0, (-1, self.sources)) * scale[:, None]).flatten(0, 1)
+
+
+class Network(nn.Module):
+    """Stem, block and decoder of one configuration."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.stem = Stem(config)
+        self.block = Block(config, self.stem.residual if config.block_residual else None)
+        self.decoder = Decoder(config)
+
+    def forward(self, mix: Tensor, depth: int | None = None) -> Tensor:
+        """Separate mixtures (B, samples) at `depth`, by default the trained one: (B, S, samples)."""
+        mixed = self.stem(mix)
+        z = mixed.z
+        for _ in range(self.config.trained_depth if depth is None else depth):
+            z = self.block(z, mixed.z0)
+        est = self.decoder(z, mixed.spec, mixed.scale, mix)
+        return est.unflatten(0, (-1, self.config.sources))
+
+    def use_gemm(self, gemm: bool = True) -> None:
+        """Choose the form of the feed-forward convolutions; the result is the same, see `layers`."""
+        for module in self.modules():
+            if isinstance(module, GatedConv):
+                module.gemm = gemm
