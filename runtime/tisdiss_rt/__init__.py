@@ -1,0 +1,43 @@
+"""Speech separation whose depth follows the latency budget, on ONNX Runtime alone.
+
+The names below are imported when they are first used, so that ``import tisdiss_rt`` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tisdiss_rt.separator import FileSeparation, Separation, Separator, Step
+
+from tisdiss_rt.errors import (
+    AudioError,
+    BundleError,
+    OptionError,
+    OutputError,
+    ProviderError,
+    SeparationWarning,
+    TisdissError,
+)
+
+__version__ = "0.1.0"
+__all__ = [
+    "AudioError",
+    "BundleError",
+    "FileSeparation",
+    "OptionError",
+    "OutputError",
+    "ProviderError",
+    "Separation",
+    "SeparationWarning",
+    "Separator",
+    "Step",
+    "TisdissError",
+]
+
+_LAZY = ("FileSeparation", "Separation", "Separator", "Step")
+
+
+def __getattr__(name: str) -> object:
+    if name in _LAZY:
+        return getattr(import_module("tisdiss_rt.separator"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

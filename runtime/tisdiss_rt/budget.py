@@ -1,0 +1,222 @@
+"""The latency budget: which window and depth are worth trying, and when to stop repeating.
+
+The *planner* runs once. It chooses the window whose measured quality is best among those that fit this
+machine. The *controller* runs in every step. Stem, ``min_depth`` repetitions and the decoder always run;
+before each further repetition it asks whether that repetition and the decoder are expected to finish within
+the budget::
+
+    0 ms                      elapsed                                  budget_ms
+    |---- stem ----|-- rep --|-- rep --|.. one more? ..|.. decoder ..|      |
+                                       <------ high quantiles ------>
+
+Expectations are a high quantile of what was measured here, not the mean, so that contention on the machine
+shows up as less depth and not as late audio.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from tisdiss_rt.bundle import Manifest
+
+Array = npt.NDArray[np.float32]
+Clock = Callable[[], float]
+
+QUANTILE = 0.95
+HISTORY = 64  # measurements remembered of each graph
+MEASURED_STEPS = 3
+MEASURING_S = 0.5  # stop measuring a window after this time
+
+
+class StepEngine(Protocol):
+    """What the controller needs of an engine: one call for each graph."""
+
+    def start(self, mix: Array) -> Any:
+        """Run the stem."""
+
+    def repeat(self, state: Any) -> None:
+        """Run the block once."""
+
+    def decode(self, state: Any) -> Array:
+        """Run the decoder."""
+
+
+def _history() -> deque[float]:
+    return deque(maxlen=HISTORY)
+
+
+@dataclass
+class Timings:
+    """Milliseconds that each graph took lately on this machine, for one window length."""
+
+    stem: deque[float] = field(default_factory=_history)
+    repetition: deque[float] = field(default_factory=_history)
+    decoder: deque[float] = field(default_factory=_history)
+
+    def step_ms(self, depth: int) -> float:
+        """Predicted time of a whole step."""
+        return high(self.stem) + self.finish_ms(depth)
+
+    def finish_ms(self, repetitions: int) -> float:
+        """Predicted time of so many repetitions and the decoder."""
+        return (repetitions * high(self.repetition) if repetitions else 0.0) + high(self.decoder)
+
+
+def high(measured: Iterable[float]) -> float:
+    """The high quantile that predictions are made from; the largest of a few values."""
+    ordered = sorted(measured)
+    return ordered[math.ceil(QUANTILE * len(ordered)) - 1]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every step will do.
+
+    ``depth`` is what the planner expects; the controller stays between ``min_depth`` and ``max_depth``.
+    ``predicted_ms`` is the time of a step at ``depth``, ``quality_db`` what the manifest promises for it;
+    both None where unknown.
+    """
+
+    window_s: float
+    window_samples: int
+    depth: int
+    min_depth: int
+    max_depth: int
+    budget_ms: float | None
+    predicted_ms: float | None
+    quality_db: float | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether a step is expected to keep the budget; True without one."""
+        return self.budget_ms is None or self.predicted_ms is None or self.predicted_ms <= self.budget_ms
+
+
+def window_samples(manifest: Manifest, window_s: float) -> int:
+    """Length of a window in samples: even, so that its halves overlap exactly."""
+    return max(2, 2 * round(window_s * manifest.sample_rate / 2))
+
+
+def window_quality(manifest: Manifest, window_s: float) -> dict[int, float]:
+    """Quality in dB that was measured for a window, by depth."""
+    if manifest.quality is None:
+        return {}
+    return {entry.depth: entry.si_sdri_db for entry in manifest.quality.windows if entry.window_s == window_s}
+
+
+def fixed_plan(manifest: Manifest, window_s: float, depth: int) -> Plan:
+    """The plan without a budget: always the same depth."""
+    quality_db = window_quality(manifest, window_s).get(depth)
+    samples = window_samples(manifest, window_s)
+    return Plan(window_s, samples, depth, depth, depth, None, None, quality_db)
+
+
+def budget_plan(
+    manifest: Manifest,
+    windows_s: Iterable[float],
+    budget_ms: float,
+    min_depth: int,
+    measure: Callable[[int], Timings],
+) -> Plan:
+    """Choose the pair of window and depth of best measured quality whose predicted time fits.
+
+    Where the manifest has no measurement the planner assumes that depth matters most, up to the trained
+    depth, and then a longer window. The most that a step may do is the depth of best measured quality for
+    its window, or the trained depth.
+
+    Args:
+        manifest: says what was measured.
+        windows_s: the candidates in rising order; measuring stops at the first that does not fit.
+        budget_ms: time that a step may take.
+        min_depth: repetitions that always run.
+        measure: times a window of so many samples on this machine.
+
+    Returns:
+        The best plan; if none fits, the first window at ``min_depth`` (see ``Plan.fits``).
+    """
+    best: Plan | None = None
+    best_rank: tuple[float, ...] = ()
+    for window_s in windows_s:
+        samples = window_samples(manifest, window_s)
+        timings = measure(samples)
+        quality = window_quality(manifest, window_s)
+        limit = max(min_depth, max(quality, key=lambda d: quality[d]) if quality else manifest.depth.trained)
+        for depth in range(min_depth, limit + 1):
+            predicted_ms = timings.step_ms(depth)
+            if best is not None and predicted_ms > budget_ms:
+                break
+            rank = (quality.get(depth, -math.inf), min(depth, manifest.depth.trained), window_s)
+            if best is None or rank > best_rank:
+                best_rank = rank
+                best = Plan(
+                    window_s, samples, depth, min_depth, limit, budget_ms, predicted_ms, quality.get(depth)
+                )
+        if timings.step_ms(min_depth) > budget_ms:
+            break
+    assert best is not None
+    return best
+
+
+def run_step(
+    engine: StepEngine, mix: Array, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+) -> tuple[Array, int, float]:
+    """Separate one window within the plan and remember how long each graph took.
+
+    Args:
+        engine: runs the graphs.
+        mix: (samples,) at the bundle's sample rate.
+        plan: bounds of the depth, and the budget.
+        timings: measurements for this window length; used for prediction and added to.
+        clock: seconds, as ``time.perf_counter``.
+
+    Returns:
+        The estimate (sources, samples), the depth that ran, and the elapsed milliseconds.
+    """
+    begin = clock()
+
+    def elapsed_ms() -> float:
+        return (clock() - begin) * 1e3
+
+    def timed(history: deque[float], call: Callable[[Any], Any], argument: Any) -> Any:
+        before_ms = elapsed_ms()
+        result = call(argument)
+        history.append(elapsed_ms() - before_ms)
+        return result
+
+    def one_more_fits() -> bool:
+        return plan.budget_ms is None or elapsed_ms() + timings.finish_ms(1) <= plan.budget_ms
+
+    state = timed(timings.stem, engine.start, mix)
+    depth = 0
+    while depth < plan.min_depth or (depth < plan.max_depth and one_more_fits()):
+        timed(timings.repetition, engine.repeat, state)
+        depth += 1
+    estimate: Array = timed(timings.decoder, engine.decode, state)
+    if depth == 0 and len(timings.repetition) > 1:
+        # Nothing new was learnt about a repetition: one slow moment must not rule it out for ever.
+        timings.repetition.remove(max(timings.repetition))
+    return estimate, depth, elapsed_ms()
+
+
+def measure_steps(
+    engine: StepEngine, manifest: Manifest, samples: int, clock: Clock = time.perf_counter
+) -> Timings:
+    """Time a few steps on noise of so many samples, after one for warming up."""
+    mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
+    depth = min(2, manifest.depth.max)  # both feature buffers get used
+    plan = fixed_plan(manifest, samples / manifest.sample_rate, depth)
+    run_step(engine, mix, plan, Timings(), clock)
+    timings = Timings()
+    begin = clock()
+    for _ in range(MEASURED_STEPS):
+        run_step(engine, mix, plan, timings, clock)
+        if clock() - begin > MEASURING_S:
+            break
+    return timings

@@ -1,0 +1,307 @@
+"""The bundle format: owned here, so that the exporter and every runtime agree on one definition.
+
+A bundle is a folder with ``manifest.json``, the graphs that it names, and ``conformance.npz``: an array
+``mix`` (samples,) and, for each checked depth N, an array ``est_N`` (sources, samples), all float32. The
+dataclasses below are the schema of the manifest; keys they do not know are errors, so that a misspelt or
+newer entry is never ignored in silence.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from tisdiss_rt.errors import BundleError, OptionError
+
+FORMAT = 1
+GRAPHS = ("stem", "block", "decoder")
+KINDS = ("offline", "streaming")
+MANIFEST_NAME = "manifest.json"
+SHIPPED_FOLDER = Path(__file__).parent / "bundles"
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class FileRef:
+    """A file of the bundle: its path inside the folder (with ``/``) and its SHA-256 in hexadecimal."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A float32 input or output of a graph; a dimension that varies has a name instead of a number."""
+
+    name: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph: its tensors in order, and a file for each precision (``fp32`` is always there)."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    files: dict[str, FileRef]
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """The three graphs. A depth of N is the stem, N times the block, and the decoder.
+
+    The stem's input is ``mix`` (1, samples). Every input of block and decoder is found by its name among
+    ``mix``, the stem's outputs and the current ``z``. The block's first output is the next ``z``; the
+    decoder's only output is ``est`` (sources, samples).
+    """
+
+    stem: Graph
+    block: Graph
+    decoder: Graph
+
+
+@dataclass(frozen=True)
+class DepthRange:
+    """Repetitions of the block: how many it was trained with, and the most that it may run."""
+
+    trained: int
+    max: int
+
+
+@dataclass(frozen=True)
+class DepthQuality:
+    """Quality of whole mixtures at one depth, with the limits of its confidence interval, in dB."""
+
+    depth: int
+    si_sdri_db: float
+    low_db: float
+    high_db: float
+
+
+@dataclass(frozen=True)
+class WindowQuality:
+    """Quality at one depth when the mixtures are separated in overlapping windows of one length."""
+
+    window_s: float
+    depth: int
+    si_sdri_db: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What was measured, and on what. ``windows`` is what the planner chooses from."""
+
+    test_set: str
+    metric: str
+    mixtures: int
+    depths: tuple[DepthQuality, ...]
+    windows: tuple[WindowQuality, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the weights come from."""
+
+    data: str
+    steps: int
+    licence: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that a runtime in any language needs to know besides the graphs."""
+
+    format: int
+    name: str
+    kind: str
+    sample_rate: int
+    sources: int
+    min_samples: int
+    windows_s: tuple[float, ...]
+    depth: DepthRange
+    graphs: Graphs
+    state: tuple[dict[str, Any], ...]  # reserved for streaming bundles; empty in an offline one
+    conformance: FileRef
+    quality: Quality | None
+    training: Training | None
+    licence: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder and its manifest."""
+
+    folder: Path
+    manifest: Manifest
+
+    def choose_precision(self, precision: str) -> str:
+        """Return the precision to run: ``auto`` is the best that the bundle carries, today ``fp32``.
+
+        Raises OptionError, listing what there is, for one that no graph carries.
+        """
+        graphs = self.manifest.graphs
+        carried = sorted({key for graph in GRAPHS for key in getattr(graphs, graph).files})
+        if precision == "auto":
+            return "fp32"
+        if precision not in carried:
+            raise OptionError(
+                f"bundle {self.manifest.name} has no precision {precision!r}, only {', '.join(carried)}"
+            )
+        return precision
+
+    def read_graph(self, graph: str, precision: str) -> bytes:
+        """Return the verified content of a graph's file; fp32 where that graph lacks the precision."""
+        files: dict[str, FileRef] = getattr(self.manifest.graphs, graph).files
+        return self.read(files.get(precision, files["fp32"]))
+
+    def read(self, file: FileRef) -> bytes:
+        """Return a file's content; raises BundleError unless it has the SHA-256 of the manifest."""
+        try:
+            content = (self.folder / file.path).read_bytes()
+        except OSError as error:
+            raise BundleError(f"{self.folder / file.path}: {error.strerror}") from error
+        if hashlib.sha256(content).hexdigest() != file.sha256:
+            raise BundleError(f"{self.folder / file.path} is damaged: its SHA-256 is not the manifest's")
+        return content
+
+    def files(self) -> list[FileRef]:
+        """Every file that the manifest names, graphs first."""
+        graphs = [getattr(self.manifest.graphs, name) for name in GRAPHS]
+        return [file for graph in graphs for file in graph.files.values()] + [self.manifest.conformance]
+
+
+def shipped() -> list[str]:
+    """Names of the bundles that are installed with this package."""
+    return sorted(folder.parent.name for folder in SHIPPED_FOLDER.glob(f"*/{MANIFEST_NAME}"))
+
+
+def load(name_or_dir: str | os.PathLike[str]) -> Bundle:
+    """Load a shipped bundle by its name, or any by its folder.
+
+    Checks the manifest and that every file it names is there; a file's content is verified when it is read.
+    Raises BundleError.
+    """
+    names = shipped()
+    folder = SHIPPED_FOLDER / name_or_dir if os.fspath(name_or_dir) in names else Path(name_or_dir)
+    if not folder.is_dir():
+        there = ", ".join(names) or "none"
+        raise BundleError(f"no bundle {os.fspath(name_or_dir)!r}: neither a folder nor shipped ({there})")
+    path = folder / MANIFEST_NAME
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_NAME}") from None
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    try:
+        bundle = Bundle(folder, parse_manifest(data))
+    except BundleError as error:
+        raise BundleError(f"{path}: {error}") from None
+    for file in bundle.files():
+        if not (folder / file.path).is_file():
+            raise BundleError(f"bundle {folder} is incomplete: {file.path} is missing")
+    return bundle
+
+
+def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Path:
+    """Check the manifest as a reader would and write it into the folder; returns its path.
+
+    Raises BundleError for a manifest that could not be loaded again.
+    """
+    text = json.dumps(dataclasses.asdict(manifest), indent=1, ensure_ascii=False) + "\n"
+    parse_manifest(json.loads(text))
+    path = Path(folder) / MANIFEST_NAME
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def parse_manifest(data: Any) -> Manifest:
+    """Turn decoded JSON into a Manifest; raises BundleError that names the offending entry."""
+    version = data.get("format") if isinstance(data, dict) else None
+    if isinstance(version, int) and version > FORMAT:
+        raise BundleError(f"made for a newer tisdiss-rt (format {version}, this one reads {FORMAT}); upgrade")
+    manifest: Manifest = _parse(Manifest, data, "manifest")
+    _check(manifest)
+    return manifest
+
+
+def _check(manifest: Manifest) -> None:
+    """Raise BundleError where the entries have the right types but make no sense."""
+
+    def need(condition: bool, message: str) -> None:
+        if not condition:
+            raise BundleError(message)
+
+    need(manifest.format == FORMAT, f"unknown format {manifest.format}")
+    need(manifest.kind in KINDS, f"unknown kind {manifest.kind!r}; there are {', '.join(KINDS)}")
+    for name in ("sample_rate", "sources", "min_samples"):
+        need(getattr(manifest, name) > 0, f"{name} must be above 0")
+    windows = manifest.windows_s
+    need(
+        bool(windows) and windows[0] > 0 and sorted(set(windows)) == list(windows),
+        "windows_s must be positive numbers in rising order",
+    )
+    need(0 <= manifest.depth.trained <= manifest.depth.max, "depth must have 0 <= trained <= max")
+    for name in GRAPHS:
+        need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
+    need([t.name for t in manifest.graphs.stem.inputs] == ["mix"], "the stem's only input must be mix")
+    need("z" in {t.name for t in manifest.graphs.stem.outputs}, "the stem has no output z")
+    need([t.name for t in manifest.graphs.decoder.outputs] == ["est"], "the decoder's output must be est")
+    known = {"mix", *(t.name for t in manifest.graphs.stem.outputs)}
+    for name in ("block", "decoder"):
+        unknown = {t.name for t in getattr(manifest.graphs, name).inputs} - known
+        need(not unknown, f"inputs of {name} come from nowhere: {', '.join(sorted(unknown))}")
+    for file in Bundle(Path(), manifest).files():
+        path = PurePosixPath(file.path)
+        outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
+        need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+
+
+def _parse(kind: Any, value: Any, where: str) -> Any:
+    """Convert JSON to a type of the schema: dataclasses, tuples, dicts, unions and plain values."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if kind is Any:
+        return value
+    if dataclasses.is_dataclass(kind):
+        return _parse_dataclass(typing.cast(type, kind), value, where)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return {key: _parse(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        chosen = next((a for a in arguments if type(value) is a), arguments[0])
+        return _parse(chosen, value, where)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is kind:
+        return value
+    raise BundleError(f"{where} is {json.dumps(value)[:40]}, which is not {getattr(kind, '__name__', kind)}")
+
+
+def _parse_dataclass(kind: type[_T], value: Any, where: str) -> _T:
+    """Convert a JSON object to a dataclass that has exactly its keys."""
+    if not isinstance(value, Mapping):
+        raise BundleError(f"{where} is not an object")
+    hints = typing.get_type_hints(kind)
+    missing, unknown = hints.keys() - value.keys(), value.keys() - hints.keys()
+    if missing:
+        raise BundleError(f"{where} lacks {', '.join(sorted(missing))}")
+    if unknown:
+        raise BundleError(f"{where} has unknown {', '.join(sorted(unknown))}; known are {', '.join(hints)}")
+    return kind(**{name: _parse(hint, value[name], f"{where}.{name}") for name, hint in hints.items()})

@@ -1,0 +1,33 @@
+"""The error family, so that a program can catch everything that is the input's fault in one clause.
+
+Every error is also the builtin that a caller would expect without knowing this package. Its message is one
+line that a user can act on; the command line prints it as it is.
+"""
+
+
+class TisdissError(Exception):
+    """Anything that this package reports about its input, its options or its surroundings."""
+
+
+class BundleError(TisdissError, ValueError):
+    """A bundle is missing, damaged, too new, or gave an unusable result."""
+
+
+class AudioError(TisdissError, ValueError):
+    """Audio that cannot be read or used: no such file, not audio, truncated, empty, NaN."""
+
+
+class OutputError(TisdissError, OSError):
+    """A result cannot be written."""
+
+
+class OptionError(TisdissError, ValueError):
+    """An option has an impossible value, or two options exclude each other."""
+
+
+class ProviderError(TisdissError, RuntimeError):
+    """The asked-for execution provider is not available on this machine."""
+
+
+class SeparationWarning(UserWarning):
+    """The result is there, but not all that was asked for: a budget too small, clipped samples."""

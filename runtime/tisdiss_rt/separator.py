@@ -1,0 +1,278 @@
+"""The public interface: one object that separates arrays and files along the same path.
+
+::
+
+    array or file ─> mono ─> resample ─> windows (separate each within the plan) ─> resample ─> array or files
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt import audio
+from tisdiss_rt.budget import Plan, Timings, budget_plan, fixed_plan, measure_steps, run_step
+from tisdiss_rt.bundle import load
+from tisdiss_rt.engine import Engine
+from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
+from tisdiss_rt.windows import separate_windows
+
+Array = npt.NDArray[np.float32]
+Progress = Callable[[float, float], None]
+
+# A window whose peak is below this is silence: less than any integer format can hold.
+_SILENCE = 1e-10
+
+
+@dataclass(frozen=True)
+class Step:
+    """One window: where it starts, its length, the depth that ran, and the time that it took.
+
+    ``missed`` says that it took longer than the budget. A silent window runs nothing and has depth 0.
+    """
+
+    start_s: float
+    window_s: float
+    depth: int
+    elapsed_ms: float
+    missed: bool
+
+
+@dataclass(frozen=True)
+class Separation:
+    """The sources (sources, n) float32 at ``sample_rate`` Hz, and how they were made."""
+
+    sources: Array
+    sample_rate: int
+    steps: list[Step]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class FileSeparation:
+    """The files that were written, one for each source, and how they were made."""
+
+    paths: list[Path]
+    sample_rate: int
+    frames: int
+    clipped: int
+    steps: list[Step]
+    plan: Plan
+
+
+class Separator:
+    """Separates mixtures with a bundle.
+
+    Args:
+        bundle: name of a shipped bundle, or the folder of any.
+        provider: ``auto`` (CUDA where it works), ``cpu`` or ``cuda``.
+        threads: threads of the CPU; None is one for each physical core.
+        precision: ``auto``, or one that the bundle carries.
+
+    The methods take these options by name:
+
+    - ``budget_ms``: milliseconds that a window may take; window and depth follow from it.
+    - ``depth``: repetitions of the block, instead of a budget. With neither, the bundle's trained depth.
+    - ``min_depth``: with a budget, repetitions that always run.
+    - ``window_s``: length of the windows in seconds; by default as planned for the budget, or the longest.
+
+    Raises BundleError, OptionError or ProviderError.
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike[str] = "edge-16k",
+        provider: str = "auto",
+        threads: int | None = None,
+        precision: str = "auto",
+    ) -> None:
+        self.bundle = load(bundle)
+        self.engine = Engine(self.bundle, provider, threads, precision)
+        self._timings: dict[int, Timings] = {}  # by window length in samples
+        self._plans: dict[tuple[float | None, ...], Plan] = {}
+
+    def separate(
+        self,
+        mix: npt.ArrayLike,
+        sample_rate: int,
+        budget_ms: float | None = None,
+        depth: int | None = None,
+        min_depth: int = 1,
+        window_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> Separation:
+        """Separate an array.
+
+        Args:
+            mix: (n,) or (n, channels) floating point, n at least 1; channels are averaged.
+            sample_rate: of ``mix``, in Hz.
+            budget_ms: see the class, as for the next three.
+            depth: see the class.
+            min_depth: see the class.
+            window_s: see the class.
+            progress: called as ``progress(done_s, total_s)`` while the result grows.
+
+        Raises:
+            AudioError: ``mix`` has another shape or type, no samples, or NaN or infinity.
+            OptionError: an impossible option.
+        """
+        signal = np.asarray(mix)
+        if signal.ndim not in (1, 2) or signal.size == 0:
+            raise AudioError(f"the mixture must be (n,) or (n, channels), not empty; it is {signal.shape}")
+        if not np.issubdtype(signal.dtype, np.floating):
+            raise AudioError(f"the mixture must be floating point with full scale 1, not {signal.dtype}")
+        if sample_rate <= 0:
+            raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
+        plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
+        signal = signal.reshape(len(signal), -1)  # (n, channels)
+        starts = range(0, len(signal), audio.BLOCK_FRAMES)
+        blocks = (audio.mix_down(signal[start : start + audio.BLOCK_FRAMES]) for start in starts)
+        steps: list[Step] = []
+        pieces = self._separate_blocks(blocks, sample_rate, len(signal), plan, steps, progress)
+        sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
+        return Separation(np.ascontiguousarray(sources), sample_rate, steps, plan)
+
+    def separate_file(
+        self,
+        path: str | os.PathLike[str],
+        paths: Iterable[str | os.PathLike[str]],
+        budget_ms: float | None = None,
+        depth: int | None = None,
+        min_depth: int = 1,
+        window_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> FileSeparation:
+        """Separate a file of any length in constant memory.
+
+        Args:
+            path: an audio file, or ``-`` for standard input.
+            paths: the WAV files to write, one for each source; they get the rate, the length and the
+                resolution of the input, and are there whole or not at all. Existing ones are replaced.
+            budget_ms: see the class, as for the next three.
+            depth: see the class.
+            min_depth: see the class.
+            window_s: see the class.
+            progress: called as ``progress(done_s, total_s)`` while the files grow.
+
+        Raises:
+            AudioError: the input cannot be used.
+            OutputError: the output cannot be written.
+            OptionError: an impossible option.
+        """
+        targets = [Path(target) for target in paths]
+        if len(targets) != self.bundle.manifest.sources:
+            raise OptionError(f"{len(targets)} output files for {self.bundle.manifest.sources} sources")
+        plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
+        steps: list[Step] = []
+        with audio.AudioReader(path) as reader:
+            rate, frames = reader.sample_rate, reader.frames
+            with audio.WavWriters(targets, rate, reader.subtype, frames) as writers:
+                pieces = self._separate_blocks(reader.blocks(), rate, frames, plan, steps, progress)
+                for piece in pieces:
+                    writers.write(piece)
+        if writers.clipped:
+            message = f"{targets[0].parent}: {writers.clipped} samples of {os.fspath(path)} clipped"
+            warnings.warn(message, SeparationWarning, stacklevel=2)
+        return FileSeparation(targets, rate, frames, writers.clipped, steps, plan)
+
+    def plan(
+        self,
+        *,
+        budget_ms: float | None = None,
+        depth: int | None = None,
+        min_depth: int = 1,
+        window_s: float | None = None,
+    ) -> Plan:
+        """Choose window and depth for the options of the class, once for each combination.
+
+        With a budget this measures the machine for up to a few seconds; if not even the least fits, it
+        warns (SeparationWarning) with the number that would. Raises OptionError.
+        """
+        key = (budget_ms, depth, min_depth, window_s)
+        if key not in self._plans:
+            self._check_options(budget_ms, depth, min_depth, window_s)
+            self._plans[key] = self._make_plan(budget_ms, depth, min_depth, window_s)
+        return self._plans[key]
+
+    def _check_options(
+        self, budget_ms: float | None, depth: int | None, min_depth: int, window_s: float | None
+    ) -> None:
+        if budget_ms is not None and depth is not None:
+            raise OptionError("a budget and a fixed depth exclude each other")
+        if budget_ms is not None and not 0 < budget_ms < math.inf:
+            raise OptionError(f"the budget must be above 0 ms, not {budget_ms:g}")
+        most = self.bundle.manifest.depth.max
+        for name, value in (("depth", depth), ("minimum depth", min_depth)):
+            if value is not None and not 0 <= value <= most:
+                raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {value}")
+        least_s = self.bundle.manifest.min_samples / self.bundle.manifest.sample_rate
+        if window_s is not None and not least_s <= window_s < math.inf:
+            raise OptionError(f"the window must be at least {least_s:g} s, not {window_s:g}")
+
+    def _make_plan(
+        self, budget_ms: float | None, depth: int | None, min_depth: int, window_s: float | None
+    ) -> Plan:
+        manifest = self.bundle.manifest
+        if budget_ms is None:
+            chosen = manifest.depth.trained if depth is None else depth
+            return fixed_plan(manifest, window_s or manifest.windows_s[-1], chosen)
+        windows_s = manifest.windows_s if window_s is None else (window_s,)
+        plan = budget_plan(manifest, windows_s, budget_ms, min_depth, self._measure)
+        if not plan.fits:
+            assert plan.predicted_ms is not None
+            message = (
+                f"a budget of {budget_ms:g} ms is too small here: windows of {plan.window_s:g} s at depth "
+                f"{min_depth} need about {math.ceil(plan.predicted_ms)} ms; going on, over budget"
+            )
+            warnings.warn(message, SeparationWarning, stacklevel=4)
+        return plan
+
+    def _measure(self, samples: int) -> Timings:
+        if samples not in self._timings:
+            self._timings[samples] = measure_steps(self.engine, self.bundle.manifest, samples)
+        return self._timings[samples]
+
+    def _separate_blocks(
+        self,
+        blocks: Iterable[Array],
+        sample_rate: int,
+        frames: int,
+        plan: Plan,
+        steps: list[Step],
+        progress: Progress | None,
+    ) -> Iterator[Array]:
+        """Separate mono blocks (m,) into pieces (m, sources), ``frames`` long in all; adds to ``steps``."""
+        model_hz = self.bundle.manifest.sample_rate
+
+        def separate_window(mix: Array, start: int) -> Array:
+            estimate, depth, elapsed_ms = self._separate_window(mix, plan)
+            missed = plan.budget_ms is not None and elapsed_ms > plan.budget_ms
+            steps.append(Step(start / model_hz, len(mix) / model_hz, depth, elapsed_ms, missed))
+            return estimate
+
+        mono = audio.resample(blocks, sample_rate, model_hz)
+        estimates = separate_windows(mono, plan.window_samples, separate_window)
+        pieces = audio.resample((estimate.T for estimate in estimates), model_hz, sample_rate)
+        done = 0
+        for piece in audio.fit_length(pieces, frames, self.bundle.manifest.sources):
+            yield piece
+            done += len(piece)
+            if progress is not None:
+                progress(done / sample_rate, frames / sample_rate)
+
+    def _separate_window(self, mix: Array, plan: Plan) -> tuple[Array, int, float]:
+        """Return the estimate (sources, n), the depth that ran and the elapsed milliseconds."""
+        if np.abs(mix).max() < _SILENCE:
+            return np.zeros((self.bundle.manifest.sources, len(mix)), np.float32), 0, 0.0
+        timings = self._timings.get(plan.window_samples, Timings())
+        if len(mix) != plan.window_samples:
+            timings = copy.deepcopy(timings)  # a shorter window predicts nothing for the next full one
+        return run_step(self.engine, mix, plan, timings)

@@ -1,0 +1,120 @@
+"""Long signals in overlapping windows, so that memory stays constant and a step stays short.
+
+Windows of W samples start every W/2. In the overlap the newer estimate fades in with a raised cosine while
+the older one fades out; the two weights sum to one::
+
+    window 0   |-------- W --------|
+    window 1             |-------- W --------|
+    window 2                       |-------- W --------|
+    last                                 |-------- W --------|      the end of the signal
+    emitted    |  0      | 0 to 1  | 1 to 2  |2 to last| last |
+
+The last window ends where the signal ends and so overlaps its predecessor by more than half, which gives it
+a full window of context; its first samples, where the predecessor is not yet fading out, are dropped. A
+signal no longer than a window is separated whole.
+
+A separator gives its sources in any order. Each window's sources are put into the order that agrees best
+with the previous window in the overlap. The agreement is the sum of the inner products and not of the
+correlation coefficients: what is left of a loud voice in the estimate of a silent one correlates with that
+voice too, and only the energies tell them apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+# An order must be better by this share of the overlap's energy before it replaces the last known one.
+_MARGIN = 1e-3
+
+
+def separate_windows(
+    blocks: Iterable[Array], window: int, separate: Callable[[Array, int], Array]
+) -> Iterator[Array]:
+    """Separate a signal that arrives in blocks of any length.
+
+    Args:
+        blocks: pieces (m,) of the mixture.
+        window: W in samples, even.
+        separate: called with a window (n,) and the position of its first sample; returns (sources, n).
+
+    Yields:
+        Pieces (sources, m) whose lengths add up to the length of the mixture.
+    """
+    hop = window // 2
+    buffer: Array = np.zeros(0, np.float32)  # the newest window, and what came after it
+    start = 0  # position of buffer[0]
+    stitcher: _Stitcher | None = None
+    for block in blocks:
+        buffer = np.concatenate([buffer, block])
+        while len(buffer) >= window + (hop if stitcher else 0):
+            if stitcher is None:
+                stitcher = _Stitcher(hop)
+            else:
+                start += hop
+                buffer = buffer[hop:]
+            yield stitcher.push(separate(buffer[:window], start))
+    beyond = len(buffer) - window
+    if stitcher is None:
+        if len(buffer):
+            yield separate(buffer, 0)
+    elif beyond > 0:
+        estimate = separate(buffer[beyond:], start + beyond)
+        yield stitcher.push(estimate[:, hop - beyond :])
+        yield stitcher.flush()
+    else:
+        yield stitcher.flush()
+
+
+class _Stitcher:
+    """Joins each estimate to the one before it."""
+
+    def __init__(self, hop: int) -> None:
+        phase = np.pi * (np.arange(hop, dtype=np.float32) + 0.5) / hop
+        self._fade_in = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        self._order: tuple[int, ...] = ()
+        self._tail: Array | None = None  # (sources, m): the part of the last estimate not yet emitted
+
+    def push(self, estimate: Array) -> Array:
+        """Take an estimate that begins where the tail begins; return its first ``hop`` samples, blended."""
+        hop = len(self._fade_in)
+        if self._tail is None:
+            self._order = tuple(range(len(estimate)))
+            head = estimate[:, :hop]
+        else:
+            self._order = match_order(self._tail, estimate[:, :hop], self._order)
+            estimate = estimate[list(self._order)]
+            head = self._tail + self._fade_in * (estimate[:, :hop] - self._tail)
+        self._tail = estimate[:, hop:]
+        return head
+
+    def flush(self) -> Array:
+        """Return the rest of the last estimate."""
+        assert self._tail is not None
+        return self._tail
+
+
+def match_order(before: Array, after: Array, last: tuple[int, ...]) -> tuple[int, ...]:
+    """Find the order of ``after`` that agrees best with ``before``, both (sources, samples).
+
+    Returns:
+        ``order`` such that ``after[order]`` continues ``before``. Sources that are silent, so that nothing
+        tells them apart, stay as in ``last``.
+    """
+    agreement = before @ after.T  # (sources, sources)
+    margin = _MARGIN * float(np.sqrt(np.square(before).sum() * np.square(after).sum()))
+    rows = range(len(last))
+    nearest_first = sorted(
+        itertools.permutations(rows), key=lambda order: sum(a != b for a, b in zip(order, last, strict=True))
+    )
+    best, best_score = last, -np.inf
+    for order in nearest_first:
+        score = float(agreement[rows, order].sum())
+        if score > best_score + margin:
+            best, best_score = order, score
+    return best
