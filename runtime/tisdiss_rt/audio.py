@@ -80,7 +80,7 @@ class AudioReader:
         elif source.is_dir():
             raise AudioError(f"{self._label}: is a folder")
         try:
-            return resources.enter_context(soundfile.SoundFile(source))
+            return resources.enter_context(_ForwardFile(source))
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
             raise AudioError(f"{self._label}: not readable as audio: {_reason(error)}") from error
 
@@ -113,6 +113,13 @@ class AudioReader:
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """Read from start to end. Where it can, soundfile seeks after every block, which leaves gaps in MP3."""
+
+    def seekable(self) -> bool:
+        return False
 
 
 def mix_down(block: Array, label: str = "the mixture") -> Array:

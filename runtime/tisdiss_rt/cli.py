@@ -7,6 +7,7 @@ of their commands runs, so that a command that needs torch neither slows the oth
 from __future__ import annotations
 
 import platform
+import signal
 import sys
 import time
 import warnings
@@ -140,6 +141,7 @@ def _summary(manifest: Any) -> str:
 
 def main() -> None:
     """Run the command line: problems are one line on standard error and exit status 1."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files are removed
     warnings.simplefilter("always", SeparationWarning)
     warnings.showwarning = lambda message, *_: click.echo(f"tisdiss-rt: warning: {message}", err=True)
     try:

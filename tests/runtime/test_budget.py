@@ -1,0 +1,252 @@
+"""The planner and the controller on a clock that the fake engine moves: nothing here depends on real time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tisdiss_rt import budget
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.budget import Plan, Timings
+
+RATE = 16000
+
+
+class FakeEngine:
+    """Costs a fixed time for each graph per second of input; ``slow`` multiplies single repetitions."""
+
+    def __init__(self, stem_ms=10.0, repetition_ms=4.0, decoder_ms=2.0):
+        self.now_s = 0.0
+        self.costs_ms = {"stem": stem_ms, "repetition": repetition_ms, "decoder": decoder_ms}
+        self.slow = 1.0
+        self.calls = []
+
+    def clock(self):
+        return self.now_s
+
+    def _spend(self, graph, seconds):
+        self.calls.append((graph, seconds))
+        self.now_s += self.costs_ms[graph] * self.slow * seconds / 1e3
+
+    def start(self, mix):
+        self._spend("stem", len(mix) / RATE)
+        return {"mix": mix, "depth": 0}
+
+    def repeat(self, state):
+        state["depth"] += 1
+        self._spend("repetition", len(state["mix"]) / RATE)
+
+    def decode(self, state):
+        self._spend("decoder", len(state["mix"]) / RATE)
+        return np.full((2, len(state["mix"])), state["depth"], np.float32)
+
+
+@pytest.fixture
+def manifest(gain_toy):
+    loaded = bundles.load(gain_toy).manifest
+    return dataclasses.replace(loaded, windows_s=(0.5, 1.0, 2.0, 4.0))
+
+
+def measured(manifest, table):
+    """A manifest with measured quality: {(window_s, depth): dB}."""
+    windows = tuple(bundles.WindowQuality(w, d, db) for (w, d), db in table.items())
+    return dataclasses.replace(manifest, quality=bundles.Quality("toy", "dB", 1, (), windows))
+
+
+def plan_for(engine, manifest, budget_ms, min_depth=1, windows_s=None):
+    def measure(samples):
+        return budget.measure_steps(engine, manifest, samples, engine.clock)
+
+    return budget.budget_plan(manifest, windows_s or manifest.windows_s, budget_ms, min_depth, measure)
+
+
+def second_plan(budget_ms, min_depth=1, max_depth=12):
+    return Plan(1.0, RATE, min_depth, min_depth, max_depth, budget_ms, None, None)
+
+
+def run(engine, plan, timings):
+    return budget.run_step(engine, np.ones(RATE, np.float32), plan, timings, engine.clock)
+
+
+def known(engine):
+    """Timings as if the engine had been measured."""
+    costs = engine.costs_ms
+    timings = Timings()
+    for name in costs:
+        getattr(timings, name).append(costs[name])
+    return timings
+
+
+# ---- controller ----
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "depth"),
+    # Mandatory: 10 + 4 + 2 = 16 ms; each further repetition takes 4.
+    [(1, 1), (16, 1), (19.9, 1), (20.1, 2), (23.9, 2), (24.1, 3), (59.9, 11), (60.1, 12), (1000, 12)],
+)
+def test_depth_fills_the_budget_and_no_more(budget_ms, depth):
+    engine = FakeEngine()
+    estimate, ran, elapsed_ms = run(engine, second_plan(budget_ms), known(engine))
+    assert ran == depth
+    assert (estimate == depth).all()
+    assert elapsed_ms == pytest.approx(12 + 4 * depth)
+    assert elapsed_ms <= budget_ms or depth == 1
+
+
+@pytest.mark.parametrize("min_depth", [0, 1, 5])
+def test_the_minimum_always_runs(min_depth):
+    engine = FakeEngine()
+    assert run(engine, second_plan(0.001, min_depth), known(engine))[1] == min_depth
+
+
+def test_without_a_budget_the_depth_is_fixed():
+    engine = FakeEngine()
+    plan = dataclasses.replace(second_plan(None, 7), max_depth=7)
+    assert run(engine, plan, Timings())[1] == 7
+
+
+def test_prediction_uses_a_high_quantile():
+    engine = FakeEngine()
+    timings = known(engine)
+    timings.repetition.extend([4.0] * 17 + [30.0] * 2)  # one in ten is slow
+    assert run(engine, second_plan(45), timings)[1] == 1  # 10 + 4 + 30 + 2 does not fit
+    assert run(engine, second_plan(46.1), timings)[1] == 2
+
+
+def test_one_slow_moment_among_many_does_not_matter():
+    engine = FakeEngine()
+    timings = known(engine)
+    timings.repetition.extend([4.0] * 40 + [30.0])
+    assert run(engine, second_plan(45), timings)[1] == 8
+
+
+def test_contention_costs_depth_and_recovers():
+    engine = FakeEngine()
+    timings = known(engine)
+    plan = second_plan(40.1)
+    depths = [run(engine, plan, timings)[1] for _ in range(20)]
+    assert depths == [7] * 20
+    engine.slow = 2.0
+    slowed = [run(engine, plan, timings) for _ in range(30)]
+    assert slowed[-1][1] == 2  # 20 + 2 * 8 + 4 = 40
+    # Late only while the slowdown is news: the controller cannot foresee it.
+    assert all(elapsed_ms <= 40.1 for _, _, elapsed_ms in slowed[4:])
+    engine.slow = 1.0
+    assert [run(engine, plan, timings)[1] for _ in range(80)][-1] == 7
+
+
+def test_a_slow_moment_does_not_rule_out_repetitions_for_ever():
+    engine = FakeEngine()
+    timings = known(engine)
+    timings.repetition.extend([500.0] * 5)
+    plan = second_plan(40.1, min_depth=0)
+    depths = [run(engine, plan, timings)[1] for _ in range(10)]
+    assert depths[0] == 0
+    assert depths[-1] == 7
+
+
+def test_steps_add_to_the_measurements():
+    engine = FakeEngine()
+    timings = Timings()
+    run(engine, second_plan(None, 3, 3), timings)
+    assert list(timings.stem) == pytest.approx([10])
+    assert list(timings.repetition) == pytest.approx([4, 4, 4])
+    assert list(timings.decoder) == pytest.approx([2])
+    assert timings.step_ms(5) == pytest.approx(32)
+
+
+def test_old_measurements_are_forgotten():
+    engine = FakeEngine()
+    timings = Timings()
+    for _ in range(100):
+        run(engine, second_plan(None, 3, 3), timings)
+    assert len(timings.repetition) == len(timings.stem) == budget.HISTORY
+
+
+# ---- planner ----
+# The fake engine takes (12 + 4 * depth) ms for a second of window.
+
+TABLE = {
+    (window_s, depth): quality
+    for window_s, base in ((0.5, 1.0), (1.0, 3.0), (2.0, 5.0), (4.0, 6.0))
+    for depth, quality in enumerate(base + 2.0 * (1 - 0.5**d) for d in range(9))
+}
+
+
+def best_in_table(budget_ms, min_depth=1):
+    fitting = {k: q for k, q in TABLE.items() if k[1] >= min_depth and k[0] * (12 + 4 * k[1]) <= budget_ms}
+    return max(fitting, key=fitting.get)
+
+
+@pytest.mark.parametrize("budget_ms", [8.5, 11, 17, 20.1, 25, 33, 50, 65, 90, 1000])
+@pytest.mark.parametrize("min_depth", [0, 1])
+def test_plan_is_the_best_measured_pair_that_fits(manifest, budget_ms, min_depth):
+    plan = plan_for(FakeEngine(), measured(manifest, TABLE), budget_ms, min_depth)
+    assert (plan.window_s, plan.depth) == best_in_table(budget_ms, min_depth)
+    assert plan.quality_db == TABLE[plan.window_s, plan.depth]
+    assert plan.predicted_ms == pytest.approx(plan.window_s * (12 + 4 * plan.depth))
+    assert plan.fits
+    assert plan.window_samples == plan.window_s * RATE
+    assert plan.max_depth == 8  # best measured, above the trained 4
+
+
+def test_quality_grows_with_the_budget(manifest):
+    plans = [plan_for(FakeEngine(), measured(manifest, TABLE), budget_ms) for budget_ms in range(8, 150, 3)]
+    qualities = [plan.quality_db for plan in plans]
+    assert qualities == sorted(qualities)
+    assert qualities[0] < qualities[-1]
+
+
+def test_the_limit_is_the_depth_of_best_quality(manifest):
+    table = {(0.5, depth): -abs(depth - 6.0) for depth in range(13)}
+    plan = plan_for(FakeEngine(), measured(manifest, table), 1000, windows_s=(0.5,))
+    assert (plan.depth, plan.max_depth) == (6, 6)
+
+
+def test_without_measurements_depth_comes_before_window(manifest):
+    # At 15 ms: 0.5 s runs 4 deep (14 ms); 1 s does not even fit once (16 ms).
+    assert plan_for(FakeEngine(), manifest, 15).window_s == 0.5
+    # At 27 ms: 1 s fits 3 deep (24 ms), but 0.5 s reaches the trained 4.
+    plan = plan_for(FakeEngine(), manifest, 27)
+    assert (plan.window_s, plan.depth, plan.max_depth, plan.quality_db) == (0.5, 4, 4, None)
+    # At 60 ms: 0.5, 1 and 2 s all reach 4 (56 ms); the longest of them wins.
+    plan = plan_for(FakeEngine(), manifest, 60)
+    assert (plan.window_s, plan.depth) == (2.0, 4)
+
+
+def test_measuring_stops_where_longer_windows_cannot_fit(manifest):
+    engine = FakeEngine()
+    plan_for(engine, manifest, 20)
+    assert {seconds for _, seconds in engine.calls} == {0.5, 1.0, 2.0}  # 1 s fits, 2 s does not
+    engine = FakeEngine()
+    plan_for(engine, manifest, 1)
+    assert {seconds for _, seconds in engine.calls} == {0.5}
+
+
+def test_measuring_is_short_on_a_slow_machine(manifest):
+    engine = FakeEngine(stem_ms=1000, repetition_ms=1000, decoder_ms=1000)
+    plan_for(engine, manifest, 1)
+    assert sum(graph == "stem" for graph, _ in engine.calls) == 2  # warm-up, and one that counts
+
+
+def test_nothing_fits(manifest):
+    plan = plan_for(FakeEngine(), measured(manifest, TABLE), 5, min_depth=2)
+    assert not plan.fits
+    assert (plan.window_s, plan.depth, plan.min_depth) == (0.5, 2, 2)
+    assert plan.predicted_ms == pytest.approx(10)
+
+
+def test_minimum_above_the_best_depth(manifest):
+    plan = plan_for(FakeEngine(), measured(manifest, TABLE), 1000, min_depth=10, windows_s=(0.5,))
+    assert (plan.depth, plan.min_depth, plan.max_depth) == (10, 10, 10)
+
+
+def test_a_model_without_repetitions(manifest):
+    shallow = dataclasses.replace(manifest, depth=bundles.DepthRange(0, 0))
+    plan = plan_for(FakeEngine(), shallow, 1000, min_depth=0)
+    assert (plan.window_s, plan.depth) == (4.0, 0)
+
+
+def test_windows_are_even(manifest):
+    odd = dataclasses.replace(manifest, sample_rate=11025)
+    assert [budget.window_samples(odd, w) for w in (0.00001, 0.5, 1.0)] == [2, 5512, 11024]

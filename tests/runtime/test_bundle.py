@@ -1,0 +1,150 @@
+import dataclasses
+import json
+
+import pytest
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.errors import BundleError, OptionError
+
+QUALITY = bundles.Quality(
+    test_set="toy",
+    metric="SI-SDR improvement in dB",
+    mixtures=3,
+    depths=(bundles.DepthQuality(0, 1.0, 0.5, 1.5),),
+    windows=(bundles.WindowQuality(0.5, 1, 2.0),),
+)
+TRAINING = bundles.Training("toy noise", 10, "CC0")
+
+
+def _edit(folder, change):
+    path = folder / "manifest.json"
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+def test_manifest_survives_the_way_to_disk(toy_maker):
+    folder = toy_maker(quality=QUALITY, training=TRAINING)
+    manifest = bundles.load(folder).manifest
+    assert manifest.quality == QUALITY
+    assert manifest.training == TRAINING
+    assert manifest.graphs.stem.outputs[0] == bundles.TensorSpec("z", (2, "samples", 1, 1))
+    before = (folder / "manifest.json").read_text()
+    bundles.write_manifest(folder, manifest)
+    assert (folder / "manifest.json").read_text() == before
+
+
+def test_whole_numbers_are_fine_where_a_float_is_meant(toy_maker):
+    folder = toy_maker()
+    _edit(folder, lambda data: data.update(windows_s=[1, 2]))
+    windows_s = bundles.load(folder).manifest.windows_s
+    assert windows_s == (1.0, 2.0)
+    assert all(type(window_s) is float for window_s in windows_s)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda d: d.update(format=2), "newer tisdiss-rt"),
+        (lambda d: d.update(format=2, surprise=1), "newer tisdiss-rt"),
+        (lambda d: d.update(format=0), "unknown format 0"),
+        (lambda d: d.update(surprise=1), "unknown surprise"),
+        (lambda d: d["depth"].update(deepest=1), "manifest.depth has unknown deepest"),
+        (lambda d: d.pop("sources"), "lacks sources"),
+        (lambda d: d["graphs"].pop("block"), "graphs lacks block"),
+        (lambda d: d["graphs"].update(tail={}), "graphs has unknown tail"),
+        (lambda d: d.update(sample_rate="16000"), "manifest.sample_rate"),
+        (lambda d: d.update(sample_rate=True), "manifest.sample_rate"),
+        (lambda d: d.update(sample_rate=0), "sample_rate must be above 0"),
+        (lambda d: d.update(kind="batch"), "offline, streaming"),
+        (lambda d: d.update(windows_s=[]), "windows_s"),
+        (lambda d: d.update(windows_s=[2.0, 1.0]), "windows_s"),
+        (lambda d: d.update(depth={"trained": 5, "max": 4}), "trained <= max"),
+        (lambda d: d["graphs"]["block"].update(files={}), "block.files has no fp32"),
+        (lambda d: d["graphs"]["block"]["inputs"].append({"name": "ghost", "shape": [1]}), "nowhere: ghost"),
+        (lambda d: d["graphs"]["stem"]["outputs"].pop(0), "no output z"),
+        (lambda d: d["graphs"]["decoder"]["outputs"][0].update(name="y"), "must be est"),
+        (lambda d: d["graphs"]["stem"]["inputs"].clear(), "must be mix"),
+        (lambda d: d["conformance"].update(path="gone.npz"), "gone.npz is missing"),
+    ],
+)
+def test_bad_manifests_are_refused(toy_maker, change, message):
+    folder = toy_maker()
+    _edit(folder, change)
+    with pytest.raises(BundleError, match=message):
+        bundles.load(folder)
+
+
+@pytest.mark.parametrize(
+    "path", ["../stem.onnx", "/etc/passwd", "a/../../b", "..\\stem.onnx", "C:\\stem.onnx", "c:stem.onnx", ""]
+)
+def test_paths_must_stay_inside(toy_maker, path):
+    folder = toy_maker()
+    _edit(folder, lambda d: d["graphs"]["stem"]["files"]["fp32"].update(path=path))
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        bundles.load(folder)
+
+
+def test_a_changed_byte_is_noticed(toy_maker):
+    folder = toy_maker()
+    content = bytearray((folder / "block.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "block.onnx").write_bytes(content)
+    loaded = bundles.load(folder)
+    loaded.read_graph("stem", "fp32")
+    with pytest.raises(BundleError, match=r"block\.onnx is damaged"):
+        loaded.read_graph("block", "fp32")
+
+
+def test_a_missing_graph_file_is_named(toy_maker):
+    folder = toy_maker()
+    (folder / "block.onnx").unlink()
+    with pytest.raises(BundleError, match=r"block\.onnx is missing"):
+        bundles.load(folder)
+
+
+def test_not_json_is_refused(toy_maker):
+    folder = toy_maker()
+    (folder / "manifest.json").write_text("{")
+    with pytest.raises(BundleError, match="cannot be read"):
+        bundles.load(folder)
+    (folder / "manifest.json").write_text("[]")
+    with pytest.raises(BundleError, match="not an object"):
+        bundles.load(folder)
+
+
+def test_an_unknown_name_lists_what_there_is(monkeypatch, toy_maker, tmp_path):
+    folder = toy_maker("here")
+    monkeypatch.setattr(bundles, "SHIPPED_FOLDER", tmp_path)
+    assert bundles.shipped() == ["here"]
+    assert bundles.load("here").folder == folder
+    with pytest.raises(BundleError, match=r"'there'.*\(here\)"):
+        bundles.load("there")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BundleError, match=r"no manifest\.json"):
+        bundles.load(tmp_path / "empty")
+
+
+def test_precisions(toy_maker):
+    folder = toy_maker()
+    manifest = bundles.load(folder).manifest
+    other = (folder / "block.onnx").read_bytes() + b"\0\0"
+    (folder / "block.int8.onnx").write_bytes(other)
+    reference = bundles.FileRef("block.int8.onnx", bundles.sha256_of(folder / "block.int8.onnx"))
+    block = manifest.graphs.block
+    block = dataclasses.replace(block, files={**block.files, "int8": reference})
+    graphs = dataclasses.replace(manifest.graphs, block=block)
+    bundles.write_manifest(folder, dataclasses.replace(manifest, graphs=graphs))
+    loaded = bundles.load(folder)
+    assert loaded.choose_precision("auto") == "fp32"
+    assert loaded.choose_precision("int8") == "int8"
+    assert loaded.read_graph("block", "int8") == other
+    assert loaded.read_graph("stem", "int8") == (folder / "stem.onnx").read_bytes()
+    with pytest.raises(OptionError, match="only fp32, int8"):
+        loaded.choose_precision("fp16")
+
+
+def test_the_writer_refuses_what_no_reader_takes(toy_maker, tmp_path):
+    manifest = bundles.load(toy_maker()).manifest
+    with pytest.raises(BundleError, match="rising"):
+        bundles.write_manifest(tmp_path, dataclasses.replace(manifest, windows_s=(2.0, 1.0)))
+    assert not (tmp_path / "manifest.json").exists()

@@ -1,0 +1,428 @@
+import importlib.metadata
+import io
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+import soundfile
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt import cli, engine
+
+RATE = 16000
+
+
+@pytest.fixture
+def command(monkeypatch, capsys, tmp_path):
+    """Run ``tisdiss-rt`` in an empty folder: (exit status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["tisdiss-rt", *map(str, arguments)])
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as error:
+            status = error.code
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def separate(command, gain_toy):
+    return lambda *arguments: command("separate", "--bundle", gain_toy, "--provider", "cpu", *arguments)
+
+
+def write(path, data, rate=RATE, **options):
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, data, rate, **options)
+    return data
+
+
+def names(folder="separated"):
+    return sorted(path.name for path in Path(folder).iterdir()) if Path(folder).exists() else []
+
+
+def refused(result, message):
+    """One line on standard error, status 1, nothing written."""
+    status, out, err = result
+    assert status == 1
+    assert out == ""
+    (line,) = (line for line in err.splitlines() if not line.startswith("toy on "))
+    assert line.startswith("tisdiss-rt: ")
+    assert message in line
+    assert not Path("separated").exists()
+
+
+# ---- what is written ----
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "channels", "subtype", "written"),
+    [
+        ("a.wav", 16000, 1, "PCM_16", "PCM_16"),
+        ("a.wav", 192000, 8, "PCM_24", "PCM_24"),
+        ("a.wav", 8000, 2, "FLOAT", "FLOAT"),
+        ("a.flac", 44100, 2, "PCM_24", "PCM_24"),
+        ("a.ogg", 48000, 1, "VORBIS", "PCM_16"),
+        ("a.mp3", 44100, 2, "MPEG_LAYER_III", "PCM_16"),
+        ("Gespräch im Büro, ein Ton.wav", 11025, 1, "PCM_16", "PCM_16"),
+        ("[bold]x[/] 100%.v2.wav", 16000, 1, "PCM_16", "PCM_16"),
+    ],
+)
+def test_odd_but_legal_files(separate, noise, name, rate, channels, subtype, written):
+    write(name, noise(rate // 2 + 1, channels), rate, subtype=subtype)
+    status, out, _ = separate(name)
+    stem = Path(name).stem
+    expected = [f"{stem}_spk1.wav", f"{stem}_spk2.wav"]
+    assert status == 0
+    assert names() == expected
+    assert out.splitlines() == [str(Path("separated") / file) for file in expected]
+    for file in expected:
+        info = soundfile.info(Path("separated") / file)
+        assert (info.format, info.subtype, info.channels) == ("WAV", written, 1)
+        assert (info.samplerate, info.frames) == (rate, rate // 2 + 1)
+
+
+def test_samples(separate, noise):
+    mix = write("a.wav", noise(RATE + 3), subtype="FLOAT")
+    assert separate("a.wav", "--depth", 1, "-o", "here")[0] == 0
+    for number, share in ((1, 0.7), (2, 0.3)):
+        result = soundfile.read(f"here/a_spk{number}.wav")[0]
+        np.testing.assert_allclose(result, 0.75 * share * mix, atol=1e-6)
+
+
+def test_one_sample_and_silence(separate):
+    write("one.wav", np.array([0.5]))
+    write("quiet.wav", np.zeros(RATE))
+    assert separate("one.wav", "quiet.wav")[0] == 0
+    np.testing.assert_allclose(soundfile.read("separated/one_spk1.wav")[0], [0.5 * 0.7 * 31 / 32], atol=1e-4)
+    assert not soundfile.read("separated/quiet_spk1.wav")[0].any()
+
+
+def test_standard_input_of_a_process(tmp_path, gain_toy, noise):
+    content = io.BytesIO()
+    soundfile.write(content, noise(5000, 2), 44100, format="FLAC")
+    program = Path(sys.executable).with_name("tisdiss-rt")
+    arguments = [program, "separate", "-", "--bundle", gain_toy, "--json"]
+    result = subprocess.run(
+        arguments, input=content.getvalue(), cwd=tmp_path, capture_output=True, check=True
+    )
+    assert json.loads(result.stdout)["files"][0]["input"] == "-"
+    assert names(tmp_path / "separated") == ["stdin_spk1.wav", "stdin_spk2.wav"]
+    assert soundfile.info(tmp_path / "separated" / "stdin_spk1.wav").frames == 5000
+    assert b"%" not in result.stderr  # no progress bar in a pipe
+
+
+def test_folders_are_searched_but_not_for_results(separate, noise):
+    for name in ("in/b.wav", "in/A.WAV", "in/deep/c.flac"):
+        write(name, noise(100))
+    Path("in/notes.txt").write_text("no audio")
+    assert separate("in", "-o", "in/out")[0] == 0
+    expected = [f"{stem}_spk{n}.wav" for stem in "Abc" for n in (1, 2)]
+    assert names("in/out") == expected
+    status, _, err = separate("in", "-o", "in/out", "--force")
+    assert status == 0
+    assert names("in/out") == expected
+    assert "skipped" not in err
+
+
+def test_an_empty_folder_is_an_error(separate):
+    Path("nothing").mkdir()
+    refused(separate("nothing"), "nothing: no audio files in this folder")
+
+
+def test_existing_files_are_skipped(separate, noise):
+    write("a.wav", noise(100))
+    assert separate("a.wav")[0] == 0
+    Path("separated/a_spk1.wav").write_text("mine")
+    status, out, err = separate("a.wav", "--quiet")
+    assert (status, out) == (0, "")
+    assert "a.wav: skipped, separated/a_spk1.wav exists" in err
+    assert Path("separated/a_spk1.wav").read_text() == "mine"
+    assert separate("a.wav", "--force")[0] == 0
+    assert soundfile.info("separated/a_spk1.wav").frames == 100
+
+
+def test_two_inputs_of_one_name(separate, noise):
+    write("x/a.wav", noise(100))
+    write("y/a.wav", noise(200))
+    status, _, err = separate("x/a.wav", "y/a.wav", "--force")
+    assert status == 1
+    assert "y/a.wav: would write the same files as x/a.wav" in err
+    assert soundfile.info("separated/a_spk1.wav").frames == 100
+
+
+def test_the_same_input_twice_is_done_once(separate, noise):
+    write("x/a.wav", noise(100))
+    status, out, err = separate("x/a.wav", "x", "x/../x/a.wav")
+    assert status == 0
+    assert len(out.splitlines()) == 2
+    assert "skipped" not in err
+
+
+def test_a_bad_file_does_not_stop_the_others(separate, noise):
+    write("a.wav", noise(100))
+    Path("b.wav").write_text("text")
+    write("c.wav", noise(100))
+    status, out, err = separate("a.wav", "b.wav", "c.wav", "gone.wav")
+    assert status == 1
+    assert names() == ["a_spk1.wav", "a_spk2.wav", "c_spk1.wav", "c_spk2.wav"]
+    assert len(out.splitlines()) == 4
+    assert "tisdiss-rt: b.wav: not readable as audio" in err
+    assert "tisdiss-rt: gone.wav: no such file" in err
+
+
+# ---- what is said ----
+
+
+def test_json(separate, noise):
+    write("a.wav", noise(RATE, 2))
+    write("b.wav", noise(RATE))
+    Path("bad.wav").write_text("text")
+    separate("b.wav")
+    status, out, err = separate("a.wav", "b.wav", "bad.wav", "--json", "--depth", 3)
+    document = json.loads(out)
+    assert status == 1
+    assert (document["bundle"], document["provider"], document["precision"]) == ("toy", "cpu", "fp32")
+    assert document["plan"]["depth"] == 3
+    done, skipped, bad = document["files"]
+    assert done["outputs"] == ["separated/a_spk1.wav", "separated/a_spk2.wav"]
+    assert (done["sample_rate"], done["duration_s"], done["missed"], done["clipped"]) == (RATE, 1.0, 0, 0)
+    assert len(done["steps"]) == 9
+    assert done["steps"][0].keys() == {"start_s", "window_s", "depth", "elapsed_ms", "missed"}
+    assert {step["depth"] for step in done["steps"]} == {3}
+    assert skipped == {"input": "b.wav", "skipped": True}
+    assert "not readable" in bad["error"]
+    assert "toy on cpu" in err
+
+
+def test_a_budget_chooses_and_is_reported(separate, noise):
+    write("a.wav", noise(RATE))
+    _, out, err = separate("a.wav", "--budget-ms", 60_000, "--json")
+    document = json.loads(out)
+    assert document["plan"]["window_s"] == 0.2
+    assert {step["depth"] for step in document["files"][0]["steps"]} == {4}
+    assert document["files"][0]["missed"] == 0
+    assert "windows of 0.2 s, depth 4" in err
+    assert "0 of 9 windows over budget" in err
+    assert "warning" not in err
+
+
+def test_a_budget_that_cannot_be_kept(separate, noise):
+    write("a.wav", noise(RATE))
+    write("b.wav", noise(RATE))
+    status, out, err = separate("a.wav", "b.wav", "--budget-ms", 1e-6, "--min-depth", 2, "--json", "--quiet")
+    assert status == 0
+    (warning,) = err.splitlines()  # once, though there are two files
+    assert warning.startswith("tisdiss-rt: warning: a budget of 1e-06 ms is too small here")
+    assert "windows of 0.05 s at depth 2 need about" in warning
+    for entry in json.loads(out)["files"]:
+        assert entry["missed"] == len(entry["steps"]) == 39
+        assert {step["depth"] for step in entry["steps"]} == {2}
+
+
+def test_promised_quality_is_printed(command, toy_maker, noise):
+    windows = (bundles.WindowQuality(0.2, 4, 7.25),)
+    quality = bundles.Quality("toy mixtures", "SI-SDR improvement in dB", 1, (), windows)
+    write("a.wav", noise(RATE))
+    _, _, err = command("separate", "a.wav", "--bundle", toy_maker(quality=quality))
+    assert "7.2 (SI-SDR improvement in dB on toy mixtures)" in err
+
+
+def test_quiet(separate, noise):
+    write("a.wav", noise(100))
+    assert separate("a.wav", "--quiet") == (0, "", "")
+
+
+def test_progress_on_a_terminal_only(separate, noise, monkeypatch):
+    write("a.wav", noise(RATE))
+
+    def has_bar():
+        return "a.wav" in separate("a.wav", "--force")[2].split("a.wav: ")[0]
+
+    assert not has_bar()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert has_bar()
+    assert separate("a.wav", "--force", "--quiet")[2] == ""
+
+
+# ---- what is refused ----
+
+
+def test_bad_audio(separate, noise):
+    write("good.wav", noise(5000))
+    Path("short.wav").write_bytes(Path("good.wav").read_bytes()[:5000])
+    Path("text.wav").write_text("text")
+    write("none.wav", np.zeros(0))
+    write("nan.wav", np.array([0.0] * 100_000 + [np.nan]), subtype="FLOAT")
+    write("inf.wav", np.array([np.inf, 0.0]), subtype="FLOAT")
+    refused(separate("missing.wav"), "missing.wav: no such file")
+    refused(separate("text.wav"), "text.wav: not readable")
+    refused(separate("short.wav"), "short.wav: truncated")
+    refused(separate("none.wav"), "none.wav: has no samples")
+    refused(separate("nan.wav"), "nan.wav: has samples that are NaN")
+    refused(separate("inf.wav"), "inf.wav: has samples that are NaN or infinite")
+
+
+def test_bad_options(separate, noise):
+    write("a.wav", noise(100))
+    refused(separate("a.wav", "--budget-ms", 20, "--depth", 2), "exclude each other")
+    refused(separate("a.wav", "--budget-ms", -5), "above 0 ms, not -5")
+    refused(separate("a.wav", "--depth", 99), "from 0 to 12")
+    refused(separate("a.wav", "--depth", "many"), "many")
+    refused(separate("a.wav", "--threads", 0), "threads")
+    refused(separate("a.wav", "--window-s", 0), "window")
+    refused(separate("a.wav", "--precision", "int3"), "only fp32")
+    refused(separate("a.wav", "--nonsense"), "--nonsense")
+    refused(separate(), "INPUT")
+
+
+def test_cuda_without_cuda(separate, noise, monkeypatch):
+    monkeypatch.setattr(engine.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    write("a.wav", noise(100))
+    refused(separate("a.wav", "--provider", "cuda"), "pip install 'tisdiss-rt[gpu]'")
+
+
+def test_output_folder_not_writable(separate, noise):
+    write("a.wav", noise(100))
+    Path("file").touch()
+    refused(separate("a.wav", "-o", "file/x"), "cannot write to file/x: ")
+    refused(separate("a.wav", "-o", "file"), "cannot write to file: ")
+    assert Path("file").read_bytes() == b""
+    assert names(".") == ["a.wav", "file"]
+
+
+def test_bad_bundles(command, gain_toy, noise):
+    write("a.wav", noise(100))
+    refused(command("separate", "a.wav", "--bundle", "nowhere"), "no bundle 'nowhere'")
+
+    def broken(name, change):
+        shutil.copytree(gain_toy, name)
+        change(Path(name))
+        return command("separate", "a.wav", "--bundle", name)
+
+    def flip(folder):
+        content = bytearray((folder / "decoder.onnx").read_bytes())
+        content[-1] ^= 1
+        (folder / "decoder.onnx").write_bytes(content)
+
+    def newer(folder):
+        text = (folder / "manifest.json").read_text()
+        (folder / "manifest.json").write_text(text.replace('"format": 1', '"format": 2'))
+
+    refused(broken("changed", flip), "decoder.onnx is damaged")
+    refused(broken("newer", newer), "newer tisdiss-rt")
+    refused(broken("partial", lambda folder: (folder / "block.onnx").unlink()), "block.onnx is missing")
+    refused(broken("bare", lambda folder: (folder / "manifest.json").unlink()), "has no manifest.json")
+
+
+# ---- the other commands ----
+
+
+def test_info(command, toy_maker):
+    depths = (bundles.DepthQuality(4, 7.0, 6.5, 7.5),)
+    quality = bundles.Quality("mixtures", "dB", 9, depths, (bundles.WindowQuality(0.2, 4, 6.25),))
+    folder = toy_maker(quality=quality, training=bundles.Training("noise", 77, "CC0"))
+    status, out, _ = command("info", folder)
+    assert status == 0
+    for part in ("offline, 16000 Hz, 2 sources, depth 4 (at most 12)", "stem: fp32", "dB, 9 mixtures"):
+        assert part in out
+    for part in ("depth 4: 7.00 (6.50 to 7.50)", "0.2 s, depth 4: 6.25", "77 steps on noise (CC0)"):
+        assert part in out
+    (folder / "conformance.npz").write_bytes(b"changed")
+    refused(command("info", folder), "conformance.npz is damaged")
+
+
+def test_bundles_and_doctor(command, toy_maker, monkeypatch, tmp_path):
+    monkeypatch.setattr(bundles, "SHIPPED_FOLDER", tmp_path)
+    assert command("bundles") == (0, "", "")
+    status, _, err = command("doctor")
+    assert (status, err) == (1, "tisdiss-rt: no bundle is installed\n")
+    toy_maker("alpha")
+    assert command("bundles")[1].startswith("alpha: offline, 16000 Hz")
+    status, out, _ = command("doctor")
+    assert status == 0
+    assert "bundle alpha on " in out
+    assert "all is well" in out
+
+
+def test_doctor_notices_wrong_results(command, toy_maker, monkeypatch, tmp_path):
+    monkeypatch.setattr(bundles, "SHIPPED_FOLDER", tmp_path)
+    folder = toy_maker("alpha")
+    arrays = dict(np.load(folder / "conformance.npz"))
+    arrays["est_2"][0, 50:] += 0.01
+    np.savez(folder / "conformance.npz", **arrays)
+    text = (folder / "manifest.json").read_text()
+    old = json.loads(text)["conformance"]["sha256"]
+    (folder / "manifest.json").write_text(text.replace(old, bundles.sha256_of(folder / "conformance.npz")))
+    status, out, err = command("doctor")
+    assert status == 1
+    assert "all is well" not in out
+    assert "bundle alpha computes something else" in err
+
+
+def test_help_and_version(command):
+    assert "separate" in command()[1]
+    assert "--budget-ms" in command("separate", "--help")[1]
+    assert command("--version")[1].startswith("tisdiss-rt, version 0.1.0")
+    refused(command("seperate"), "seperate")
+
+
+# ---- commands of other packages ----
+
+
+@click.command()
+@click.argument("word")
+@click.option("-n", "--number", type=int)
+def shout(word, number):
+    """Shout."""
+    click.echo(f"{word.upper()} {number}")
+
+
+@click.command()
+def fails():
+    import no_such_package  # noqa: F401
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    entries = importlib.metadata.EntryPoints(
+        importlib.metadata.EntryPoint(name, value, cli.PLUGIN_GROUP)
+        for name, value in (
+            ("shout", f"{__name__}:shout"),
+            ("export", "package_without_torch:export"),
+            ("train", f"{__name__}:fails"),
+        )
+    )
+    monkeypatch.setattr(cli, "entry_points", lambda **select: entries.select(**select))
+    monkeypatch.setitem(
+        sys.modules, __name__, sys.modules.get(__name__) or sys.modules[shout.callback.__module__]
+    )
+
+
+def test_plugins_run(command, plugins):
+    assert command("shout", "hey", "-n", "3") == (0, "HEY 3\n", "")
+    assert "Shout." in command("shout", "--help")[1]
+    assert "Usage: tisdiss-rt shout" in command("shout", "--help")[1]
+    refused(command("shout", "hey", "--number", "x"), "'x' is not a valid integer")
+
+
+def test_plugins_are_listed_without_being_imported(command, plugins):
+    out = command("--help")[1]
+    assert "export" in out
+    assert "shout" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "package"), [("export", "package_without_torch"), ("train", "no_such_package")]
+)
+def test_plugins_without_their_packages(command, plugins, name, package):
+    install = f"{name} needs {package}, which is not installed: pip install 'tisdiss-rt[{name}]'"
+    refused(command(name), install)

@@ -1,0 +1,142 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt import conformance, engine
+from tisdiss_rt.engine import Engine
+from tisdiss_rt.errors import BundleError, OptionError, ProviderError
+
+
+@pytest.fixture
+def running(gain_toy):
+    return Engine(bundles.load(gain_toy), provider="cpu", threads=1)
+
+
+@pytest.mark.parametrize("samples", [1, 31, 32, 33, 5000])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 7])
+def test_every_depth_and_length(running, noise, split, samples, depth):
+    mix = noise(samples)
+    state = running.start(mix)
+    for _ in range(depth):
+        running.repeat(state)
+    estimate = running.decode(state)
+    assert estimate.shape == (2, samples)
+    assert estimate.dtype == np.float32
+    np.testing.assert_allclose(estimate, (1 - 0.5 ** (depth + 1)) * split(mix, "gain"), atol=1e-6)
+
+
+def test_one_state_can_be_decoded_at_several_depths(running, noise, split):
+    mix = noise(100)
+    state = running.start(mix)
+    for depth in range(6):
+        estimate = running.decode(state)
+        np.testing.assert_allclose(estimate, (1 - 0.5 ** (depth + 1)) * split(mix, "gain"), atol=1e-6)
+        running.repeat(state)
+
+
+def test_steps_do_not_disturb_each_other(running, noise, split):
+    first, second = noise(2, 200)
+    one, two = running.start(first), running.start(second)
+    for state in (one, two, one, two):
+        running.repeat(state)
+    np.testing.assert_allclose(running.decode(one), 0.875 * split(first, "gain"), atol=1e-6)
+    np.testing.assert_allclose(running.decode(two), 0.875 * split(second, "gain"), atol=1e-6)
+
+
+def test_two_feature_buffers_take_turns(running, noise):
+    state = running.start(noise(1000))
+    addresses = [state.tensors["z"].data_ptr()]
+    for _ in range(6):
+        running.repeat(state)
+        addresses.append(state.tensors["z"].data_ptr())
+    assert addresses[0] != addresses[1]
+    assert addresses == [addresses[0], addresses[1]] * 3 + [addresses[0]]
+
+
+def test_reports_what_runs(gain_toy):
+    running = Engine(bundles.load(gain_toy), provider="auto", threads=2)
+    assert running.threads == 2
+    assert running.precision == "fp32"
+    assert running.provider in ("cpu", "cuda")
+    assert Engine(bundles.load(gain_toy), provider="cpu").threads == engine.physical_cores() >= 1
+
+
+def test_cuda_must_not_be_replaced_by_the_cpu(gain_toy, monkeypatch):
+    monkeypatch.setattr(engine.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(ProviderError, match=r"CPUExecutionProvider.*tisdiss-rt\[gpu\]"):
+        Engine(bundles.load(gain_toy), provider="cuda")
+
+
+@pytest.mark.skipif("CUDAExecutionProvider" in engine.available_providers(), reason="CUDA does start here")
+def test_cuda_that_does_not_start(gain_toy, monkeypatch):
+    there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(engine.ort, "get_available_providers", lambda: there)
+    loaded = bundles.load(gain_toy)
+    with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
+        with pytest.raises(ProviderError, match="does not start"):
+            Engine(loaded, provider="cuda")
+        assert Engine(loaded, provider="auto").provider == "cpu"
+
+
+def test_bad_options(gain_toy):
+    loaded = bundles.load(gain_toy)
+    with pytest.raises(OptionError, match="auto, cpu, cuda"):
+        Engine(loaded, provider="tpu")
+    with pytest.raises(OptionError, match="at least 1"):
+        Engine(loaded, threads=0)
+
+
+def test_streaming_bundles_are_not_run_as_offline_ones(toy_maker):
+    with pytest.raises(BundleError, match="streaming, which this version cannot run"):
+        Engine(bundles.load(toy_maker(kind="streaming")))
+
+
+def test_graphs_must_match_the_manifest(toy_maker):
+    folder = toy_maker()
+    data = json.loads((folder / "manifest.json").read_text())
+    data["graphs"]["block"]["outputs"][0]["name"] = "other"
+    (folder / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(BundleError, match=r"block graph has .*z_next.* where the manifest says .*other"):
+        Engine(bundles.load(folder), provider="cpu")
+
+
+def test_a_file_that_is_no_graph(toy_maker):
+    folder = toy_maker()
+    (folder / "stem.onnx").write_bytes(b"not a graph")
+    data = json.loads((folder / "manifest.json").read_text())
+    data["graphs"]["stem"]["files"]["fp32"]["sha256"] = bundles.sha256_of(folder / "stem.onnx")
+    (folder / "manifest.json").write_text(json.dumps(data))
+    with pytest.raises(BundleError, match="cannot load the stem graph"):
+        Engine(bundles.load(folder), provider="cpu")
+
+
+def test_nan_is_never_returned(running):
+    state = running.start(np.zeros(100, np.float32))  # the toy divides by the peak
+    with pytest.raises(BundleError, match="NaN"):
+        running.decode(state)
+
+
+def test_conformance(toy_maker, gain_toy):
+    loaded = bundles.load(gain_toy)
+    found = conformance.differences(loaded, Engine(loaded, provider="cpu"))
+    assert sorted(found) == [0, 1, 2, 3, 4]
+    assert max(found.values()) < 1e-6
+    other = bundles.load(toy_maker(split="sign"))
+    assert min(conformance.differences(other, Engine(loaded, provider="cpu")).values()) > 0.1
+
+
+def test_nothing_heavy_is_imported(gain_toy):
+    code = (
+        "import sys, tisdiss_rt\n"
+        "heavy = {'torch', 'onnx', 'tisdiss_models', 'tisdiss_export'}\n"
+        "assert not {*heavy, 'onnxruntime', 'soundfile', 'numpy'} & set(sys.modules), 'import tisdiss_rt'\n"
+        "import numpy as np, tisdiss_rt.cli, tisdiss_rt.conformance\n"
+        f"sep = tisdiss_rt.Separator({str(gain_toy)!r}, provider='cpu')\n"
+        "sep.separate(np.ones(1000, np.float32), 8000)\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "assert 'onnxruntime' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

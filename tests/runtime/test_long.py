@@ -1,0 +1,63 @@
+"""Half an hour of audio in processes of their own: memory, length, and Ctrl-C."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+RATE = 44100
+MINUTES = 30
+
+
+@pytest.fixture(scope="module")
+def long_file(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "half an hour.flac"
+    minute = np.random.default_rng(0).uniform(-0.01, 0.01, (60 * RATE, 2)).astype(np.float32)
+    minute = np.round(minute * 256) / 256  # few bits: quick to write
+    with soundfile.SoundFile(path, "w", RATE, 2, "PCM_16") as file:
+        for _ in range(MINUTES):
+            file.write(minute)
+        file.write(minute[:7])
+    return path
+
+
+def command(path, gain_toy, *options):
+    arguments = ["separate", str(path), "--bundle", str(gain_toy), "--depth", "1", "--threads", "1"]
+    program = "import sys; from tisdiss_rt.cli import main; main()"
+    return [sys.executable, "-c", program, *arguments, *options]
+
+
+def test_memory_is_constant_and_length_exact(long_file, gain_toy, tmp_path):
+    arguments = command(long_file, gain_toy, "--json")
+    result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, check=True)
+    # The largest of all children so far: an upper bound for this one.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 400 * 1024
+    (entry,) = json.loads(result.stdout)["files"]
+    for path in entry["outputs"]:
+        info = soundfile.info(tmp_path / path)
+        assert (info.frames, info.samplerate) == (MINUTES * 60 * RATE + 7, RATE)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_no_half_file(long_file, gain_toy, tmp_path, number, status):
+    output = tmp_path / "separated"
+    process = subprocess.Popen(
+        command(long_file, gain_toy, "--window-s", "0.02"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline_s = time.monotonic() + 30
+    while not any(part.stat().st_size > 100_000 for part in output.glob(".*.part")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == status
+    lines = [line for line in err.splitlines()[1:] if line]
+    assert lines == ["tisdiss-rt: interrupted"][: number == signal.SIGINT]
+    assert not output.exists()
