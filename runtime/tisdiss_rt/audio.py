@@ -80,7 +80,7 @@ class AudioReader:
         elif source.is_dir():
             raise AudioError(f"{self._label}: is a folder")
         try:
-            return resources.enter_context(_ForwardFile(source))
+            return resources.enter_context(_ForwardFile(_native(source)))
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
             raise AudioError(f"{self._label}: not readable as audio: {_reason(error)}") from error
 
@@ -185,7 +185,7 @@ class WavWriters:
                 self._new_folders += [p for p in (folder, *folder.parents) if not p.exists()]
                 folder.mkdir(parents=True, exist_ok=True)
                 part.touch()  # unlike libsndfile, says what is wrong
-                self._files.append(soundfile.SoundFile(part, "w", *self._format))
+                self._files.append(soundfile.SoundFile(_native(part), "w", *self._format))
         except BaseException as error:
             self._discard()
             if isinstance(error, OSError | soundfile.LibsndfileError):
@@ -196,8 +196,7 @@ class WavWriters:
     def write(self, block: Array) -> None:
         """Append (m, sources)."""
         if self._clips:
-            self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))
-            block = block.clip(-1.0, 1.0)
+            self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))  # libsndfile limits them
         try:
             for file, channel in zip(self._files, block.T, strict=True):
                 file.write(np.ascontiguousarray(channel))
@@ -226,6 +225,11 @@ class WavWriters:
         for action in undo + [folder.rmdir for folder in self._new_folders]:
             with suppress(OSError, soundfile.LibsndfileError):  # not made yet, or used by somebody else
                 action()
+
+
+def _native(source: Any) -> Any:
+    """Give soundfile a path as it takes names that are no valid text: in bytes, but not on Windows."""
+    return os.fsencode(source) if isinstance(source, Path) and sys.platform != "win32" else source
 
 
 def _reason(error: Exception) -> str:

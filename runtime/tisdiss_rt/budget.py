@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
 from tisdiss_rt.bundle import Manifest
 
 Array = npt.NDArray[np.float32]
@@ -66,7 +67,7 @@ class Timings:
 
     def finish_ms(self, repetitions: int) -> float:
         """Predicted time of so many repetitions and the decoder."""
-        return (repetitions * high(self.repetition) if repetitions else 0.0) + high(self.decoder)
+        return repetitions * high(self.repetition) + high(self.decoder)
 
 
 def high(measured: Iterable[float]) -> float:

@@ -255,7 +255,8 @@ def _check(manifest: Manifest) -> None:
         bool(windows) and windows[0] > 0 and sorted(set(windows)) == list(windows),
         "windows_s must be positive numbers in rising order",
     )
-    need(0 <= manifest.depth.trained <= manifest.depth.max, "depth must have 0 <= trained <= max")
+    depth = manifest.depth
+    need(0 <= depth.trained <= depth.max and depth.max >= 1, "depth must have 0 <= trained <= max, max >= 1")
     for name in GRAPHS:
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
     need([t.name for t in manifest.graphs.stem.inputs] == ["mix"], "the stem's only input must be mix")

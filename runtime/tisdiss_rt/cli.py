@@ -6,6 +6,7 @@ of their commands runs, so that a command that needs torch neither slows the oth
 
 from __future__ import annotations
 
+import io
 import platform
 import signal
 import sys
@@ -142,6 +143,8 @@ def _summary(manifest: Any) -> str:
 def main() -> None:
     """Run the command line: problems are one line on standard error and exit status 1."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files are removed
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be valid text
     warnings.simplefilter("always", SeparationWarning)
     warnings.showwarning = lambda message, *_: click.echo(f"tisdiss-rt: warning: {message}", err=True)
     try:

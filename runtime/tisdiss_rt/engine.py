@@ -10,6 +10,7 @@ nothing passes through numpy between the mixture and the estimate::
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -161,13 +162,15 @@ def available_providers() -> list[str]:
 
 
 def physical_cores() -> int:
-    """Number of physical cores that this process may run on."""
-    try:
-        usable = os.sched_getaffinity(0)
-        siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-        return len({Path(siblings.format(cpu)).read_text() for cpu in usable})
-    except (AttributeError, OSError):  # not Linux
+    """Number of physical cores that this process may run on; of logical ones outside Linux."""
+    if sys.platform != "linux":
         return os.cpu_count() or 1
+    usable = os.sched_getaffinity(0)
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(siblings.format(cpu)).read_text() for cpu in usable})
+    except OSError:  # hidden in some containers
+        return len(usable)
 
 
 def _open(content: bytes, providers: list[Any], threads: int, label: str) -> Any:

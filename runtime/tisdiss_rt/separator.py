@@ -179,7 +179,7 @@ class Separator:
                 for piece in pieces:
                     writers.write(piece)
         if writers.clipped:
-            message = f"{targets[0].parent}: {writers.clipped} samples of {os.fspath(path)} clipped"
+            message = f"{os.fspath(path)}: {writers.clipped} samples of the sources clipped at full scale"
             warnings.warn(message, SeparationWarning, stacklevel=2)
         return FileSeparation(targets, rate, frames, writers.clipped, steps, plan)
 

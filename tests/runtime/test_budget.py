@@ -241,12 +241,6 @@ def test_minimum_above_the_best_depth(manifest):
     assert (plan.depth, plan.min_depth, plan.max_depth) == (10, 10, 10)
 
 
-def test_a_model_without_repetitions(manifest):
-    shallow = dataclasses.replace(manifest, depth=bundles.DepthRange(0, 0))
-    plan = plan_for(FakeEngine(), shallow, 1000, min_depth=0)
-    assert (plan.window_s, plan.depth) == (4.0, 0)
-
-
 def test_windows_are_even(manifest):
     odd = dataclasses.replace(manifest, sample_rate=11025)
     assert [budget.window_samples(odd, w) for w in (0.00001, 0.5, 1.0)] == [2, 5512, 11024]

@@ -1,6 +1,7 @@
 import importlib.metadata
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -88,6 +89,17 @@ def test_odd_but_legal_files(separate, noise, name, rate, channels, subtype, wri
         info = soundfile.info(Path("separated") / file)
         assert (info.format, info.subtype, info.channels) == ("WAV", written, 1)
         assert (info.samplerate, info.frames) == (rate, rate // 2 + 1)
+
+
+def test_a_name_that_is_no_text(tmp_path, gain_toy, noise):
+    write(tmp_path / "a.wav", noise(100))
+    (tmp_path / "a.wav").rename(tmp_path / os.fsdecode(b"\xff.wav"))
+    program = Path(sys.executable).with_name("tisdiss-rt")
+    arguments = [program, "separate", b"\xff.wav", "--bundle", gain_toy]
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    result = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, check=True)
+    assert result.stdout.splitlines() == [b"separated/\xff_spk1.wav", b"separated/\xff_spk2.wav"]
+    assert all((tmp_path / os.fsdecode(path)).exists() for path in result.stdout.splitlines())
 
 
 def test_samples(separate, noise):

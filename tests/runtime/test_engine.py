@@ -28,6 +28,11 @@ def test_every_depth_and_length(running, noise, split, samples, depth):
     np.testing.assert_allclose(estimate, (1 - 0.5 ** (depth + 1)) * split(mix, "gain"), atol=1e-6)
 
 
+def test_short_input_is_padded_to_what_the_bundle_needs(running, noise):
+    assert running.start(noise(5)).tensors["mix"].shape() == [1, 32]
+    assert running.start(noise(33)).tensors["mix"].shape() == [1, 33]
+
+
 def test_one_state_can_be_decoded_at_several_depths(running, noise, split):
     mix = noise(100)
     state = running.start(mix)

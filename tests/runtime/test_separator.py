@@ -216,6 +216,15 @@ def test_clipped_output_is_told(sep, tmp_path):
     """Resampling back overshoots at the steps of a full-scale square wave."""
     square = np.sign(np.sin(np.arange(20000) * 0.02)).astype(np.float32)
     soundfile.write(tmp_path / "in.wav", square, 8000, subtype="PCM_16")
-    with pytest.warns(SeparationWarning, match=r"\d+ samples of .*in\.wav clipped"):
+    with pytest.warns(SeparationWarning, match=r"in\.wav: \d+ samples of the sources clipped"):
         result = sep.separate_file(tmp_path / "in.wav", [tmp_path / "1.wav", tmp_path / "2.wav"], depth=12)
     assert result.clipped > 0
+
+
+def test_short_signals_predict_nothing_for_full_windows(sep, noise):
+    out = sep.separate(noise(RATE), RATE, budget_ms=60_000, window_s=0.2)
+    measured = len(sep._timings[out.plan.window_samples].stem)
+    assert len(sep.separate(noise(1000), RATE, budget_ms=60_000, window_s=0.2).steps) == 1
+    assert len(sep._timings[out.plan.window_samples].stem) == measured
+    sep.separate(noise(RATE), RATE, budget_ms=60_000, window_s=0.2)
+    assert len(sep._timings[out.plan.window_samples].stem) == measured + 9
