@@ -124,7 +124,8 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 def mix_down(block: Array, label: str = "the mixture") -> Array:
     """Average (m, channels) to mono (m,); raises AudioError for NaN or infinity."""
-    mono: Array = block.mean(axis=1, dtype=np.float32)
+    with np.errstate(all="ignore"):
+        mono: Array = block.mean(axis=1, dtype=np.float32)
     if not np.isfinite(mono).all():
         raise AudioError(f"{label}: has samples that are NaN or infinite")
     return mono

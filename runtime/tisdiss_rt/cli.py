@@ -42,7 +42,8 @@ def _plugin(entry: EntryPoint) -> click.Command:
 
     def run(arguments: tuple[str, ...]) -> None:
         try:
-            entry.load().main(
+            command = entry.load()
+            status = command.main(
                 args=list(arguments), prog_name=f"tisdiss-rt {entry.name}", standalone_mode=False
             )
         except ModuleNotFoundError as error:
@@ -50,6 +51,8 @@ def _plugin(entry: EntryPoint) -> click.Command:
             raise click.ClickException(
                 f"{entry.name} needs {error.name}, which is not installed: {hint}"
             ) from error
+        if type(status) is int:  # what the command gave to ctx.exit()
+            sys.exit(status)
 
     return click.Command(
         entry.name,
@@ -155,7 +158,7 @@ def main() -> None:
         _fail("interrupted", 130)
     except click.ClickException as error:
         _fail(error.format_message())
-    except (TisdissError, OSError) as error:
+    except (TisdissError, OSError, ImportError) as error:
         _fail(str(error))
 
 

@@ -96,7 +96,7 @@ def _find(inputs: tuple[str, ...], output: Path) -> Iterator[str]:
     for name in inputs:
         paths = [name]
         if name != STDIN and Path(name).is_dir():
-            found = (p for p in sorted(Path(name).rglob("*")) if p.suffix.lower() in SUFFIXES)
+            found = (p for p in sorted(Path(name).rglob("[!.]*")) if p.suffix.lower() in SUFFIXES)
             paths = [str(p) for p in found if p.is_file() and output.resolve() not in p.resolve().parents]
         for path in paths or [name]:
             if path == STDIN or (resolved := Path(path).resolve()) not in seen:
@@ -123,13 +123,13 @@ def _separate_one(
         raise OptionError(
             f"{path}: would write the same files as {claimed[targets[0]]}; give it another folder"
         )
-    claimed[targets[0]] = path
     existing = [target for target in targets if target.exists()]
     if existing and not force:
         click.echo(f"{path}: skipped, {existing[0]} exists (--force overwrites)", err=True)
         return {"input": path, "skipped": True}
     with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
         result = separator.separate_file(path, targets, **options, progress=progress)
+    claimed[targets[0]] = path
     if not quiet:
         click.echo(_report(path, result), err=True)
     return _entry(path, result)

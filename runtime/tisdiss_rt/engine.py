@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,11 +72,12 @@ class Engine:
         self.manifest = manifest
         self.threads = threads or physical_cores()
         self.precision = bundle.choose_precision(precision)
-        providers = choose_providers(provider)
-        self._sessions = {
-            name: _open(bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph")
-            for name in GRAPHS
-        }
+        with redirect_stdout(sys.stderr):  # where ONNX Runtime prints that CUDA does not start
+            providers = choose_providers(provider)
+            self._sessions = {
+                name: _open(bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph")
+                for name in GRAPHS
+            }
         on_cuda = all(session.get_providers()[0] == _CUDA for session in self._sessions.values())
         if provider == "cuda" and not on_cuda:
             raise ProviderError("CUDA is installed for ONNX Runtime but does not start; see the lines above")
@@ -84,9 +86,9 @@ class Engine:
 
     def start(self, mix: Array) -> State:
         """Run the stem on ``mix`` (samples,); a mixture shorter than the bundle's minimum is padded."""
-        padding = max(0, self.manifest.min_samples - len(mix))
-        batch = np.pad(mix, (0, padding)).astype(np.float32, copy=False)[None]  # (1, samples)
-        tensors = {"mix": ort.OrtValue.ortvalue_from_numpy(np.ascontiguousarray(batch), self.provider, 0)}
+        batch = np.zeros((1, max(len(mix), self.manifest.min_samples)), np.float32)
+        batch[0, : len(mix)] = mix
+        tensors = {"mix": ort.OrtValue.ortvalue_from_numpy(batch, self.provider, 0)}
         tensors.update(self._run("stem", tensors))
         return State(tensors, None, 0, len(mix))
 

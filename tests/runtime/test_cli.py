@@ -136,6 +136,7 @@ def test_folders_are_searched_but_not_for_results(separate, noise):
     for name in ("in/b.wav", "in/A.WAV", "in/deep/c.flac"):
         write(name, noise(100))
     Path("in/notes.txt").write_text("no audio")
+    Path("in/._b.wav").write_text("what some systems leave beside a file")
     assert separate("in", "-o", "in/out")[0] == 0
     expected = [f"{stem}_spk{n}.wav" for stem in "Abc" for n in (1, 2)]
     assert names("in/out") == expected
@@ -169,6 +170,9 @@ def test_two_inputs_of_one_name(separate, noise):
     assert status == 1
     assert "y/a.wav: would write the same files as x/a.wav" in err
     assert soundfile.info("separated/a_spk1.wav").frames == 100
+    Path("x/a.wav").write_text("no audio, writes nothing")
+    assert separate("x/a.wav", "y/a.wav", "--force")[0] == 1
+    assert soundfile.info("separated/a_spk1.wav").frames == 200
 
 
 def test_the_same_input_twice_is_done_once(separate, noise):
@@ -274,7 +278,7 @@ def test_bad_audio(separate, noise):
     Path("text.wav").write_text("text")
     write("none.wav", np.zeros(0))
     write("nan.wav", np.array([0.0] * 100_000 + [np.nan]), subtype="FLOAT")
-    write("inf.wav", np.array([np.inf, 0.0]), subtype="FLOAT")
+    write("inf.wav", np.array([[np.inf, -np.inf]]), subtype="FLOAT")
     refused(separate("missing.wav"), "missing.wav: no such file")
     refused(separate("text.wav"), "text.wav: not readable")
     refused(separate("short.wav"), "short.wav: truncated")
@@ -399,6 +403,12 @@ def shout(word, number):
 
 
 @click.command()
+@click.pass_context
+def status(ctx):
+    ctx.exit(3)
+
+
+@click.command()
 def fails():
     import no_such_package  # noqa: F401
 
@@ -409,6 +419,7 @@ def plugins(monkeypatch):
         importlib.metadata.EntryPoint(name, value, cli.PLUGIN_GROUP)
         for name, value in (
             ("shout", f"{__name__}:shout"),
+            ("status", f"{__name__}:status"),
             ("export", "package_without_torch:export"),
             ("train", f"{__name__}:fails"),
         )
@@ -424,6 +435,10 @@ def test_plugins_run(command, plugins):
     assert "Shout." in command("shout", "--help")[1]
     assert "Usage: tisdiss-rt shout" in command("shout", "--help")[1]
     refused(command("shout", "hey", "--number", "x"), "'x' is not a valid integer")
+
+
+def test_plugins_give_their_exit_status(command, plugins):
+    assert command("status") == (3, "", "")
 
 
 def test_plugins_are_listed_without_being_imported(command, plugins):
