@@ -13,6 +13,7 @@ import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -176,18 +177,32 @@ def physical_cores() -> int:
 
 
 def _open(content: bytes, providers: list[Any], threads: int, label: str) -> Any:
-    """Make a session whose idle threads leave the cores to the other two graphs."""
+    """Make a session that shares the machine with the other two.
+
+    All graphs allocate from one arena, because only one of them runs at a time, and idle threads leave the
+    cores to the graph that does. Memory is not planned per length, because lengths vary.
+    """
+    _register_arena()
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3  # errors only
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
         return ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # as above
         raise BundleError(f"ONNX Runtime cannot load the {label}: {_first_line(error)}") from error
+
+
+@cache
+def _register_arena() -> None:
+    """Give the process one arena for the CPU."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))  # unlimited, all defaults
 
 
 def _first_line(error: Exception) -> str:
