@@ -6,7 +6,6 @@ Two forms: our ``.pt`` (configuration, weights and facts in one file), and the p
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -23,13 +22,19 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says which file or weight and why."""
 
 
-def save_checkpoint(path: Path, network: Network, facts: dict[str, Any]) -> None:
-    """Write configuration, weights and `facts` (plain values, e.g. steps and data) to a ``.pt`` file."""
+def save_checkpoint(path: Path, network: Network, facts: dict[str, Any], **more: Any) -> None:
+    """Write a ``.pt`` file, whole or not at all.
+
+    Args:
+        path: where to.
+        network: its configuration and weights are stored.
+        facts: plain values about it, e.g. steps and data.
+        more: further tensors and plain values, e.g. what training needs to go on.
+    """
     part = path.with_name(path.name + ".part")
-    torch.save(
-        {"network": to_mapping(network.config), "weights": network.state_dict(), "facts": facts}, part
-    )
-    os.replace(part, path)
+    content = {"network": to_mapping(network.config), "weights": network.state_dict(), "facts": facts}
+    torch.save({**content, **more}, part)
+    part.replace(path)
 
 
 def load_checkpoint(path: str | Path) -> tuple[Network, dict[str, Any]]:
@@ -53,10 +58,12 @@ def load_checkpoint(path: str | Path) -> tuple[Network, dict[str, Any]]:
     content = _read_tensors(weights_path)
     facts: dict[str, Any] = {}
     if config_path is None:
-        if set(content) < {"network", "weights"}:
-            raise CheckpointError(f"{weights_path}: holds no network and weights; is it a training state?")
+        if not {"network", "weights", "facts"} <= set(content):
+            raise CheckpointError(
+                f"{weights_path}: not a checkpoint of tisdiss-rt: network, weights or facts missing"
+            )
         config = from_mapping(NetworkConfig, content["network"], str(weights_path))
-        weights, facts = content["weights"], content.get("facts", {})
+        weights, facts = content["weights"], content["facts"]
     else:
         values = yaml.safe_load(config_path.read_text(encoding="utf-8"))
         if not isinstance(values, dict):

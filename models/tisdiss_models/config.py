@@ -141,9 +141,7 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 def to_mapping(config: NetworkConfig | TrainingConfig) -> dict[str, Any]:
     """Give the plain values of a configuration, tuples becoming lists."""
-    return {
-        k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()
-    }
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
 
 
 def read_yaml(path: Path) -> tuple[NetworkConfig, TrainingConfig]:

@@ -38,7 +38,7 @@ class RMSGroupNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (..., channel) to the same shape."""
         groups = x.float().unflatten(-1, (self.groups, -1))  # (..., G, D / G)
-        rms = groups.square().mean(-1, keepdim=True).sqrt()
+        rms = torch.linalg.vector_norm(groups, dim=-1, keepdim=True) * groups.shape[-1] ** -0.5
         return (groups / (rms + self.eps)).flatten(-2) * self.gamma
 
 
@@ -106,9 +106,9 @@ class GatedConv(nn.Module):
 
     def _conv(self, x: Tensor) -> Tensor:
         pad = self.kernel - 1
-        value, gate = F.conv1d(
-            x.transpose(1, 2), self.conv.weight, self.conv.bias, padding=pad
-        ).chunk(2, 1)  # (N, H, L + pad) each
+        value, gate = F.conv1d(x.transpose(1, 2), self.conv.weight, self.conv.bias, padding=pad).chunk(
+            2, 1
+        )  # (N, H, L + pad) each
         return self.deconv(value * F.silu(gate))[:, :, pad : pad + x.shape[1]].transpose(1, 2)
 
     def _gemm(self, x: Tensor) -> Tensor:

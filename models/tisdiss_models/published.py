@@ -105,7 +105,9 @@ def _stft_sizes(config: Mapping[str, Any]) -> tuple[int, int]:
             del values["win_length"]
         unknown = set(values) - set(_FIXED_ELSEWHERE["stft"]) - {"default_fs", "spec_transform_type"}
         if unknown or values.get("spec_transform_type") is not None:
-            raise ConfigError(f"{section}: {', '.join(sorted(unknown)) or 'spec_transform_type'} not supported")
+            raise ConfigError(
+                f"{section}: {', '.join(sorted(unknown)) or 'spec_transform_type'} not supported"
+            )
         _refuse_other_than(_FIXED_ELSEWHERE["stft"], values, f"{section}.")
         sizes.append((n_fft, hop))
     if sizes[0] != sizes[1]:

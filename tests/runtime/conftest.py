@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+
 from tisdiss_rt import bundle as bundles
 
 ToyMaker = Callable[..., Path]

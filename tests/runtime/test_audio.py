@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 from scipy import signal
+
 from tisdiss_rt import audio
 from tisdiss_rt.audio import AudioReader, WavWriters, fit_length, resample
 from tisdiss_rt.errors import AudioError, OutputError

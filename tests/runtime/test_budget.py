@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+
 from tisdiss_rt import budget
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.budget import Plan, Timings

@@ -2,6 +2,7 @@ import dataclasses
 import json
 
 import pytest
+
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.errors import BundleError, OptionError
 

@@ -11,6 +11,7 @@ import click
 import numpy as np
 import pytest
 import soundfile
+
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt import cli, engine
 

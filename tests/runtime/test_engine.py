@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt import conformance, engine
 from tisdiss_rt.engine import Engine

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+
 import tisdiss_rt
 from tisdiss_rt import AudioError, OptionError, SeparationWarning, Separator, TisdissError
 from tisdiss_rt import bundle as bundles

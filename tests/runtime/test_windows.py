@@ -2,6 +2,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from tisdiss_rt.windows import match_order, separate_windows
 
 

@@ -1,0 +1,264 @@
+"""Train a separator at all depths at once, resumable at any time, on a CPU or a GPU.
+
+One step: draw mixtures, encode and split, repeat the block, decode the split and every repetition,
+judge them together (`losses`), update. Now and then a few repetitions more than the trained depth are
+run, so that going deeper at inference does no harm. Weights are averaged (EMA); the average is what is
+evaluated and kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checkpoint import save_checkpoint
+from .config import NetworkConfig, TrainingConfig, from_mapping, to_mapping
+from .data import Corpus, draw_batch, load_corpus
+from .losses import best_assignment, si_sdr_db, soft_snr_db
+from .network import Network
+
+VALIDATION_MIXTURES = 64
+VALIDATION_CROP_S = 4.0
+
+
+class DepthScorer:
+    """Run a network at several depths for training: mixed precision, compiled parts.
+
+    Args:
+        network: on the device that trains.
+        compile_parts: compile stem, block and decoder (slow at first, then faster).
+    """
+
+    def __init__(self, network: Network, compile_parts: bool) -> None:
+        self.network = network
+        device = next(network.parameters()).device.type
+        self.autocast = torch.autocast(device, dtype=torch.bfloat16)
+
+        def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+            return torch.compile(function, dynamic=False) if compile_parts else function
+
+        self._split = wrap(network.stem.split)
+        self._block = wrap(network.block.forward)
+        self._score = wrap(self._score_depth)
+
+    def scores_db(self, mix: Tensor, sources: Tensor, depth: int, limit_db: float) -> list[Tensor]:
+        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
+
+        Args:
+            mix: (B, samples).
+            sources: (B, S, samples).
+            depth: repetitions.
+            limit_db: see `losses`.
+
+        Returns:
+            ``depth + 1`` tensors (B, S, S).
+        """
+        with torch.no_grad():
+            spec, scale = self.network.stem.analyse(mix)
+        with self.autocast:
+            z, z0, *_ = self._split(spec, scale)
+            scores = [self._score(z, spec, scale, mix, sources, limit_db)]
+            for _ in range(depth):
+                z = self._block(z, z0)
+                scores.append(self._score(z, spec, scale, mix, sources, limit_db))
+        return scores
+
+    def _score_depth(
+        self, z: Tensor, spec: Tensor, scale: Tensor, mix: Tensor, sources: Tensor, limit_db: float
+    ) -> Tensor:
+        decoder = self.network.decoder
+        estimated = decoder.head(z, spec).float()
+        with torch.autocast(z.device.type, enabled=False):
+            wave = decoder.inverse(estimated, mix.shape[1])
+            est = wave.unflatten(0, (mix.shape[0], -1)) * scale[:, :, None]  # (B, S, samples)
+            return soft_snr_db(est[:, :, None], sources[:, None], mix[:, None, None], limit_db)
+
+
+def learning_rate(step: int, config: TrainingConfig) -> float:
+    """Give the learning rate: linear warm-up, constant, linear to zero over the last `decay_share`."""
+    rising = min(1.0, (step + 1) / config.warmup_steps)
+    falling = min(1.0, (config.steps - step) / (config.decay_share * config.steps))
+    return config.learning_rate * rising * max(falling, 0.0)
+
+
+def validation_set(corpus: Corpus, config: TrainingConfig) -> tuple[Tensor, Tensor]:
+    """Make the fixed mixtures that progress is judged by: clean, overlapping, of held-out speakers."""
+    plain = dataclasses.replace(
+        config, speed_range=0.0, equaliser_db=0.0, absent_share=0.0, pause_share=0.0, level_db=5.0
+    )
+    generator = torch.Generator().manual_seed(4321)
+    return draw_batch(corpus, plain, VALIDATION_MIXTURES, VALIDATION_CROP_S, generator)
+
+
+@torch.no_grad()
+def evaluate(network: Network, mix: Tensor, sources: Tensor, depth: int) -> list[float]:
+    """Measure the mean SI-SDR improvement in dB at depths 0 to `depth`, on the network's device."""
+    device = next(network.parameters()).device
+    sums = torch.zeros(depth + 1)
+    for at in range(0, len(mix), 8):
+        x, s = mix[at : at + 8].to(device), sources[at : at + 8].to(device)
+        before = si_sdr_db(x[:, None].expand_as(s), s).mean(1)
+        mixed = network.stem(x)
+        z = mixed.z
+        for n in range(depth + 1):
+            if n:
+                z = network.block(z, mixed.z0)
+            est = network.decoder(z, mixed.spec, mixed.scale, x).unflatten(0, (len(x), -1))
+            gain = best_assignment(si_sdr_db(est[:, :, None], s[:, None])) - before
+            sums[n] += gain.sum().cpu()
+    return [round(float(v) / len(mix), 3) for v in sums]
+
+
+class Trainer:
+    """The whole state of a training run.
+
+    Args:
+        network_config, config: what to train and how.
+        device: where.
+        speech: folder with ``train/`` of the corpus.
+        compile_parts: see `DepthScorer`.
+    """
+
+    def __init__(
+        self,
+        network_config: NetworkConfig,
+        config: TrainingConfig,
+        device: torch.device,
+        speech: Path,
+        compile_parts: bool = True,
+    ) -> None:
+        self.config, self.device = config, device
+        torch.manual_seed(config.seed)
+        self.network = Network(network_config).to(device)
+        self.network.use_gemm()
+        self.average = Network(network_config).to(device).eval().requires_grad_(False)
+        self.average.load_state_dict(self.network.state_dict())
+        matrices = [p for p in self.network.parameters() if p.ndim > 1]
+        vectors = [p for p in self.network.parameters() if p.ndim <= 1]
+        self.optimiser = torch.optim.AdamW(
+            [
+                {"params": matrices, "weight_decay": config.weight_decay},
+                {"params": vectors, "weight_decay": 0.0},
+            ],
+            betas=(0.9, 0.98),
+            fused=True,
+        )
+        corpus = load_corpus(speech / "train", network_config.sample_rate)
+        held_out = config.validation_speakers
+        self.validation = validation_set(corpus.speakers(0, held_out), config)
+        self.corpus = corpus.speakers(held_out, len(corpus.lengths)).to(device)
+        self.scorer = DepthScorer(self.network, compile_parts)
+        self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.step = 0
+        self.audio_s = 0.0
+
+    def load(self, path: Path) -> None:
+        """Go on from a saved state; random numbers start anew from seed and step."""
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        self.average.load_state_dict(state["weights"])
+        self.network.load_state_dict(state["latest"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.step, self.audio_s = state["facts"]["steps"], state["facts"]["audio_s"]
+        self.generator.manual_seed(self.config.seed + 1000003 * self.step)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint of the averaged weights that training can go on from."""
+        facts = {"steps": self.step, "audio_s": self.audio_s, "training": to_mapping(self.config)}
+        save_checkpoint(
+            path,
+            self.average,
+            facts,
+            latest=self.network.state_dict(),
+            optimiser=self.optimiser.state_dict(),
+        )
+
+    def _draw_depth(self) -> int:
+        trained = self.network.config.trained_depth
+        draw = random.Random(f"{self.config.seed} {self.step}")  # on the CPU: nothing waits for the GPU
+        if draw.random() < self.config.extra_depth_share:
+            return trained + draw.randint(1, self.config.extra_depth)
+        return trained
+
+    def train_step(self) -> Tensor:
+        """Make one update and give the loss in dB (negative ratio), not yet synchronised."""
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(self.step, config)
+        mix, sources = draw_batch(self.corpus, config, config.batch, config.crop_s, self.generator)
+        depth = self._draw_depth()
+        scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db)
+        weights = list(config.depth_weights) + [config.depth_weights[-1]] * (
+            depth + 1 - len(config.depth_weights)
+        )
+        total = torch.stack([w * s for w, s in zip(weights, scores, strict=True)]).sum(0) / sum(weights)
+        loss = -best_assignment(total).mean()
+        loss.backward()
+        for parameter in self.network.parameters():
+            assert parameter.grad is not None
+            parameter.grad.nan_to_num_(0.0, 0.0, 0.0)  # one bad batch must not end a long run
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        keep = min(config.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
+        self.step += 1
+        self.audio_s += config.batch * config.crop_s
+        return loss.detach()
+
+
+def train(
+    trainer: Trainer, folder: Path, minutes: float | None, evaluate_every: int, save_every_s: float = 120.0
+) -> None:
+    """Train until the configured step, or for `minutes`, whichever comes first.
+
+    Writes ``state.pt`` every `save_every_s` seconds and at the end, and one JSON line per evaluation to
+    ``log.jsonl``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    started = saved = time.monotonic()
+    depth = trainer.network.config.trained_depth + 2
+    losses: list[Tensor] = []
+    while trainer.step < trainer.config.steps:
+        losses.append(trainer.train_step())
+        now = time.monotonic()
+        over = minutes is not None and now - started > 60 * minutes
+        if trainer.step % evaluate_every == 0 or trainer.step == trainer.config.steps or over:
+            line = {
+                "step": trainer.step,
+                "audio_h": round(trainer.audio_s / 3600, 3),
+                "minutes": round((now - started) / 60, 2),
+                "loss_db": round(float(torch.stack(losses).mean()), 3),
+                "si_sdri_db": evaluate(trainer.average, *trainer.validation, depth),
+            }
+            losses.clear()
+            with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
+            print(json.dumps(line), file=sys.stderr, flush=True)
+        if over:
+            break
+        if now - saved > save_every_s:
+            trainer.save(folder / "state.pt")
+            saved = now
+    trainer.save(folder / "state.pt")
+
+
+def trainer_from_state(
+    path: Path, config: TrainingConfig | None, device: torch.device, speech: Path, compile_parts: bool = True
+) -> Trainer:
+    """Rebuild a run from its ``state.pt``; `config` replaces the training options stored there."""
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    network = from_mapping(NetworkConfig, state["network"], str(path))
+    stored = from_mapping(TrainingConfig, state["facts"]["training"], str(path))
+    trainer = Trainer(network, config or stored, device, speech, compile_parts)
+    trainer.load(path)
+    return trainer
