@@ -1,6 +1,6 @@
 """From spectra to feature maps and back: full band as published, or split into bands for the edge.
 
-Both give (B, T, F, D) maps and take (B S, T, F, D) maps, so everything between them is the same code.
+Both give (B, D, T, F) maps and take (B S, T, F, D) maps, so everything between them is the same code.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ class GlobalNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, F, D) to the same shape."""
+        """Map (B, D, T, F) to the same shape."""
         x = x - x.mean((1, 2, 3), keepdim=True)
-        return x * (x.square().mean((1, 2, 3), keepdim=True) + self.eps).rsqrt() * self.weight + self.bias
+        x = x * (x.square().mean((1, 2, 3), keepdim=True) + self.eps).rsqrt()
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class FullBandEncoder(nn.Module):
-    """Spectra (B, 2, T, F) to feature maps (B, T, F, D) by a 3x3 convolution."""
+    """Spectra (B, 2, T, F) to feature maps (B, D, T, F) by a 3x3 convolution."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -39,7 +40,7 @@ class FullBandEncoder(nn.Module):
 
     def forward(self, spec: Tensor) -> Tensor:
         """See the class."""
-        return self.norm(self.conv(spec).permute(0, 2, 3, 1))
+        return self.norm(self.conv(spec))
 
 
 class FullBandDecoder(nn.Module):
@@ -85,7 +86,7 @@ def band_runs(bands: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 class BandEncoder(nn.Module):
-    """Spectra (B, 2, T, F) to feature maps (B, T, bands, D).
+    """Spectra (B, 2, T, F) to feature maps (B, D, T, bands).
 
     Per bin: the spectrum with its magnitude compressed to the power 0.3, and the log magnitude beside
     it. One linear layer per band, then one norm over the whole map: a norm per band and frame would
@@ -110,7 +111,7 @@ class BandEncoder(nn.Module):
             run = features[:, :, start : start + bands * width]
             maps.append(linear(run.reshape(batch * frames, bands, width * 3)))
             start += bands * width
-        return self.norm(torch.cat(maps, 1).unflatten(0, (batch, frames)))
+        return self.norm(torch.cat(maps, 1).unflatten(0, (batch, frames)).permute(0, 3, 1, 2))
 
 
 class BandDecoder(nn.Module):
@@ -123,7 +124,7 @@ class BandDecoder(nn.Module):
         super().__init__()
         self.runs = band_runs(config.bands)
         self.sources = config.sources
-        self.norm = RMSGroupNorm(config.dim, 1, config.eps)
+        self.norm = RMSGroupNorm(config.dim, 1, config.eps, axis=-1)
         self.hidden = nn.ModuleList(BandLinear(n, config.dim, config.head_dim) for n, _ in self.runs)
         self.out = nn.ModuleList(BandLinear(n, config.head_dim, 2 * width) for n, width in self.runs)
         for out in self.out:

@@ -1,14 +1,16 @@
-"""The layers of a TISDiSS path: norm, attention and gated convolution over one axis of a feature map.
+"""The layers of a TISDiSS path: norm, attention and gated convolution along one axis of a feature map.
 
-Feature maps are (batch, frame, bin, channel), channels last, because every layer but the convolutions
-acts on the channel vector of one position. A path runs along the frame or the bin axis; the source
-path runs along the sources, which are folded into the batch.
+Feature maps are (batch, channel, frame, bin); sources are folded into the batch. A path runs along the
+bins, the frames or the sources. Every layer is written the way in which inference runtimes run it
+fastest; where training on a GPU wants another form of the same sums, the layer has both, and
+`Network.use_gemm` chooses:
 
-The feed-forward network has two equal forms. `conv` uses convolution operators, which inference
-runtimes run fastest; `gemm` is one matrix product over shifted copies, which trains fastest:
+    convolution of kernel K over x, padded by K - 1:   y[j] = sum_k W[k] x[j + k - K + 1],  j = 0 .. L + K - 2
+    transposed convolution, K - 1 cut from its start:  o[l] = sum_k U[k] h[l + K - 1 - k],  l = 0 .. L - 1
 
-    conv of kernel 4 over x padded by 3:     y[j] = sum_k W[k] x[j + k - 3],  j = 0 .. L + 2
-    transposed conv, 3 cut from the start:   o[l] = sum_k U[k] h[l + 3 - k],  l = 0 .. L - 1
+Both are plain convolutions (the second with its kernel reversed, without padding), or one matrix product
+over K shifted copies. Along the sources, where L is 2 or 3, all positions are written out at once as
+one matrix product with blocks of W or U, which skips the products with padding.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from torch import Tensor, nn
 
 from .config import NetworkConfig
 
+BINS, FRAMES, SOURCES = "bins", "frames", "sources"
+
 
 class RMSGroupNorm(nn.Module):
     """Divide groups of channels by their root mean square, per position.
@@ -27,163 +31,211 @@ class RMSGroupNorm(nn.Module):
         dim: channels.
         groups: groups that the channels are split into.
         eps: added to the root mean square.
+        axis: where the channels are.
     """
 
-    def __init__(self, dim: int, groups: int, eps: float) -> None:
+    def __init__(self, dim: int, groups: int, eps: float, axis: int = 1) -> None:
         super().__init__()
         self.groups = groups
         self.eps = eps
+        self.axis = axis
         self.gamma = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., channel) to the same shape."""
-        groups = x.float().unflatten(-1, (self.groups, -1))  # (..., G, D / G)
-        rms = torch.linalg.vector_norm(groups, dim=-1, keepdim=True) * groups.shape[-1] ** -0.5
-        return (groups / (rms + self.eps)).flatten(-2) * self.gamma
+        """Map (B, D, T, F), or with ``axis=-1`` (..., D), to the same shape."""
+        axis = self.axis % x.ndim
+        groups = x.float().unflatten(axis, (self.groups, -1))  # (B, G, D / G, T, F)
+        size = groups.shape[axis + 1]
+        rms = torch.linalg.vector_norm(groups, dim=axis + 1, keepdim=True) * size**-0.5
+        gamma = self.gamma.view(-1, *[1] * (x.ndim - axis - 1))
+        return (groups / (rms + self.eps)).flatten(axis, axis + 1) * gamma
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with rotary embedding along the next to last axis of (N, L, D)."""
+    """Multi-head self-attention with rotary embedding along one axis of a feature map."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    freqs: Tensor
+    order: Tensor
+
+    def __init__(self, config: NetworkConfig, axis: str) -> None:
         super().__init__()
+        self.axis = axis
         self.heads = config.heads
+        self.sources = config.sources
         size = config.attention_dim // config.heads
+        self.scale = size**-0.5
         self.qkv = nn.Linear(config.dim, 3 * config.attention_dim, bias=False)
         self.out = nn.Linear(config.attention_dim, config.dim, bias=False)
-        exponents = torch.arange(0, size, 2)[: size // 2] / size
-        self.register_buffer("freqs", 1.0 / 10000.0**exponents)  # (d / 2,)
+        self.register_buffer("freqs", 1.0 / 10000.0 ** (torch.arange(0, size, 2) / size))  # (d / 2,)
+        # Rotation acts on channel pairs (2i, 2i + 1). The first of all pairs, then the second, make two
+        # contiguous halves; products of queries and keys do not depend on the order.
+        rows = torch.arange(3 * config.attention_dim).view(3, config.heads, size)
+        halves = torch.cat([rows[:2, :, 0::2], rows[:2, :, 1::2]], -1)
+        self.register_buffer("order", torch.cat([halves, rows[2:]]).flatten(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (N, L, D) to (N, L, D)."""
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(-3)  # (N, L, H, d) each
-        q, k = self._rotate(q), self._rotate(k)
-        if x.shape[1] <= 4:
-            attended = self._attend_few(q, k, v)
+        """Map (B, D, T, F) to the same shape; along the sources B is mixtures times sources."""
+        if self.axis == SOURCES:
+            return self._along_sources(x)
+        if self.axis == BINS:
+            sequences = x.permute(0, 2, 3, 1)  # (B, T, F, D)
         else:
-            q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (N, H, L, d)
-            attended = F.scaled_dot_product_attention(q, k, v).transpose(1, 2)  # (N, L, H, d)
-        return self.out(attended.flatten(-2))
+            sequences = x.permute(0, 3, 2, 1)  # (B, F, T, D)
+        outer = sequences.shape[1]
+        attended = self._along_sequences(sequences.flatten(0, 1)).unflatten(0, (-1, outer))
+        return attended.permute(0, 3, 1, 2) if self.axis == BINS else attended.permute(0, 3, 2, 1)
 
-    def _rotate(self, x: Tensor) -> Tensor:
-        """Rotate channel pairs (2i, 2i + 1) of (N, L, H, d) by position times frequency i.
+    def _angles(self, length: int) -> tuple[Tensor, Tensor]:
+        angles = torch.arange(length, device=self.freqs.device)[:, None] * self.freqs  # (L, d / 2)
+        return angles.cos(), angles.sin()
 
-        The results are returned as all first, then all second halves: the products of queries and
-        keys do not depend on the order, and putting them back would cost a copy.
-        """
-        angles = torch.arange(x.shape[1], device=x.device)[:, None] * self.freqs  # (L, d / 2)
-        cos, sin = angles.cos()[:, None], angles.sin()[:, None]  # (L, 1, d / 2)
-        even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)  # (N, L, H, d / 2)
-        return torch.cat([even * cos - odd * sin, even * sin + odd * cos], -1).to(x.dtype)
+    def _along_sequences(self, x: Tensor) -> Tensor:
+        """Map (N, L, D) to the same shape."""
+        qkv = F.linear(x, self.qkv.weight[self.order]).unflatten(-1, (3 * self.heads, -1))  # (N, L, 3 H, d)
+        first, second = qkv[:, :, : 2 * self.heads].float().chunk(2, -1)  # (N, L, 2 H, d / 2)
+        cos, sin = (t[:, None] for t in self._angles(x.shape[1]))  # (L, 1, d / 2)
+        turned = torch.cat([first * cos - second * sin, first * sin + second * cos], -1).to(qkv.dtype)
+        q, k = turned.transpose(1, 2).chunk(2, 1)  # (N, H, L, d)
+        v = qkv[:, :, 2 * self.heads :].transpose(1, 2)  # (N, H, L, d)
+        if self.training:
+            attended = F.scaled_dot_product_attention(q, k, v)
+        else:
+            attended = (q @ k.transpose(2, 3) * self.scale).softmax(-1) @ v
+        return self.out(attended.transpose(1, 2).flatten(2))
 
-    @staticmethod
-    def _attend_few(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Attend over a handful of entries (N, L, H, d) without products of tiny matrices."""
-        q = q.float() * q.shape[-1] ** -0.5
-        scores = (q[:, :, None] * k.float()[:, None]).sum(-1, keepdim=True)  # (N, L, L, H, 1)
-        return (scores.softmax(2) * v.float()[:, None]).sum(2).to(v.dtype)  # (N, L, H, d)
+    def _along_sources(self, x: Tensor) -> Tensor:
+        """Attend over the few sources at each position without products of tiny matrices."""
+        batch, _, frames, bins = x.shape
+        weight = self.qkv.weight[self.order]
+        qkv = F.conv2d(x, weight[:, :, None, None])  # (B S, 3 H d, T, F)
+        shape = (-1, self.sources, 3, self.heads, weight.shape[0] // (3 * self.heads), frames * bins)
+        qkv = qkv.reshape(shape)  # (B, S, 3, H, d, T F)
+        first, second = qkv[:, :, :2].float().chunk(2, 4)  # (B, S, 2, H, d / 2, T F)
+        cos, sin = (t[:, None, None, :, None] for t in self._angles(self.sources))
+        turned = torch.cat([first * cos - second * sin, first * sin + second * cos], 4)
+        q, k = turned[:, :, 0, None] * self.scale, turned[:, None, :, 1]
+        scores = (q * k).sum(4, keepdim=True)  # (B, S, S, H, 1, T F)
+        attended = (scores.softmax(2) * qkv[:, None, :, 2].float()).sum(2)  # (B, S, H, d, T F)
+        attended = attended.to(qkv.dtype).reshape(batch, -1, frames, bins)
+        return F.conv2d(attended, self.out.weight[:, :, None, None])
 
 
 class GatedConv(nn.Module):
-    """Feed-forward network of a convolution, a SiLU gate and a transposed convolution.
+    """Feed-forward network of a convolution, a SiLU gate and a transposed convolution along one axis.
 
     Args:
-        dim: channels in and out.
+        config: sizes.
         hidden: channels between the convolutions.
-        kernel: kernel size; the sequence is padded by ``kernel - 1`` on both sides.
+        axis: `BINS`, `FRAMES` or `SOURCES`.
     """
 
-    def __init__(self, dim: int, hidden: int, kernel: int) -> None:
+    def __init__(self, config: NetworkConfig, hidden: int, axis: str) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(dim, 2 * hidden, kernel)
-        self.deconv = nn.ConvTranspose1d(hidden, dim, kernel)
-        self.kernel = kernel
+        self.conv = nn.Conv1d(config.dim, 2 * hidden, config.ffn_kernel)
+        self.deconv = nn.ConvTranspose1d(hidden, config.dim, config.ffn_kernel)
+        self.axis = axis
+        self.sources = config.sources
+        self.pad = config.ffn_kernel - 1
         self.gemm = False
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map sequences (N, L, D) to (N, L, D)."""
+        """Map (B, D, T, F) to the same shape; along the sources B is mixtures times sources."""
+        if self.axis == SOURCES:
+            return self._along_sources(x)
         return self._gemm(x) if self.gemm else self._conv(x)
 
     def _conv(self, x: Tensor) -> Tensor:
-        pad = self.kernel - 1
-        value, gate = F.conv1d(x.transpose(1, 2), self.conv.weight, self.conv.bias, padding=pad).chunk(
-            2, 1
-        )  # (N, H, L + pad) each
-        return self.deconv(value * F.silu(gate))[:, :, pad : pad + x.shape[1]].transpose(1, 2)
+        at, padding = (2, (0, self.pad)) if self.axis == BINS else (3, (self.pad, 0))
+        x = F.conv2d(x, self.conv.weight.unsqueeze(at), self.conv.bias, padding=padding)
+        value, gate = x.chunk(2, 1)
+        reversed_kernel = self.deconv.weight.flip(2).transpose(0, 1).unsqueeze(at)
+        return F.conv2d(value * F.silu(gate), reversed_kernel, self.deconv.bias)
 
     def _gemm(self, x: Tensor) -> Tensor:
-        pad, length = self.kernel - 1, x.shape[1]
-        padded = F.pad(x, (0, 0, pad, pad))
-        copies = torch.cat([padded[:, k : k + length + pad] for k in range(self.kernel)], -1)
+        pad, kernel = self.pad, self.pad + 1
+        axis = 2 if self.axis == BINS else 1
+        x = x.permute(0, 2, 3, 1)  # (B, T, F, D)
+        length = x.shape[axis]
+        padded = F.pad(x, (0, 0, pad, pad) if axis == 2 else (0, 0, 0, 0, pad, pad))
+        copies = torch.cat([padded.narrow(axis, k, length + pad) for k in range(kernel)], -1)
         weight = self.conv.weight.permute(0, 2, 1).flatten(1)  # (2 H, K D)
-        value, gate = F.linear(copies, weight, self.conv.bias).chunk(2, -1)  # (N, L + pad, H) each
+        value, gate = F.linear(copies, weight, self.conv.bias).chunk(2, -1)
         weight = self.deconv.weight.permute(2, 1, 0).flatten(0, 1)  # (K D, H)
-        shifted = F.linear(value * F.silu(gate), weight).unflatten(-1, (self.kernel, -1))
-        parts = [shifted[:, pad - k : pad - k + length, k] for k in range(self.kernel)]
-        return torch.stack(parts).sum(0) + self.deconv.bias
+        shifted = F.linear(value * F.silu(gate), weight).unflatten(-1, (kernel, -1))
+        parts = [shifted.narrow(axis, pad - k, length)[..., k, :] for k in range(kernel)]
+        return (torch.stack(parts).sum(0) + self.deconv.bias).permute(0, 3, 1, 2)
+
+    def _along_sources(self, x: Tensor) -> Tensor:
+        shape = x.shape
+        x = x.reshape(-1, self.sources * shape[1], *shape[2:])  # (B, S D, T, F)
+        spread, spread_bias, gather, gather_bias = self._unrolled()
+        value, gate = F.conv2d(x, spread[:, :, None, None], spread_bias).chunk(
+            2, 1
+        )  # (B, (S + K - 1) H, T, F)
+        out = F.conv2d(value * F.silu(gate), gather[:, :, None, None], gather_bias)  # (B, S D, T, F)
+        return out.reshape(shape)
+
+    def _unrolled(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Write both convolutions over `sources` positions as matrices (see the module), with biases."""
+        w, u, pad = self.conv.weight, self.deconv.weight, self.pad  # (2 H, D, K), (H, D, K)
+        count = self.sources + pad
+        no_w, no_u = torch.zeros_like(w[..., 0]), torch.zeros_like(u[..., 0])
+
+        def block(kernel: Tensor, k: int, none: Tensor) -> Tensor:
+            return kernel[..., k] if 0 <= k <= pad else none
+
+        spread = torch.stack(
+            [torch.cat([block(w, s - j + pad, no_w) for s in range(self.sources)], 1) for j in range(count)]
+        )  # (J, 2 H, S D)
+        spread = spread.unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 2)  # (2 J H, S D), values first
+        assert self.conv.bias is not None and self.deconv.bias is not None
+        spread_bias = self.conv.bias.view(2, 1, -1).expand(-1, count, -1).flatten()
+        gather = torch.cat(
+            [torch.cat([block(u, s - j + pad, no_u) for j in range(count)], 0) for s in range(self.sources)],
+            1,
+        ).T  # (S D, J H)
+        return spread, spread_bias, gather, self.deconv.bias.repeat(self.sources)
 
 
 class Path(nn.Module):
-    """Pre-norm feed-forward, attention, feed-forward over sequences; the source path lacks the first."""
+    """Pre-norm feed-forward, attention, feed-forward along one axis; along the sources without the first."""
 
-    def __init__(self, config: NetworkConfig, macaron: bool = True) -> None:
+    def __init__(self, config: NetworkConfig, axis: str) -> None:
         super().__init__()
 
         def norm() -> RMSGroupNorm:
             return RMSGroupNorm(config.dim, config.norm_groups, config.eps)
 
         before, after = config.ffn_dims
-        self.ffn_before_norm = norm() if macaron else None
-        self.ffn_before = GatedConv(config.dim, before, config.ffn_kernel) if macaron else None
+        self.ffn_before_norm = norm() if axis != SOURCES else None
+        self.ffn_before = GatedConv(config, before, axis) if axis != SOURCES else None
         self.attention_norm = norm()
-        self.attention = Attention(config)
+        self.attention = Attention(config, axis)
         self.ffn_after_norm = norm()
-        self.ffn_after = GatedConv(config.dim, after, config.ffn_kernel)
+        self.ffn_after = GatedConv(config, after, axis)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map sequences (N, L, D) to (N, L, D)."""
+        """Map (B, D, T, F) to the same shape."""
         if self.ffn_before is not None and self.ffn_before_norm is not None:
             x = x + self.ffn_before(self.ffn_before_norm(x))
         x = x + self.attention(self.attention_norm(x))
         return x + self.ffn_after(self.ffn_after_norm(x))
 
 
-class SeparatorLayer(nn.Module):
-    """A frequency path and a time path over (batch, frame, bin, channel)."""
+class Layer(nn.Module):
+    """A path along the bins and one along the frames; in the shared block one along the sources follows."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, over_sources: bool) -> None:
         super().__init__()
-        self.freq_path = Path(config)
-        self.time_path = Path(config)
+        self.freq_path = Path(config, BINS)
+        self.time_path = Path(config, FRAMES)
+        self.source_path = Path(config, SOURCES) if over_sources else None
         self.time_first = config.time_first
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (B, T, F, D) to (B, T, F, D)."""
+        """Map (B, D, T, F) to the same shape."""
         if self.time_first:
-            return self._along_freq(self._along_time(x))
-        return self._along_time(self._along_freq(x))
-
-    def _along_freq(self, x: Tensor) -> Tensor:
-        frames = x.shape[1]
-        return self.freq_path(x.flatten(0, 1)).unflatten(0, (-1, frames))  # (B T, F, D)
-
-    def _along_time(self, x: Tensor) -> Tensor:
-        bins = x.shape[2]
-        sequences = self.time_path(x.transpose(1, 2).flatten(0, 1))  # (B F, T, D)
-        return sequences.unflatten(0, (-1, bins)).transpose(1, 2)
-
-
-class BlockLayer(SeparatorLayer):
-    """A separator layer followed by a path over the sources, which are folded into the batch."""
-
-    def __init__(self, config: NetworkConfig) -> None:
-        super().__init__(config)
-        self.source_path = Path(config, macaron=False)
-        self.sources = config.sources
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B S, T, F, D) to (B S, T, F, D)."""
-        x = super().forward(x).unflatten(0, (-1, self.sources))  # (B, S, T, F, D)
-        batch, _, frames, bins, dim = x.shape
-        x = self.source_path(x.movedim(1, 3).reshape(-1, self.sources, dim))  # (B T F, S, D)
-        return x.reshape(batch, frames, bins, self.sources, dim).movedim(3, 1).flatten(0, 1)
+            x = self.freq_path(self.time_path(x))
+        else:
+            x = self.time_path(self.freq_path(x))
+        return x if self.source_path is None else self.source_path(x)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .config import NetworkConfig
 from .frontends import BandDecoder, BandEncoder, FullBandDecoder, FullBandEncoder
-from .layers import BlockLayer, GatedConv, SeparatorLayer
+from .layers import GatedConv, Layer
 from .stft import InverseStft, Stft
 
 SILENCE = 1e-8  # standard deviation under which a mixture counts as silent and is not amplified further
@@ -43,13 +43,13 @@ class Residual(nn.Module):
         self.slope = nn.Parameter(torch.full((1,), 0.25))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map (..., D) to the same shape."""
-        x = x * self.weight + self.bias
+        """Map (B, D, T, F) to the same shape."""
+        x = x * self.weight[:, None, None] + self.bias[:, None, None]
         return x.clamp(min=0) + self.slope * x.clamp(max=0)
 
 
 class Splitter(nn.Module):
-    """One feature map (B, T, F, D) into one per source (B S, T, F, D) by 3x3 convolutions."""
+    """One feature map (B, D, T, F) into one per source (B S, D, T, F) by 3x3 convolutions."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -61,11 +61,11 @@ class Splitter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
-        x = self.conv(x.permute(0, 3, 1, 2))  # (B, C, T, F)
+        x = self.conv(x)  # (B, C, T, F)
         if self.deconv is not None:
             value, gate = x.chunk(2, 1)
             x = self.deconv(value * F.silu(gate))
-        return x.unflatten(1, (self.sources, -1)).flatten(0, 1).permute(0, 2, 3, 1)
+        return x.unflatten(1, (self.sources, -1)).flatten(0, 1)
 
 
 class Stem(nn.Module):
@@ -76,7 +76,7 @@ class Stem(nn.Module):
         self.repeats = config.separator_repeats
         self.stft = Stft(config.n_fft, config.hop)
         self.encoder = BandEncoder(config) if config.bands else FullBandEncoder(config)
-        self.layers = nn.ModuleList(SeparatorLayer(config) for _ in range(config.separator_layers))
+        self.layers = nn.ModuleList(Layer(config, over_sources=False) for _ in range(config.separator_layers))
         self.residual = Residual(config.dim) if config.separator_residual else None
         self.splitter = Splitter(config)
 
@@ -100,7 +100,7 @@ class Stem(nn.Module):
                 if self.residual is not None and repeat + index > 0:
                     x = self.residual(z0 + x)
                 x = layer(x)
-        return Mixed(self.splitter(x), z0, spec, scale)
+        return Mixed(self.splitter(x).permute(0, 2, 3, 1), z0.permute(0, 2, 3, 1), spec, scale)
 
 
 class Block(nn.Module):
@@ -109,16 +109,17 @@ class Block(nn.Module):
     def __init__(self, config: NetworkConfig, residual: Residual | None) -> None:
         super().__init__()
         self.sources = config.sources
-        self.layers = nn.ModuleList(BlockLayer(config) for _ in range(config.block_layers))
+        self.layers = nn.ModuleList(Layer(config, over_sources=True) for _ in range(config.block_layers))
         self.residual = residual
 
     def forward(self, z: Tensor, z0: Tensor) -> Tensor:
         """Map (B S, T, F, D) to the same shape; `z0` (B, T, F, D) is used with `block_residual` only."""
+        x, x0 = z.permute(0, 3, 1, 2), z0.permute(0, 3, 1, 2)  # (B S, D, T, F), (B, D, T, F)
         for layer in self.layers:
             if self.residual is not None:
-                z = self.residual((z.unflatten(0, (-1, self.sources)) + z0[:, None]).flatten(0, 1))
-            z = layer(z)
-        return z
+                x = self.residual((x.unflatten(0, (-1, self.sources)) + x0[:, None]).flatten(0, 1))
+            x = layer(x)
+        return x.permute(0, 2, 3, 1)
 
 
 class Decoder(nn.Module):
