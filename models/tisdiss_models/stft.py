@@ -14,29 +14,45 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def _angles(n_fft: int) -> Tensor:
-    """2 pi k n / n_fft for bin k and sample n, reduced exactly before the product: (bins, n_fft)."""
-    turns = torch.outer(torch.arange(n_fft // 2 + 1), torch.arange(n_fft)) % n_fft
-    return turns.double() * (2 * math.pi / n_fft)
+class FourierBasis(nn.Module):
+    """Cosines and negative sines of all bins, computed from two short vectors.
+
+    Written out, the basis would take more of a small model's file than its weights do; runtimes compute
+    it once, when they load the graph.
+    """
+
+    bins: Tensor
+    times: Tensor
+
+    def __init__(self, n_fft: int) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.register_buffer("bins", torch.arange(n_fft // 2 + 1.0)[:, None], persistent=False)
+        self.register_buffer("times", torch.arange(float(n_fft)), persistent=False)
+
+    def forward(self) -> Tensor:
+        """Give (2 bins, n_fft), float32; the products of bin and time are exact up to n_fft 4096."""
+        turns = torch.fmod(self.bins * self.times, self.n_fft)
+        angles = turns * (2 * math.pi / self.n_fft)
+        return torch.cat([angles.cos(), -angles.sin()])
 
 
 class Stft(nn.Module):
     """Waveforms (B, samples) to spectra (B, 2, frames, bins), real part first."""
 
-    basis: Tensor
+    window: Tensor
 
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
-        window = torch.hann_window(n_fft, dtype=torch.float64)
-        angles = _angles(n_fft)
-        basis = torch.cat([angles.cos() * window, -angles.sin() * window]).float()
-        self.register_buffer("basis", basis[:, None], persistent=False)  # (2 bins, 1, n_fft)
+        self.basis = FourierBasis(n_fft)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Frames are ``1 + samples // hop``; needs more than ``n_fft / 2`` samples."""
         padded = F.pad(x[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")
-        spec = F.conv1d(padded, self.basis, stride=self.hop)  # (B, 2 bins, T)
+        weight = (self.basis() * self.window)[:, None]  # (2 bins, 1, n_fft)
+        spec = F.conv1d(padded, weight, stride=self.hop)  # (B, 2 bins, T)
         return spec.unflatten(1, (2, -1)).transpose(2, 3)
 
 
@@ -50,27 +66,27 @@ class InverseStft(nn.Module):
         output    |hop|hop|hop| ...      frames + r - 1 pieces, divided by the sum of squared windows
     """
 
-    basis: Tensor
-    squared_window: Tensor
+    window: Tensor
+    share: Tensor
 
     def __init__(self, n_fft: int, hop: int) -> None:
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
-        window = torch.hann_window(n_fft, dtype=torch.float64)
-        angles = _angles(n_fft)
-        weight = torch.full((n_fft // 2 + 1, 1), 2.0 / n_fft, dtype=torch.float64)
-        weight[0] = weight[-1] = 1.0 / n_fft
-        # The imaginary parts of the first and last bin have no effect, as in any inverse real transform.
-        basis = torch.cat([angles.cos() * weight, -angles.sin() * weight]) * window
-        self.register_buffer("basis", basis.float(), persistent=False)  # (2 bins, n_fft)
-        self.register_buffer("squared_window", window.square().float(), persistent=False)
+        self.basis = FourierBasis(n_fft)
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        # Bins between the first and the last stand for their mirror images, too. The imaginary parts of
+        # these two have no effect, as in any inverse real transform: their sines are zero.
+        share = torch.full((n_fft // 2 + 1, 1), 2.0 / n_fft)
+        share[0] = share[-1] = 1.0 / n_fft
+        self.register_buffer("share", share.repeat(2, 1), persistent=False)  # (2 bins, 1)
 
     def forward(self, spec: Tensor, samples: int) -> Tensor:
         """Give the first `samples` samples, the padding of `Stft` cut away."""
-        frames = spec.transpose(1, 2).flatten(2) @ self.basis  # (B, T, n_fft)
+        basis = self.basis() * self.share * self.window  # (2 bins, n_fft)
+        frames = spec.transpose(1, 2).flatten(2) @ basis  # (B, T, n_fft)
         ones = torch.ones_like(frames[:1, :, :1])
         wave = self._overlap_add(frames)
-        envelope = self._overlap_add(ones * self.squared_window)
+        envelope = self._overlap_add(ones * self.window.square())
         start = self.n_fft // 2
         return wave[:, start : start + samples] / envelope[:, start : start + samples]
 
