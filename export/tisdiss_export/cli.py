@@ -1,0 +1,45 @@
+"""The command ``tisdiss-rt export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tisdiss_models.checkpoint import CheckpointError
+from tisdiss_models.config import ConfigError
+from tisdiss_rt import TisdissError
+
+from .exporter import ExportError, export_bundle
+
+
+@click.command(name="export")
+@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder of the new bundle."
+)
+@click.option("--name", help="Name of the bundle; by default the folder's.")
+@click.option("--data", help="What the network was trained on, for the manifest.")
+@click.option("--data-licence", default="unknown", help="Licence of that data.")
+@click.option("--licence", default="unknown", help="Licence of the weights.")
+@click.option("--force", is_flag=True, help="Replace an existing bundle.")
+def export_command(
+    checkpoint: Path,
+    output: Path,
+    name: str | None,
+    data: str | None,
+    data_licence: str,
+    licence: str,
+    force: bool,
+) -> None:
+    """Turn CHECKPOINT (a .pt, a published .pth or config.yaml, or their folder) into a bundle."""
+    try:
+        exported = export_bundle(
+            checkpoint, output, name=name, data=data, data_licence=data_licence, licence=licence, force=force
+        )
+    except (CheckpointError, ConfigError, ExportError, TisdissError, OSError) as error:
+        raise click.ClickException(str(error)) from error
+    files = exported.files()
+    size_kb = sum((exported.folder / f.path).stat().st_size for f in files) / 1000
+    depth = exported.manifest.depth
+    click.echo(f"{exported.folder}: {len(files)} files, {size_kb:.0f} kB, trained depth {depth.trained}")

@@ -1,0 +1,179 @@
+"""From a checkpoint to a bundle that is proven to compute the same, or to no bundle at all.
+
+Everything is written to a folder beside the target and moved there when every depth agrees with PyTorch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tisdiss_models import Network, load_checkpoint
+from tisdiss_rt import bundle
+from tisdiss_rt.engine import Engine
+
+from .graphs import GraphShape, write_graphs
+
+WINDOWS_S = (0.5, 1.0, 2.0, 4.0)
+DEPTHS_BEYOND = 8  # repetitions allowed beyond the trained depth
+TOLERANCE = 1e-4  # largest absolute difference over the largest absolute output
+CONFORMANCE_DEPTHS = (0, 1, 2, 3, 4, 6, 8)
+CONFORMANCE_SAMPLES = 6007  # no multiple of any hop
+
+
+class ExportError(RuntimeError):
+    """The graphs do not compute what the network computes; no bundle was written."""
+
+
+def export_bundle(
+    checkpoint: str | Path,
+    target: str | Path,
+    *,
+    name: str | None = None,
+    data: str | None = None,
+    data_licence: str = "unknown",
+    licence: str = "unknown",
+    force: bool = False,
+) -> bundle.Bundle:
+    """Export a checkpoint and check it.
+
+    Args:
+        checkpoint: see `tisdiss_models.load_checkpoint`.
+        target: folder of the new bundle.
+        name: of the bundle; by default the folder's.
+        data: what the network was trained on, for the manifest.
+        data_licence: licence of that data.
+        licence: of the weights, as an SPDX expression.
+        force: replace an existing bundle.
+
+    Returns:
+        The bundle as a runtime loads it, its quality not yet measured.
+
+    Raises:
+        FileExistsError: if `target` exists and `force` is not given, or is not a bundle.
+        ExportError: if a depth differs from PyTorch by more than `TOLERANCE`.
+        CheckpointError, ConfigError: if the checkpoint cannot be used.
+    """
+    target = Path(target)
+    if target.exists() and not (force and (target / bundle.MANIFEST_NAME).is_file()):
+        hint = (
+            "use --force to replace it"
+            if (target / bundle.MANIFEST_NAME).is_file()
+            else "choose another name"
+        )
+        raise FileExistsError(f"{target} exists; {hint}")
+    network, facts = load_checkpoint(checkpoint)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
+        folder = Path(work) / target.name
+        folder.mkdir()
+        shapes = write_graphs(network, folder)
+        _write_conformance(network, folder / "conformance.npz")
+        manifest = _manifest(network, shapes, folder, name or target.resolve().name, licence)
+        if data is not None or "steps" in facts:
+            training = bundle.Training(data or "unknown", int(facts.get("steps", 0)), data_licence)
+            manifest = dataclasses.replace(manifest, training=training)
+        bundle.write_manifest(folder, manifest)
+        check_parity(network, bundle.load(folder))
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    return bundle.load(target)
+
+
+def check_parity(network: Network, exported: bundle.Bundle) -> float:
+    """Compare the graphs with PyTorch at every depth and at three lengths.
+
+    Returns:
+        The largest difference found, relative to the largest output.
+
+    Raises:
+        ExportError: if it is above `TOLERANCE`.
+    """
+    rate, hop = network.config.sample_rate, network.config.hop
+    engine = Engine(exported, provider="cpu")
+    worst = 0.0
+    for samples in (exported.manifest.min_samples, rate + hop // 3, 3 * rate + 1):
+        mix = speechlike(samples, rate)
+        state = engine.start(mix)
+        for depth, expected in enumerate(_every_depth(network, mix, network.config.trained_depth + 2)):
+            if depth:
+                engine.repeat(state)
+            difference = float(np.abs(engine.decode(state) - expected).max() / np.abs(expected).max())
+            worst = max(worst, difference)
+            if not difference <= TOLERANCE:
+                raise ExportError(
+                    f"at depth {depth}, {samples} samples, the graphs differ from PyTorch by {difference:.1e}"
+                )
+    return worst
+
+
+def speechlike(samples: int, sample_rate: int) -> np.ndarray:
+    """Make a test signal: two harmonic voices with syllables, and a little noise. (samples,) float32."""
+    time_s = np.arange(samples) / sample_rate
+    rng = np.random.default_rng(samples)
+    mix = 0.002 * rng.standard_normal(samples)
+    for pitch_hz, syllables_hz in ((110.0, 3.1), (196.0, 4.3)):
+        phase = 2 * np.pi * np.cumsum(pitch_hz * (1 + 0.05 * np.sin(2 * np.pi * 1.7 * time_s))) / sample_rate
+        voice = sum(np.sin(k * phase) / k for k in range(1, 20))
+        mix = mix + 0.03 * voice * (0.55 + 0.45 * np.sin(2 * np.pi * syllables_hz * time_s))
+    return mix.astype(np.float32)
+
+
+@torch.no_grad()
+def _every_depth(network: Network, mix: np.ndarray, depth: int) -> list[np.ndarray]:
+    """Give the estimates (sources, samples) of PyTorch at depths 0 to `depth`."""
+    x = torch.from_numpy(mix)[None]
+    mixed = network.stem(x)
+    z, estimates = mixed.z, []
+    for n in range(depth + 1):
+        if n:
+            z = network.block(z, mixed.z0)
+        estimates.append(network.decoder(z, mixed.spec, mixed.scale, x).numpy())
+    return estimates
+
+
+def _write_conformance(network: Network, path: Path) -> None:
+    mix = speechlike(CONFORMANCE_SAMPLES, network.config.sample_rate)
+    estimates = _every_depth(network, mix, max(CONFORMANCE_DEPTHS))
+    arrays: dict[str, Any] = {f"est_{n}": estimates[n] for n in CONFORMANCE_DEPTHS}
+    np.savez_compressed(path, mix=mix, **arrays)
+
+
+def _manifest(
+    network: Network, shapes: dict[str, GraphShape], folder: Path, name: str, licence: str
+) -> bundle.Manifest:
+    config = network.config
+
+    def reference(file: str) -> bundle.FileRef:
+        return bundle.FileRef(file, bundle.sha256_of(folder / file))
+
+    def graph(key: str) -> bundle.Graph:
+        inputs, outputs = (
+            tuple(bundle.TensorSpec(t.name, t.shape) for t in tensors)
+            for tensors in (shapes[key].inputs, shapes[key].outputs)
+        )
+        return bundle.Graph(inputs, outputs, {"fp32": reference(f"{key}.onnx")})
+
+    return bundle.Manifest(
+        format=bundle.FORMAT,
+        name=name,
+        kind="offline",
+        sample_rate=config.sample_rate,
+        sources=config.sources,
+        min_samples=2 * config.n_fft,
+        windows_s=WINDOWS_S,
+        depth=bundle.DepthRange(config.trained_depth, config.trained_depth + DEPTHS_BEYOND),
+        graphs=bundle.Graphs(graph("stem"), graph("block"), graph("decoder")),
+        state=(),
+        conformance=reference("conformance.npz"),
+        quality=None,
+        training=None,
+        licence=licence,
+    )
