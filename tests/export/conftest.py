@@ -1,0 +1,46 @@
+"""Bundles exported once for all tests, because an export takes about 20 seconds."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exported_networks import BAND_SPLIT, EVERYTHING, random_network
+
+from tisdiss_export import export_bundle
+from tisdiss_models import Network, save_checkpoint
+from tisdiss_rt.bundle import Bundle
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def golden_folder() -> Path:
+    folder = Path(os.environ.get("TISDISS_GOLDEN", REPOSITORY / ".." / "shared" / "golden")) / "espnet-mini"
+    if not folder.is_dir():
+        pytest.skip(f"no reference outputs in {folder}; name their folder with TISDISS_GOLDEN")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> tuple[Path, dict[str, np.ndarray]]:
+    """Folder of the published-form checkpoint, and what the published implementation computed for it."""
+    folder = golden_folder()
+    with np.load(folder / "golden.npz") as arrays:
+        return folder, dict(arrays)
+
+
+@pytest.fixture(scope="session")
+def golden_bundle(
+    golden: tuple[Path, dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
+) -> Bundle:
+    return export_bundle(golden[0], tmp_path_factory.mktemp("golden") / "mini")
+
+
+@pytest.fixture(scope="session", params=[BAND_SPLIT, EVERYTHING], ids=["band-split", "everything on"])
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Network, Bundle]:
+    network = random_network(request.param)
+    folder = tmp_path_factory.mktemp("exported")
+    save_checkpoint(folder / "network.pt", network, {"steps": 7})
+    return network, export_bundle(folder / "network.pt", folder / "bundle", data="noise", licence="CC0-1.0")

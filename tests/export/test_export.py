@@ -1,0 +1,181 @@
+"""Graphs against PyTorch, against the published implementation, and what an export leaves behind."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import soundfile
+import torch
+from click.testing import CliRunner
+from exported_networks import BAND_SPLIT, PUBLISHED, random_network
+
+import tisdiss_rt
+from tisdiss_export import ExportError, export_bundle, exporter
+from tisdiss_export.cli import export_command
+from tisdiss_models import Network, save_checkpoint
+from tisdiss_rt.bundle import GRAPHS, Bundle, load
+from tisdiss_rt.cli import main
+from tisdiss_rt.conformance import differences
+from tisdiss_rt.engine import Engine
+
+Golden = tuple[Path, dict[str, np.ndarray]]
+DEPTHS = (0, 1, 2, 3, 6, 8)
+
+
+def relative(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_graphs_give_the_published_outputs(golden: Golden, golden_bundle: Bundle, depth: int) -> None:
+    _, arrays = golden
+    engine = Engine(golden_bundle, provider="cpu")
+    state = engine.start(arrays["mix"].astype(np.float32))
+    for _ in range(depth):
+        engine.repeat(state)
+    expected = arrays["aux_split"] if depth == 0 else arrays[f"est_n{depth}"]
+    assert relative(engine.decode(state), expected) < 1e-4
+
+
+def test_commands_export_and_separate_give_the_published_outputs(
+    golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, arrays = golden
+    soundfile.write(tmp_path / "mix.wav", arrays["mix"], 8000, "FLOAT")
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> None:
+        monkeypatch.setattr("sys.argv", ["tisdiss-rt", *arguments])
+        try:
+            main()
+        except SystemExit as end:
+            assert not end.code
+
+    run("export", str(folder), "-o", "b")
+    for depth in DEPTHS:
+        run("separate", "mix.wav", "--bundle", "b", "--depth", str(depth), "-o", f"d{depth}", "--quiet")
+        found = np.stack([soundfile.read(f"d{depth}/mix_spk{i}.wav")[0] for i in (1, 2)])
+        expected = arrays["aux_split"] if depth == 0 else arrays[f"est_n{depth}"]
+        assert relative(found, expected) < 1e-4
+
+
+def test_graphs_agree_with_pytorch_at_odd_lengths(exported: tuple[Network, Bundle]) -> None:
+    network, bundle = exported
+    engine = Engine(bundle, provider="cpu")
+    for samples in (bundle.manifest.min_samples, 1001, 4096, 20011):
+        mix = torch.randn(1, samples, generator=torch.Generator().manual_seed(samples))
+        state = engine.start(mix[0].numpy())
+        for depth in range(5):
+            if depth:
+                engine.repeat(state)
+            with torch.no_grad():
+                expected = network(mix, depth)[0].numpy()
+            assert relative(engine.decode(state), expected) < 1e-4
+
+
+def test_bundle_carries_what_the_manifest_says(exported: tuple[Network, Bundle]) -> None:
+    network, bundle = exported
+    manifest = bundle.manifest
+    assert (manifest.sample_rate, manifest.sources) == (network.config.sample_rate, network.config.sources)
+    assert manifest.depth.trained == network.config.trained_depth
+    assert manifest.training is not None
+    assert (manifest.training.data, manifest.training.steps, manifest.licence) == ("noise", 7, "CC0-1.0")
+    for file in bundle.files():
+        assert hashlib.sha256((bundle.folder / file.path).read_bytes()).hexdigest() == file.sha256
+    for name in GRAPHS:
+        graph = getattr(manifest.graphs, name)
+        session = onnxruntime.InferenceSession(str(bundle.folder / graph.files["fp32"].path))
+        for nodes, specs in ((session.get_inputs(), graph.inputs), (session.get_outputs(), graph.outputs)):
+            assert [(n.name, list(n.shape)) for n in nodes] == [(s.name, list(s.shape)) for s in specs]
+
+
+def test_conformance_example_agrees_on_this_machine(exported: tuple[Network, Bundle]) -> None:
+    _, bundle = exported
+    found = differences(bundle, Engine(bundle, provider="cpu"))
+    assert set(found) == set(exporter.CONFORMANCE_DEPTHS)
+    assert max(found.values()) < 1e-4
+
+
+def test_graphs_hold_every_weight_once(exported: tuple[Network, Bundle], tmp_path: Path) -> None:
+    check_size(*exported)
+
+
+def check_size(network: Network, bundle: Bundle) -> None:
+    modules = {"stem": network.stem, "block": network.block, "decoder": network.decoder}
+    for name, module in modules.items():
+        model = onnx.load(bundle.folder / f"{name}.onnx")
+        contents = [onnx.numpy_helper.to_array(t).tobytes() for t in model.graph.initializer]
+        large = [c for c in contents if len(c) > 4096]
+        assert len(set(large)) == len(large), f"{name} has a constant twice"
+        weights = 4 * sum(p.numel() for p in module.parameters())
+        written_out = 4 * network.config.bins * network.config.n_fft  # half of the Fourier basis
+        structure = 1000 * len(model.graph.node)
+        size = (bundle.folder / f"{name}.onnx").stat().st_size
+        assert size < 1.3 * weights + written_out + structure, name
+        assert not model.graph.value_info and not any(node.metadata_props for node in model.graph.node)
+
+
+def test_published_size_exports(tmp_path: Path) -> None:
+    network = random_network(PUBLISHED)
+    assert 7.9e6 < sum(p.numel() for p in network.parameters()) < 8.1e6
+    save_checkpoint(tmp_path / "n.pt", network, {})
+    bundle = export_bundle(tmp_path / "n.pt", tmp_path / "b")  # raises unless every depth agrees
+    check_size(network, bundle)
+
+
+def broken(write: Callable[..., object]) -> Callable[..., object]:
+    def write_other_weights(network: Network, folder: Path) -> object:
+        return write(random_network(network.config, seed=9), folder)
+
+    return write_other_weights
+
+
+def test_graphs_that_differ_leave_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
+    monkeypatch.setattr(exporter, "write_graphs", broken(exporter.write_graphs))
+    with pytest.raises(ExportError, match="depth 0"):
+        export_bundle(tmp_path / "n.pt", tmp_path / "b")
+    assert [p.name for p in tmp_path.iterdir()] == ["n.pt"]
+
+
+def test_existing_folders_are_kept(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "thesis.txt").write_text("precious")
+    for force in (False, True):
+        with pytest.raises(FileExistsError, match="choose another name"):
+            export_bundle(tmp_path / "n.pt", tmp_path / "b", force=force)
+    assert (tmp_path / "b" / "thesis.txt").read_text() == "precious"
+
+
+def test_export_command_reports_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "x.pt").write_bytes(b"no checkpoint")
+    for checkpoint in ("missing.pt", "x.pt"):
+        result = CliRunner().invoke(export_command, [str(tmp_path / checkpoint), "-o", str(tmp_path / "b")])
+        assert result.exit_code == 1
+        assert result.output.startswith("Error: ") and result.output.count("\n") == 1
+        assert checkpoint in result.output
+    assert not (tmp_path / "b").exists()
+
+
+def test_shipped_bundle_conforms_and_separates_the_example() -> None:
+    bundle = load("edge-16k")
+    assert max(differences(bundle, Engine(bundle, provider="cpu")).values()) < 1e-4
+    assert sum(p.stat().st_size for p in bundle.folder.iterdir()) < 5e6
+    example = Path(tisdiss_rt.__file__).parent / "example"
+    mix, rate = soundfile.read(example / "two_voices.wav", dtype="float32")
+    references = np.stack([soundfile.read(example / f"two_voices_ref{i}.wav")[0] for i in (1, 2)])
+    out = tisdiss_rt.Separator(provider="cpu").separate(mix, rate)
+
+    def ratio_db(estimate: np.ndarray, reference: np.ndarray) -> float:
+        target = reference * (estimate @ reference) / (reference @ reference)
+        return float(10 * np.log10(np.sum(target**2) / np.sum((estimate - target) ** 2)))
+
+    orders = ((0, 1), (1, 0))
+    best = max(np.mean([ratio_db(out.sources[i], references[j]) for j, i in enumerate(o)]) for o in orders)
+    before = np.mean([ratio_db(mix, r) for r in references])
+    assert best - before > 10.0
