@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from exported_networks import BAND_SPLIT, EVERYTHING, random_network
 
 from tisdiss_export import export_bundle
 from tisdiss_models import Network, save_checkpoint
-from tisdiss_rt.bundle import Bundle
+from tisdiss_rt.bundle import Bundle, load
+from tisdiss_rt.cli import cli
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -33,7 +35,10 @@ def golden() -> tuple[Path, dict[str, np.ndarray]]:
 def golden_bundle(
     golden: tuple[Path, dict[str, np.ndarray]], tmp_path_factory: pytest.TempPathFactory
 ) -> Bundle:
-    return export_bundle(golden[0], tmp_path_factory.mktemp("golden") / "mini")
+    target = tmp_path_factory.mktemp("golden") / "mini"
+    result = CliRunner().invoke(cli, ["export", str(golden[0]), "-o", str(target)])
+    assert result.exit_code == 0, result.output
+    return load(target)
 
 
 @pytest.fixture(scope="session", params=[BAND_SPLIT, EVERYTHING], ids=["band-split", "everything on"])

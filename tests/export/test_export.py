@@ -1,7 +1,7 @@
 """Graphs against PyTorch, against the published implementation, and what an export leaves behind."""
 
 import hashlib
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,10 @@ from exported_networks import BAND_SPLIT, PUBLISHED, random_network
 import tisdiss_rt
 from tisdiss_export import ExportError, export_bundle, exporter
 from tisdiss_export.cli import export_command
+from tisdiss_export.graphs import GraphShape, graph_shapes
 from tisdiss_models import Network, save_checkpoint
 from tisdiss_rt.bundle import GRAPHS, Bundle, load
-from tisdiss_rt.cli import main
+from tisdiss_rt.cli import cli
 from tisdiss_rt.conformance import differences
 from tisdiss_rt.engine import Engine
 
@@ -41,23 +42,15 @@ def test_graphs_give_the_published_outputs(golden: Golden, golden_bundle: Bundle
     assert relative(engine.decode(state), expected) < 1e-4
 
 
-def test_commands_export_and_separate_give_the_published_outputs(
-    golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_separate_command_writes_the_published_outputs(
+    golden: Golden, golden_bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, arrays = golden
-    soundfile.write(tmp_path / "mix.wav", arrays["mix"], 8000, "FLOAT")
+    _, arrays = golden
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments: str) -> None:
-        monkeypatch.setattr("sys.argv", ["tisdiss-rt", *arguments])
-        try:
-            main()
-        except SystemExit as end:
-            assert not end.code
-
-    run("export", str(folder), "-o", "b")
+    soundfile.write("mix.wav", arrays["mix"], 8000, "FLOAT")
     for depth in DEPTHS:
-        run("separate", "mix.wav", "--bundle", "b", "--depth", str(depth), "-o", f"d{depth}", "--quiet")
+        arguments = ["--bundle", str(golden_bundle.folder), "--depth", str(depth), "-o", f"d{depth}"]
+        assert CliRunner().invoke(cli, ["separate", "mix.wav", *arguments]).exit_code == 0
         found = np.stack([soundfile.read(f"d{depth}/mix_spk{i}.wav")[0] for i in (1, 2)])
         expected = arrays["aux_split"] if depth == 0 else arrays[f"est_n{depth}"]
         assert relative(found, expected) < 1e-4
@@ -127,16 +120,18 @@ def test_published_size_exports(tmp_path: Path) -> None:
     check_size(network, bundle)
 
 
-def broken(write: Callable[..., object]) -> Callable[..., object]:
-    def write_other_weights(network: Network, folder: Path) -> object:
-        return write(random_network(network.config, seed=9), folder)
+def test_graphs_that_differ_leave_no_bundle(
+    exported: tuple[Network, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, bundle = exported
 
-    return write_other_weights
+    def write_graphs_of_other_weights(network: Network, folder: Path) -> dict[str, GraphShape]:
+        for name in GRAPHS:
+            shutil.copy(bundle.folder / f"{name}.onnx", folder)
+        return graph_shapes(network.config)
 
-
-def test_graphs_that_differ_leave_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
-    monkeypatch.setattr(exporter, "write_graphs", broken(exporter.write_graphs))
+    monkeypatch.setattr(exporter, "write_graphs", write_graphs_of_other_weights)
+    save_checkpoint(tmp_path / "n.pt", random_network(network.config, seed=9), {})
     with pytest.raises(ExportError, match="depth 0"):
         export_bundle(tmp_path / "n.pt", tmp_path / "b")
     assert [p.name for p in tmp_path.iterdir()] == ["n.pt"]
