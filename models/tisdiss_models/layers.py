@@ -163,6 +163,7 @@ class GatedConv(nn.Module):
         weight = self.deconv.weight.permute(2, 1, 0).flatten(0, 1)  # (K D, H)
         shifted = F.linear(value * F.silu(gate), weight).unflatten(-1, (kernel, -1))
         parts = [shifted.narrow(axis, pad - k, length)[..., k, :] for k in range(kernel)]
+        assert self.deconv.bias is not None
         return (torch.stack(parts).sum(0) + self.deconv.bias).permute(0, 3, 1, 2)
 
     def _along_sources(self, x: Tensor) -> Tensor:
