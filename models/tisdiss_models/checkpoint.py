@@ -6,14 +6,12 @@ Two forms: our ``.pt`` (configuration, weights and facts in one file), and the p
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
-from .config import ConfigError, NetworkConfig, from_mapping, to_mapping
+from .config import NetworkConfig, from_mapping, read_options, to_mapping
 from .network import Network
 from .published import network_config, network_weights
 
@@ -58,17 +56,14 @@ def load_checkpoint(path: str | Path) -> tuple[Network, dict[str, Any]]:
     content = _read_tensors(weights_path)
     facts: dict[str, Any] = {}
     if config_path is None:
-        if not {"network", "weights", "facts"} <= set(content):
+        if not all(isinstance(content.get(part), dict) for part in ("network", "weights", "facts")):
             raise CheckpointError(
                 f"{weights_path}: not a checkpoint of tisdiss-rt: network, weights or facts missing"
             )
         config = from_mapping(NetworkConfig, content["network"], str(weights_path))
         weights, facts = content["weights"], content["facts"]
     else:
-        values = yaml.safe_load(config_path.read_text(encoding="utf-8"))
-        if not isinstance(values, dict):
-            raise ConfigError(f"{config_path}: not a mapping of options")
-        config = network_config(values)
+        config = network_config(read_options(config_path))
         weights = network_weights(content, config)
     network = Network(config)
     _load_weights(network, weights, weights_path)
@@ -99,7 +94,7 @@ def _find(path: Path) -> tuple[Path, Path | None]:
 def _read_tensors(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except Exception as error:  # on foreign or cut files torch raises nearly anything
         raise CheckpointError(f"{path}: not a checkpoint of tensors only: {error}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds {type(content).__name__}, not a dictionary of weights")
@@ -111,9 +106,9 @@ def _load_weights(network: Network, weights: dict[str, Any], path: Path) -> None
     missing = sorted(set(wanted) - set(weights))
     unexpected = sorted(set(weights) - set(wanted))
     misshapen = [
-        f"{k} {tuple(weights[k].shape)} instead of {tuple(wanted[k].shape)}"
+        f"{k} {tuple(getattr(weights[k], 'shape', ()))} instead of {tuple(wanted[k].shape)}"
         for k in wanted
-        if k in weights and weights[k].shape != wanted[k].shape
+        if k in weights and getattr(weights[k], "shape", None) != wanted[k].shape
     ]
     problems = [
         f"{title}: {', '.join(names)}"

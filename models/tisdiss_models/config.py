@@ -61,6 +61,10 @@ class NetworkConfig:
         Raises:
             ConfigError: if two options contradict each other or a value is not allowed.
         """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.type == "int" and (type(value) is not int or value < 1):
+                raise ConfigError(f"{field.name} must be a positive whole number, not {value!r}")
         checks = [
             (self.n_fft % self.hop == 0, f"n_fft ({self.n_fft}) must be a multiple of hop ({self.hop})"),
             (self.sources >= 2, f"sources must be at least 2, not {self.sources}"),
@@ -82,8 +86,6 @@ class NetworkConfig:
                 self.separator_residual or not self.block_residual,
                 "block_residual shares the weights of separator_residual and needs it",
             ),
-            (self.separator_layers * self.separator_repeats >= 1, "at least one separator block is needed"),
-            (self.block_layers >= 1, "block_layers must be at least 1"),
         ]
         for ok, message in checks:
             if not ok:
@@ -144,6 +146,22 @@ def to_mapping(config: NetworkConfig | TrainingConfig) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
 
 
+def read_options(path: Path) -> dict[str, Any]:
+    """Read a YAML file of options, plain values only.
+
+    Raises:
+        ConfigError: if it is not YAML, or not a mapping.
+        OSError: if the file cannot be read.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not a YAML file of plain values: {error}") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: not a mapping of options")
+    return values
+
+
 def read_yaml(path: Path) -> tuple[NetworkConfig, TrainingConfig]:
     """Read a training file with the two sections ``network`` and ``training``.
 
@@ -151,8 +169,8 @@ def read_yaml(path: Path) -> tuple[NetworkConfig, TrainingConfig]:
         ConfigError: if a section or an option is unknown.
         OSError: if the file cannot be read.
     """
-    values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(values, dict) or set(values) - {"network", "training"}:
+    values = read_options(path)
+    if set(values) - {"network", "training"}:
         raise ConfigError(f"{path}: expected the sections network and training")
     return (
         from_mapping(NetworkConfig, values.get("network", {}), f"{path}, network"),

@@ -49,7 +49,10 @@ _FIXED_ELSEWHERE: dict[str, dict[str, Any]] = {
         "encoder": "stft", "separator": "tisdiss", "decoder": "stft",
         "flexible_numspk": False, "diffusion_model": None,
     },
-    "model_conf": {"normalize_variance": True, "normalize_variance_per_ch": False},
+    "model_conf": {
+        "normalize_variance": True, "normalize_variance_per_ch": False, "flexible_numspk": False,
+        "always_forward_in_48k": False,
+    },
     "stft": {
         "window": "hann", "center": True, "normalized": False, "onesided": True, "win_length": None,
     },
@@ -122,7 +125,8 @@ def network_config(config: Mapping[str, Any]) -> NetworkConfig:
         ConfigError: if an option is unknown or has a value that is not supported.
     """
     _refuse_other_than(_FIXED_ELSEWHERE[""], config, "")
-    _refuse_other_than(_FIXED_ELSEWHERE["model_conf"], config.get("model_conf") or {}, "model_conf.")
+    model = {"normalize_variance": False, **(config.get("model_conf") or {})}  # off unless it is set
+    _refuse_other_than(_FIXED_ELSEWHERE["model_conf"], model, "model_conf.")
     options = dict(config.get("separator_conf") or {})
     unknown = sorted(set(options) - set(_TRANSLATED) - set(_FIXED) - _WITHOUT_EFFECT)
     if unknown:
