@@ -53,7 +53,7 @@ def load_checkpoint(path: str | Path) -> tuple[Network, dict[str, Any]]:
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such checkpoint")
     weights_path, config_path = _find(path)
-    content = _read_tensors(weights_path)
+    content = read_tensors(weights_path)
     facts: dict[str, Any] = {}
     if config_path is None:
         if not all(isinstance(content.get(part), dict) for part in ("network", "weights", "facts")):
@@ -91,7 +91,12 @@ def _find(path: Path) -> tuple[Path, Path | None]:
     return found[0], config
 
 
-def _read_tensors(path: Path) -> dict[str, Any]:
+def read_tensors(path: Path) -> dict[str, Any]:
+    """Read a file of tensors and plain values onto the CPU, never running code from it.
+
+    Raises:
+        CheckpointError: if it is none.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign or cut files torch raises nearly anything

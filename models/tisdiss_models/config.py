@@ -134,6 +134,8 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         ConfigError: if a key is unknown; the message lists the known ones.
     """
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where}: not a mapping of options")
     known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
     unknown = sorted(set(values) - set(known))
     if unknown:

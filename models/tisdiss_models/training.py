@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checkpoint import save_checkpoint
-from .config import NetworkConfig, TrainingConfig, from_mapping, to_mapping
+from .checkpoint import CheckpointError, read_tensors, save_checkpoint
+from .config import ConfigError, NetworkConfig, TrainingConfig, from_mapping, to_mapping
 from .data import Corpus, draw_batch, load_corpus
 from .losses import best_assignment, si_sdr_db, soft_snr_db
 from .network import Network
@@ -126,6 +126,10 @@ class Trainer:
         device: where.
         speech: folder with ``train/`` of the corpus.
         compile_parts: see `DepthScorer`.
+
+    Raises:
+        ConfigError: if there are more depth weights than depths, or too few speakers for both groups.
+        ValueError: if the corpus cannot be read, or a voice in it is shorter than what is cut from it.
     """
 
     def __init__(
@@ -136,6 +140,11 @@ class Trainer:
         speech: Path,
         compile_parts: bool = True,
     ) -> None:
+        if len(config.depth_weights) > network_config.trained_depth + 1:
+            raise ConfigError(
+                f"depth_weights: {len(config.depth_weights)} weights, but the depths are 0 to "
+                f"{network_config.trained_depth}"
+            )
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
         self.network = Network(network_config).to(device)
@@ -154,6 +163,14 @@ class Trainer:
         )
         corpus = load_corpus(speech / "train", network_config.sample_rate)
         held_out = config.validation_speakers
+        if not 2 <= held_out <= len(corpus.lengths) - 2:
+            raise ConfigError(
+                f"validation_speakers: {held_out} of {len(corpus.lengths)} speakers; validation and "
+                "training need two each"
+            )
+        longest_s = max(VALIDATION_CROP_S, config.crop_s * (1 + config.speed_range)) + 0.01
+        if int(corpus.lengths.min()) < longest_s * corpus.sample_rate:
+            raise ValueError(f"{speech / 'train'}: every speaker needs at least {longest_s:.2f} s of speech")
         self.validation = validation_set(corpus.speakers(0, held_out), config)
         self.corpus = corpus.speakers(held_out, len(corpus.lengths)).to(device)
         self.scorer = DepthScorer(self.network, compile_parts)
@@ -255,8 +272,15 @@ def train(
 def trainer_from_state(
     path: Path, config: TrainingConfig | None, device: torch.device, speech: Path, compile_parts: bool = True
 ) -> Trainer:
-    """Rebuild a run from its ``state.pt``; `config` replaces the training options stored there."""
-    state = torch.load(path, map_location="cpu", weights_only=True)
+    """Rebuild a run from its ``state.pt``; `config` replaces the training options stored there.
+
+    Raises:
+        CheckpointError: if the file is not the state of a run.
+        ConfigError: if an option stored there is unknown.
+    """
+    state = read_tensors(path)
+    if not {"network", "facts", "latest", "optimiser"} <= set(state):
+        raise CheckpointError(f"{path}: not the state of a training run")
     network = from_mapping(NetworkConfig, state["network"], str(path))
     stored = from_mapping(TrainingConfig, state["facts"]["training"], str(path))
     trainer = Trainer(network, config or stored, device, speech, compile_parts)

@@ -1,0 +1,361 @@
+"""Training: it learns, stops and goes on, and what it writes is what is loaded."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from synthetic import RATE, write_corpus
+
+from tisdiss_models import (
+    ConfigError,
+    Network,
+    NetworkConfig,
+    TrainingConfig,
+    load_checkpoint,
+    save_checkpoint,
+)
+from tisdiss_models.cli import CONFIGS, train_command
+from tisdiss_models.config import read_yaml, to_mapping
+from tisdiss_models.losses import multi_depth_loss
+from tisdiss_models.training import (
+    DepthScorer,
+    Trainer,
+    evaluate,
+    learning_rate,
+    train,
+    trainer_from_state,
+    validation_set,
+)
+
+NETWORK = NetworkConfig(
+    sample_rate=RATE, n_fft=64, hop=32, bands=(4, 4, 8, 16), dim=8, norm_groups=2, heads=1,
+    attention_dim=4, ffn_dims=(8, 8), separator_repeats=1, splitter="conv2d", trained_depth=1, head_dim=16,
+)  # fmt: skip
+TRAINING = TrainingConfig(
+    steps=60, batch=4, crop_s=0.25, learning_rate=1e-2, warmup_steps=5, ema=0.9, depth_weights=(0.5, 1.0),
+    extra_depth=1, extra_depth_share=0.25, speed_range=0.05, validation_speakers=2,
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("speech"), 6, 4.5)
+
+
+@pytest.fixture(autouse=True)
+def short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tisdiss_models.training.VALIDATION_MIXTURES", 4)
+    monkeypatch.setattr("tisdiss_models.training.VALIDATION_CROP_S", 0.5)
+
+
+def trainer(speech: Path, **changes: object) -> Trainer:
+    config = dataclasses.replace(TRAINING, **changes)  # type: ignore[arg-type]
+    return Trainer(NETWORK, config, CPU, speech, compile_parts=False)
+
+
+def state(path: Path) -> dict:
+    return torch.load(path, weights_only=True)
+
+
+def assert_equal_weights(a: torch.nn.Module, b: torch.nn.Module, equal: bool = True) -> None:
+    same = [torch.equal(x, y) for x, y in zip(a.parameters(), b.parameters(), strict=True)]
+    assert all(same) if equal else not any(same)
+
+
+def test_the_loss_falls_and_voices_that_were_not_trained_separate_better(
+    speech: Path, tmp_path: Path
+) -> None:
+    made = trainer(speech)
+    before = evaluate(made.average, *made.validation, 1)
+    losses = [float(made.train_step()) for _ in range(60)]
+    assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 2
+    after = evaluate(made.average, *made.validation, 1)
+    assert after[1] > before[1] + 1
+
+
+def test_the_scores_of_training_are_those_of_the_network_at_every_depth(speech: Path) -> None:
+    made = trainer(speech)
+    mix, sources = made.validation
+    with torch.no_grad():
+        scorer = DepthScorer(made.network, compile_parts=False)
+        scorer.autocast = torch.autocast("cpu", enabled=False)
+        scores = scorer.scores_db(mix, sources, 2, 30.0)
+        estimates = [made.network(mix, depth) for depth in range(3)]
+        for score, estimate in zip(scores, estimates, strict=True):
+            # Entry (i, j) is estimate i against source j.
+            one = multi_depth_loss([estimate.flip(1)], sources.flip(1), mix, [1.0], 30.0)
+            best = torch.stack([score[:, 0, 0] + score[:, 1, 1], score[:, 0, 1] + score[:, 1, 0]]).max(0)
+            assert float(-best.values.mean() / 2) == pytest.approx(float(one), abs=1e-3)
+
+
+def test_a_resumed_run_goes_on_where_it_stopped(speech: Path, tmp_path: Path) -> None:
+    first = trainer(speech)
+    for _ in range(7):
+        first.train_step()
+    first.save(tmp_path / "state.pt")
+    resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
+    assert (resumed.step, resumed.config, resumed.audio_s) == (7, TRAINING, pytest.approx(7.0))
+    assert_equal_weights(resumed.network, first.network)
+    assert_equal_weights(resumed.average, first.average)
+    again = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
+    for one in (resumed, again):
+        one.train_step()
+    assert resumed.optimiser.param_groups[0]["lr"] == pytest.approx(learning_rate(7, TRAINING))
+    assert resumed.step == 8
+    assert_equal_weights(resumed.network, again.network)
+    moments = [s["exp_avg"] for s in resumed.optimiser.state.values()]
+    assert len(moments) == len(list(resumed.network.parameters()))
+    assert all(int(s["step"]) == 8 for s in resumed.optimiser.state.values())
+
+
+def test_a_resumed_run_may_have_other_training_options(speech: Path, tmp_path: Path) -> None:
+    trainer(speech).save(tmp_path / "state.pt")
+    other = dataclasses.replace(TRAINING, steps=90, learning_rate=1e-3)
+    resumed = trainer_from_state(tmp_path / "state.pt", other, CPU, speech, compile_parts=False)
+    assert resumed.config == other
+
+
+def test_a_state_file_loads_as_the_averaged_network(speech: Path, tmp_path: Path) -> None:
+    made = trainer(speech)
+    for _ in range(3):
+        made.train_step()
+    made.save(tmp_path / "state.pt")
+    network, facts = load_checkpoint(tmp_path / "state.pt")
+    assert_equal_weights(network, made.average)
+    assert_equal_weights(network, made.network, equal=False)
+    assert facts["steps"] == 3
+    assert facts["audio_s"] == pytest.approx(3 * 4 * 0.25)
+    assert TrainingConfig(**{**facts["training"], "depth_weights": (0.5, 1.0)}) == TRAINING
+
+
+def test_averaging_follows_the_network_at_first_and_slowly_later(speech: Path) -> None:
+    made = trainer(speech)
+    start = [p.detach().clone() for p in made.average.parameters()]
+    made.train_step()  # the first step keeps a tenth
+    for old, new, average in zip(start, made.network.parameters(), made.average.parameters(), strict=True):
+        torch.testing.assert_close(average, (0.1 * old + 0.9 * new).detach(), atol=1e-6, rtol=1e-4)
+    made.step = 1000
+    old_average = [p.detach().clone() for p in made.average.parameters()]
+    made.train_step()
+    for old, new, average in zip(
+        old_average, made.network.parameters(), made.average.parameters(), strict=True
+    ):
+        torch.testing.assert_close(average, (0.9 * old + 0.1 * new).detach(), atol=1e-6, rtol=1e-4)
+
+
+def test_weights_change_at_every_step_and_norms_are_not_decayed(speech: Path) -> None:
+    made = trainer(speech)
+    decays = {id(p): g["weight_decay"] for g in made.optimiser.param_groups for p in g["params"]}
+    for name, parameter in made.network.named_parameters():
+        assert decays[id(parameter)] == (0.01 if parameter.ndim > 1 else 0.0), name
+
+
+def test_a_batch_that_gives_no_number_leaves_the_weights_usable(
+    speech: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(speech)
+    monkeypatch.setattr(
+        "tisdiss_models.training.draw_batch",
+        lambda *_: (torch.full((4, 2000), torch.nan), torch.full((4, 2, 2000), torch.nan)),
+    )
+    made.train_step()
+    assert all(p.isfinite().all() for p in made.network.parameters())
+
+
+def test_the_learning_rate_rises_stays_and_falls_to_zero() -> None:
+    config = TrainingConfig(steps=1000, warmup_steps=100, learning_rate=2.0, decay_share=0.25)
+    assert learning_rate(0, config) == pytest.approx(0.02)
+    assert learning_rate(49, config) == pytest.approx(1.0)
+    assert [learning_rate(step, config) for step in (99, 400, 750)] == pytest.approx([2.0] * 3)
+    assert learning_rate(875, config) == pytest.approx(1.0)
+    assert learning_rate(1000, config) == 0
+    assert learning_rate(2000, config) == 0
+
+
+def test_some_steps_go_deeper_than_trained_and_the_same_ones_every_time(speech: Path) -> None:
+    made = trainer(speech)
+    depths = []
+    for step in range(200):
+        made.step = step
+        depths.append(made._draw_depth())
+        assert made._draw_depth() == depths[-1]
+    assert set(depths) == {1, 2}
+    assert 25 < depths.count(2) < 80  # a quarter is expected
+
+
+def test_validation_speakers_are_not_trained_on_and_their_mixtures_are_fixed(speech: Path) -> None:
+    made = trainer(speech)
+    assert len(made.corpus.lengths) == 4
+    again = trainer(speech, seed=5, speed_range=0.2)
+    assert torch.equal(made.validation[0], again.validation[0])
+    everybody = made.corpus.samples
+    held_out = {int(s) for s in trainer(speech, validation_speakers=4).corpus.starts}
+    assert held_out < {int(s) for s in made.corpus.starts}
+    mix, sources = validation_set(made.corpus, TRAINING)
+    assert everybody.numel() == 6 * 36000
+    torch.testing.assert_close(mix, sources.sum(1))
+
+
+def test_evaluation_finds_perfect_and_useless_separation(speech: Path) -> None:
+    """A depth that gives the sources in the wrong order gains much, one that gives the mixture nothing."""
+    made = trainer(speech)
+    mix, sources = made.validation
+
+    class Oracle(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def stem(self, x: torch.Tensor) -> object:
+            from tisdiss_models.network import Mixed
+
+            return Mixed(torch.zeros(1), x, x, x)
+
+        def block(self, z: torch.Tensor, z0: torch.Tensor) -> torch.Tensor:
+            return z + 1
+
+        def decoder(self, z: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
+            x = more[-1]
+            swapped = sources.flip(1) + 1e-4 * torch.randn_like(sources)
+            return swapped.flatten(0, 1) if z else x.repeat_interleave(2, 0)
+
+    gains = evaluate(Oracle(), mix, sources, 1)  # type: ignore[arg-type]
+    assert gains[0] == pytest.approx(0, abs=1e-2)
+    assert gains[1] > 30
+
+
+def test_a_run_writes_its_state_and_one_line_per_evaluation(
+    speech: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "runs" / "a"
+    train(trainer(speech, steps=5), folder, None, evaluate_every=2)
+    lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    assert all(len(line["si_sdri_db"]) == 4 for line in lines)  # depths 0 to 1 + 2
+    assert state(folder / "state.pt")["facts"]["steps"] == 5
+    assert "si_sdri_db" in capsys.readouterr().err
+
+
+def test_a_run_stops_after_its_minutes(speech: Path, tmp_path: Path) -> None:
+    train(trainer(speech, steps=100000), tmp_path, 0.0, evaluate_every=100)
+    assert state(tmp_path / "state.pt")["facts"]["steps"] == 1
+
+
+def options(folder: Path, **training: object) -> Path:
+    values = {"network": to_mapping(NETWORK), "training": {**to_mapping(TRAINING), "steps": 3, **training}}
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(values))
+    return folder / "tiny.yaml"
+
+
+def command(*arguments: object) -> tuple[int, str]:
+    result = CliRunner().invoke(train_command, [str(a) for a in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.output
+
+
+def test_the_command_trains_and_resumes(speech: Path, tmp_path: Path) -> None:
+    run = ["--speech", speech, "--device", "cpu", "--no-compile", "-o", tmp_path / "run"]
+    code, output = command("--config", options(tmp_path), *run)
+    assert code == 0, output
+    assert state(tmp_path / "run" / "state.pt")["facts"]["steps"] == 3
+    longer = options(tmp_path, steps=5)
+    code, output = command("--resume", tmp_path / "run" / "state.pt", "--config", longer, *run)
+    assert code == 0, output
+    assert "from step 3 of 5" in output
+    assert state(tmp_path / "run" / "state.pt")["facts"]["steps"] == 5
+
+
+def test_the_command_without_speech_says_how_to_name_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TISDISS_SPEECH", str(tmp_path / "none"))
+    code, output = command("--config", options(tmp_path))
+    assert code == 1
+    assert "TISDISS_SPEECH" in output
+
+
+def test_the_command_does_not_overwrite_a_run(speech: Path, tmp_path: Path) -> None:
+    (tmp_path / "state.pt").write_bytes(b"precious")
+    code, output = command("--config", options(tmp_path), "--speech", speech, "-o", tmp_path)
+    assert code == 1
+    assert "--resume" in output
+    assert (tmp_path / "state.pt").read_bytes() == b"precious"
+
+
+def test_the_command_needs_something_to_start_from(speech: Path, tmp_path: Path) -> None:
+    code, output = command("--speech", speech, "-o", tmp_path)
+    assert code == 1
+    assert "--config" in output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("training: {step: 4}\n", "unknown option step"),
+        ("network: {depth: 4}\n", "unknown option depth"),
+        ("networks: {}\n", "network and training"),
+        ("network: {hop: 60}\n", "hop"),
+        ("network: [1]\n", "network"),
+        ("a: [\n", "tiny.yaml"),
+    ],
+)
+def test_the_command_names_the_option_that_is_wrong(
+    speech: Path, tmp_path: Path, text: str, message: str
+) -> None:
+    (tmp_path / "tiny.yaml").write_text(text)
+    code, output = command("--config", tmp_path / "tiny.yaml", "--speech", speech, "-o", tmp_path / "run")
+    assert code == 1
+    assert message in output
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--config", "no-such-config"], ["--config", "tiny", "--device", "abacus"]]
+)
+def test_the_command_answers_what_does_not_exist_with_one_line(
+    speech: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    if arguments[1] == "tiny":
+        arguments = ["--config", str(options(tmp_path)), *arguments[2:]]
+    code, output = command(*arguments, "--speech", speech, "-o", tmp_path / "run")
+    assert code == 1
+    assert output.startswith("Error: ")
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_the_command_refuses_a_state_that_is_none(speech: Path, tmp_path: Path, own: bool) -> None:
+    if own:
+        save_checkpoint(tmp_path / "state.pt", Network(NETWORK), {})
+    else:
+        (tmp_path / "state.pt").write_bytes(b"no state")
+    code, output = command("--resume", tmp_path / "state.pt", "--speech", speech, "-o", tmp_path)
+    assert code == 1
+    assert "state.pt" in output
+
+
+def test_the_shipped_configuration_is_small_and_complete() -> None:
+    network, training = read_yaml(CONFIGS / "edge-16k.yaml")
+    assert (network.sample_rate, network.n_fft, network.hop, network.trained_depth) == (16000, 512, 256, 4)
+    assert len(network.bands) == 40
+    assert len(training.depth_weights) == network.trained_depth + 1
+
+
+def test_more_depth_weights_than_depths_are_refused(speech: Path) -> None:
+    with pytest.raises(ConfigError, match="depth_weights"):
+        trainer(speech, depth_weights=(0.5, 1.0, 1.0))
+
+
+@pytest.mark.parametrize("speakers", [1, 5])
+def test_too_few_speakers_for_validation_or_training_are_refused(speech: Path, speakers: int) -> None:
+    with pytest.raises(ConfigError, match="validation_speakers"):
+        trainer(speech, validation_speakers=speakers)
+
+
+def test_voices_shorter_than_a_crop_are_refused(speech: Path) -> None:
+    with pytest.raises(ValueError, match=r"at least 4\.63 s"):
+        trainer(speech, crop_s=4.4)
