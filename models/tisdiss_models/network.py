@@ -74,6 +74,9 @@ class Stem(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.repeats = config.separator_repeats
+        # Else the last samples lie under the end of one window only, and undoing that window magnifies what
+        # a mask leaves there a thousandfold: a click. The published network takes mixtures as they are.
+        self.completed_hop = config.hop if config.bands else None
         self.stft = Stft(config.n_fft, config.hop)
         self.encoder = BandEncoder(config) if config.bands else FullBandEncoder(config)
         self.layers = nn.ModuleList(Layer(config, over_sources=False) for _ in range(config.separator_layers))
@@ -90,7 +93,10 @@ class Stem(nn.Module):
         centred = mix - mix.mean(1, keepdim=True)
         variance = centred.square().sum(1, keepdim=True) / (mix.shape[1] - 1)
         scale = variance.sqrt().clamp(min=SILENCE)  # (B, 1)
-        return self.stft(mix / scale), scale
+        normalised = mix / scale
+        if self.completed_hop:
+            normalised = F.pad(normalised, (0, -mix.shape[1] % self.completed_hop))
+        return self.stft(normalised), scale
 
     def split(self, spec: Tensor, scale: Tensor) -> Mixed:
         """Run encoder, separator and splitter."""

@@ -90,6 +90,15 @@ def test_the_output_is_as_long_as_the_mixture(samples: int) -> None:
 
 
 @torch.no_grad()
+def test_no_length_ends_in_a_click() -> None:
+    """A mask leaves something under the ends of a window; undoing the window there must not magnify it."""
+    separator, mix = network(), noise(1, 2000)
+    for samples in range(1500, 1500 + CONFIG.hop):
+        out = separator(mix[:, :samples]).abs()
+        assert out[:, :, -CONFIG.hop :].max() < 2 * out[:, :, : -CONFIG.hop].max(), samples
+
+
+@torch.no_grad()
 def test_depth_is_free_and_every_repetition_changes_the_result() -> None:
     separator, mix = network(), noise(1, 600)
     outputs = [separator(mix, depth) for depth in range(8)]
