@@ -128,7 +128,8 @@ class Trainer:
         compile_parts: see `DepthScorer`.
 
     Raises:
-        ConfigError: if there are more depth weights than depths, or too few speakers for both groups.
+        ConfigError: if the sources are not two, the depth weights more than the depths, or the speakers too
+            few for both groups.
         ValueError: if the corpus cannot be read, or a voice in it is shorter than what is cut from it.
     """
 
@@ -140,6 +141,8 @@ class Trainer:
         speech: Path,
         compile_parts: bool = True,
     ) -> None:
+        if network_config.sources != 2:
+            raise ConfigError(f"sources: training mixes two voices, not {network_config.sources}")
         if len(config.depth_weights) > network_config.trained_depth + 1:
             raise ConfigError(
                 f"depth_weights: {len(config.depth_weights)} weights, but the depths are 0 to "

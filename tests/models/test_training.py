@@ -345,6 +345,11 @@ def test_the_shipped_configuration_is_small_and_complete() -> None:
     assert len(training.depth_weights) == network.trained_depth + 1
 
 
+def test_networks_of_other_than_two_sources_are_refused(speech: Path) -> None:
+    with pytest.raises(ConfigError, match="two voices, not 3"):
+        Trainer(dataclasses.replace(NETWORK, sources=3), TRAINING, CPU, speech, compile_parts=False)
+
+
 def test_more_depth_weights_than_depths_are_refused(speech: Path) -> None:
     with pytest.raises(ConfigError, match="depth_weights"):
         trainer(speech, depth_weights=(0.5, 1.0, 1.0))
