@@ -100,7 +100,8 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign or cut files torch raises nearly anything
-        raise CheckpointError(f"{path}: not a checkpoint of tensors only: {error}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path}: not a checkpoint of tensors only: {reason}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds {type(content).__name__}, not a dictionary of weights")
     return content

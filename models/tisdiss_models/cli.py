@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import torch
 
-from .config import ConfigError, read_yaml
+from .config import NetworkConfig, TrainingConfig, read_yaml
 from .data import speech_folder
 from .training import Trainer, train, trainer_from_state
 
@@ -20,19 +20,22 @@ CONFIGS = Path(__file__).parent / "configs"
     "--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="state.pt to go on from."
 )
 @click.option(
-    "-o", "--output", type=click.Path(file_okay=False, path_type=Path), default=Path("runs/edge-16k")
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for state.pt and log.jsonl; by default runs/CONFIG, or that of --resume.",
 )
 @click.option(
     "--speech", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with train/."
 )
-@click.option("--device", default="auto", help="auto, cpu or cuda.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--minutes", type=float, help="Stop after this time; the state can be resumed.")
 @click.option("--evaluate-every", type=int, default=200, show_default=True, help="Steps.")
 @click.option("--compile/--no-compile", "compile_parts", default=True, help="Compile the network's parts.")
 def train_command(
     config: str | None,
     resume: Path | None,
-    output: Path,
+    output: Path | None,
     speech: Path | None,
     device: str,
     minutes: float | None,
@@ -45,28 +48,34 @@ def train_command(
         raise click.ClickException("no speech found; name its folder with --speech or TISDISS_SPEECH")
     if config is None and resume is None:
         raise click.ClickException("give --config to start or --resume to go on")
-    if resume is None and (output / "state.pt").exists():
-        raise click.ClickException(
-            f"{output / 'state.pt'} exists; go on with --resume or choose another --output"
-        )
-    name = device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+    if output is None:
+        output = resume.parent if resume else Path("runs") / Path(str(config)).stem
+    state = output / "state.pt"
+    if state.exists() and not (resume and state.samefile(resume)):
+        raise click.ClickException(f"{state} exists; go on with --resume or choose another --output")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        options = (
-            read_yaml(CONFIGS / f"{config}.yaml" if (CONFIGS / f"{config}.yaml").exists() else Path(config))
-            if config
-            else None
-        )
-        if resume is not None:
-            trainer = trainer_from_state(
-                resume, options and options[1], torch.device(name), speech, compile_parts
-            )
+        options = _read(config) if config else None
+        if resume:
+            training = options[1] if options else None
+            trainer = trainer_from_state(resume, training, torch.device(device), speech, compile_parts)
         else:
             assert options is not None
-            trainer = Trainer(*options, torch.device(name), speech, compile_parts)
-    except (ConfigError, OSError, RuntimeError, ValueError) as error:
+            trainer = Trainer(*options, torch.device(device), speech, compile_parts)
+    except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
+    if trainer.step >= trainer.config.steps:
+        raise click.ClickException(
+            f"{resume} is at step {trainer.step} of {trainer.config.steps}; a --config with more goes on"
+        )
     click.echo(
-        f"training on {name} from step {trainer.step} of {trainer.config.steps}, writing to {output}",
+        f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}",
         err=True,
     )
     train(trainer, output, minutes, evaluate_every)
+
+
+def _read(config: str) -> tuple[NetworkConfig, TrainingConfig]:
+    shipped = CONFIGS / f"{config}.yaml"
+    return read_yaml(shipped if shipped.exists() else Path(config))

@@ -131,17 +131,13 @@ def _pauses(count: int, length: int, config: TrainingConfig, generator: torch.Ge
     Some mixtures have one source only, in some one source starts late or stops early.
     """
     device = generator.device
-    draw = torch.rand(count, 3, device=device, generator=generator)
+    kind, place, side = torch.rand(3, count, 1, device=device, generator=generator)  # (count, 1) each
     time = torch.linspace(0, 1, length, device=device)
-    edge = 0.15 + 0.7 * draw[:, 1:2]
-    late = (draw[:, 2:3] < 0.5).float()
-    ramp = ((time - edge) * 50).clamp(0, 1)  # (count, length)
-    partial = late * ramp + (1 - late) * (1 - ramp)
-    absent = (draw[:, :1] < config.absent_share).float()
-    paused = (
-        (draw[:, :1] >= config.absent_share) & (draw[:, :1] < config.absent_share + config.pause_share)
-    ).float()
-    second = absent * 0 + paused * partial + (1 - absent - paused)
+    late = ((time - (0.15 + 0.7 * place)) * 50).clamp(0, 1)  # (count, length)
+    partial = torch.where(side < 0.5, late, 1 - late)
+    absent = kind < config.absent_share
+    paused = ~absent & (kind < config.absent_share + config.pause_share)
+    second = torch.where(absent, 0.0, torch.where(paused, partial, 1.0))
     return torch.stack([torch.ones_like(second), second], 1)
 
 

@@ -178,24 +178,18 @@ class GatedConv(nn.Module):
 
     def _unrolled(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Write both convolutions over `sources` positions as matrices (see the module), with biases."""
-        w, u, pad = self.conv.weight, self.deconv.weight, self.pad  # (2 H, D, K), (H, D, K)
-        count = self.sources + pad
-        no_w, no_u = torch.zeros_like(w[..., 0]), torch.zeros_like(u[..., 0])
-
-        def block(kernel: Tensor, k: int, none: Tensor) -> Tensor:
-            return kernel[..., k] if 0 <= k <= pad else none
-
-        spread = torch.stack(
-            [torch.cat([block(w, s - j + pad, no_w) for s in range(self.sources)], 1) for j in range(count)]
-        )  # (J, 2 H, S D)
-        spread = spread.unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 2)  # (2 J H, S D), values first
+        count = self.sources + self.pad  # J positions between the two
+        margin = (self.sources - 1, self.sources - 1)  # taps beyond the kernel are zero
+        w = F.pad(self.conv.weight, margin)  # (2 H, D, K + 2 S - 2)
+        u = F.pad(self.deconv.weight, margin)  # (H, D, K + 2 S - 2)
+        spread = [w[..., count - 1 - j : count - 1 - j + self.sources] for j in range(count)]
+        spread_matrix = torch.stack(spread).transpose(2, 3).flatten(2)  # (J, 2 H, S D)
+        spread_matrix = spread_matrix.unflatten(1, (2, -1)).transpose(0, 1).flatten(0, 2)  # values first
+        gather = [u[..., count - 1 - j : count - 1 - j + self.sources] for j in range(count)]
+        gather_matrix = torch.stack(gather).permute(3, 2, 0, 1).flatten(2).flatten(0, 1)  # (S D, J H)
         assert self.conv.bias is not None and self.deconv.bias is not None
         spread_bias = self.conv.bias.view(2, 1, -1).expand(-1, count, -1).flatten()
-        gather = torch.cat(
-            [torch.cat([block(u, s - j + pad, no_u) for j in range(count)], 0) for s in range(self.sources)],
-            1,
-        ).T  # (S D, J H)
-        return spread, spread_bias, gather, self.deconv.bias.repeat(self.sources)
+        return spread_matrix, spread_bias, gather_matrix, self.deconv.bias.repeat(self.sources)
 
 
 class Path(nn.Module):

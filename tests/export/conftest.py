@@ -1,10 +1,12 @@
 """Bundles exported once for all tests, because an export takes about 20 seconds."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from exported_networks import BAND_SPLIT, EVERYTHING, random_network
 
@@ -14,6 +16,15 @@ from tisdiss_rt.bundle import Bundle, load
 from tisdiss_rt.cli import cli
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Several threads of PyTorch wait for each other longer than they compute on small tensors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def golden_folder() -> Path:

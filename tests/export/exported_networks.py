@@ -10,7 +10,7 @@ BAND_SPLIT = NetworkConfig(
     block_layers=1, trained_depth=3, head_dim=8,
 )  # fmt: skip
 EVERYTHING = NetworkConfig(
-    sample_rate=8000, sources=3, n_fft=64, hop=16, dim=8, norm_groups=2, heads=1, attention_dim=8,
+    sample_rate=4000, sources=3, n_fft=64, hop=16, dim=8, norm_groups=2, heads=1, attention_dim=8,
     ffn_dims=(10, 6), separator_layers=2, separator_repeats=2, separator_residual=True, block_layers=2,
     block_residual=True, trained_depth=2, mask=True, time_first=True,
 )  # fmt: skip

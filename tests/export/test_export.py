@@ -59,7 +59,7 @@ def test_separate_command_writes_the_published_outputs(
 def test_graphs_agree_with_pytorch_at_odd_lengths(exported: tuple[Network, Bundle]) -> None:
     network, bundle = exported
     engine = Engine(bundle, provider="cpu")
-    for samples in (bundle.manifest.min_samples, 1001, 4096, 20011):
+    for samples in (bundle.manifest.min_samples, 1001, 4096):
         mix = torch.randn(1, samples, generator=torch.Generator().manual_seed(samples))
         state = engine.start(mix[0].numpy())
         for depth in range(5):
