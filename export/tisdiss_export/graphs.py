@@ -19,6 +19,7 @@ from pathlib import Path
 
 import onnx
 import torch
+from onnx_ir.passes.common import DeduplicateInitializersPass
 from torch import Tensor, nn
 from torch.export import Dim
 
@@ -127,6 +128,7 @@ def _write_graph(module: nn.Module, shape: GraphShape, tensors: dict[str, Tensor
             verbose=False,
         )
         assert program is not None
+        DeduplicateInitializersPass(size_limit=2**40)(program.model)
         model = program.model_proto
     _clean(model, shape)
     onnx.checker.check_model(model, full_check=True)
