@@ -18,7 +18,7 @@ from tisdiss_models import Network, load_checkpoint
 from tisdiss_rt import bundle
 from tisdiss_rt.engine import Engine
 
-from .graphs import GraphShape, write_graphs
+from .graphs import write_graphs
 
 WINDOWS_S = (0.5, 1.0, 2.0, 4.0)
 DEPTHS_BEYOND = 8  # repetitions allowed beyond the trained depth
@@ -73,9 +73,9 @@ def export_bundle(
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
         folder = Path(work) / target.name
         folder.mkdir()
-        shapes = write_graphs(network, folder)
+        graphs = write_graphs(network, folder)
         _write_conformance(network, folder / "conformance.npz")
-        manifest = _manifest(network, shapes, folder, name or target.resolve().name, licence)
+        manifest = _manifest(network, graphs, folder, name or target.resolve().name, licence)
         if data is not None or "steps" in facts:
             training = bundle.Training(data or "unknown", int(facts.get("steps", 0)), data_licence)
             manifest = dataclasses.replace(manifest, training=training)
@@ -147,19 +147,9 @@ def _write_conformance(network: Network, path: Path) -> None:
 
 
 def _manifest(
-    network: Network, shapes: dict[str, GraphShape], folder: Path, name: str, licence: str
+    network: Network, graphs: bundle.Graphs, folder: Path, name: str, licence: str
 ) -> bundle.Manifest:
     config = network.config
-
-    def reference(file: str) -> bundle.FileRef:
-        return bundle.FileRef(file, bundle.sha256_of(folder / file))
-
-    def graph(key: str) -> bundle.Graph:
-        inputs, outputs = (
-            tuple(bundle.TensorSpec(t.name, t.shape) for t in tensors)
-            for tensors in (shapes[key].inputs, shapes[key].outputs)
-        )
-        return bundle.Graph(inputs, outputs, {"fp32": reference(f"{key}.onnx")})
 
     return bundle.Manifest(
         format=bundle.FORMAT,
@@ -170,9 +160,9 @@ def _manifest(
         min_samples=2 * config.n_fft,
         windows_s=WINDOWS_S,
         depth=bundle.DepthRange(config.trained_depth, config.trained_depth + DEPTHS_BEYOND),
-        graphs=bundle.Graphs(graph("stem"), graph("block"), graph("decoder")),
+        graphs=graphs,
         state=(),
-        conformance=reference("conformance.npz"),
+        conformance=bundle.FileRef("conformance.npz", bundle.sha256_of(folder / "conformance.npz")),
         quality=None,
         training=None,
         licence=licence,

@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -24,39 +24,24 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from tisdiss_models import Network, NetworkConfig
+from tisdiss_rt.bundle import FileRef, Graph, Graphs, TensorSpec, sha256_of
 
 OPSET = 18
 FRAMES, SAMPLES = "frames", "samples"
 
 
-@dataclass(frozen=True)
-class TensorShape:
-    """A tensor between graphs: its name, and its shape with names for the free dimensions."""
-
-    name: str
-    shape: tuple[int | str, ...]
-
-
-@dataclass(frozen=True)
-class GraphShape:
-    """Inputs and outputs of one graph, in order."""
-
-    inputs: tuple[TensorShape, ...]
-    outputs: tuple[TensorShape, ...]
-
-
-def graph_shapes(config: NetworkConfig) -> dict[str, GraphShape]:
-    """Say which tensors each of the three graphs of a configuration takes and gives."""
+def graph_tensors(config: NetworkConfig) -> dict[str, Graph]:
+    """Say which tensors each of the three graphs of a configuration takes and gives; no files yet."""
     size = (config.positions, config.dim)
-    mix = TensorShape("mix", (1, SAMPLES))
-    z = TensorShape("z", (config.sources, FRAMES, *size))
-    scale = TensorShape("scale", (1, 1))
-    spec = (TensorShape("spec", (1, 2, FRAMES, config.bins)),) if config.bands or config.mask else ()
-    z0 = (TensorShape("z0", (1, FRAMES, *size)),) if config.block_residual else ()
+    mix = TensorSpec("mix", (1, SAMPLES))
+    z = TensorSpec("z", (config.sources, FRAMES, *size))
+    scale = TensorSpec("scale", (1, 1))
+    spec = (TensorSpec("spec", (1, 2, FRAMES, config.bins)),) if config.bands or config.mask else ()
+    z0 = (TensorSpec("z0", (1, FRAMES, *size)),) if config.block_residual else ()
     return {
-        "stem": GraphShape((mix,), (z, scale, *spec, *z0)),
-        "block": GraphShape((z, *z0), (TensorShape("z_next", z.shape),)),
-        "decoder": GraphShape((z, scale, mix, *spec), (TensorShape("est", (config.sources, SAMPLES)),)),
+        "stem": Graph((mix,), (z, scale, *spec, *z0), {}),
+        "block": Graph((z, *z0), (TensorSpec("z_next", z.shape),), {}),
+        "decoder": Graph((z, scale, mix, *spec), (TensorSpec("est", (config.sources, SAMPLES)),), {}),
     }
 
 
@@ -88,7 +73,7 @@ class _Decoder(nn.Module):
         return self.decoder(z, spec, scale, mix)
 
 
-def write_graphs(network: Network, folder: Path) -> dict[str, GraphShape]:
+def write_graphs(network: Network, folder: Path) -> Graphs:
     """Write ``stem.onnx``, ``block.onnx`` and ``decoder.onnx``, checked by ``onnx.checker``.
 
     Args:
@@ -96,12 +81,12 @@ def write_graphs(network: Network, folder: Path) -> dict[str, GraphShape]:
         folder: where to.
 
     Returns:
-        The inputs and outputs of each graph.
+        What the manifest says of the graphs.
     """
     network = network.eval()
-    shapes = graph_shapes(network.config)
+    graphs = graph_tensors(network.config)
     modules = {
-        "stem": _Stem(network, [t.name for t in shapes["stem"].outputs]),
+        "stem": _Stem(network, [t.name for t in graphs["stem"].outputs]),
         "block": _Block(network),
         "decoder": _Decoder(network),
     }
@@ -110,18 +95,20 @@ def write_graphs(network: Network, folder: Path) -> dict[str, GraphShape]:
     with torch.no_grad():
         tensors = {"mix": mix, **network.stem(mix)._asdict()}
     for name, module in modules.items():
-        _write_graph(module, shapes[name], tensors, folder / f"{name}.onnx")
-    return shapes
+        path = folder / f"{name}.onnx"
+        _write_graph(module, graphs[name], tensors, path)
+        graphs[name] = dataclasses.replace(graphs[name], files={"fp32": FileRef(path.name, sha256_of(path))})
+    return Graphs(**graphs)
 
 
-def _write_graph(module: nn.Module, shape: GraphShape, tensors: dict[str, Tensor], path: Path) -> None:
-    free = tuple({i: Dim.DYNAMIC for i, d in enumerate(t.shape) if isinstance(d, str)} for t in shape.inputs)
+def _write_graph(module: nn.Module, graph: Graph, tensors: dict[str, Tensor], path: Path) -> None:
+    free = tuple({i: Dim.DYNAMIC for i, d in enumerate(t.shape) if isinstance(d, str)} for t in graph.inputs)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
-            tuple(tensors[t.name] for t in shape.inputs),
-            input_names=[t.name for t in shape.inputs],
-            output_names=[t.name for t in shape.outputs],
+            tuple(tensors[t.name] for t in graph.inputs),
+            input_names=[t.name for t in graph.inputs],
+            output_names=[t.name for t in graph.outputs],
             dynamic_shapes=free,
             dynamo=True,
             opset_version=OPSET,
@@ -130,21 +117,21 @@ def _write_graph(module: nn.Module, shape: GraphShape, tensors: dict[str, Tensor
         assert program is not None
         DeduplicateInitializersPass(size_limit=2**40)(program.model)
         model = program.model_proto
-    _clean(model, shape)
+    _clean(model, graph)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
 
 
-def _clean(model: onnx.ModelProto, shape: GraphShape) -> None:
+def _clean(model: onnx.ModelProto, graph: Graph) -> None:
     """Drop what only the exporter needs, and give the free dimensions their names."""
-    graph = model.graph
-    for item in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+    proto = model.graph
+    for item in (model, proto, *proto.node, *proto.input, *proto.output, *proto.initializer):
         del item.metadata_props[:]
         item.doc_string = ""
-    del graph.value_info[:]
+    del proto.value_info[:]
     del model.functions[:]
     model.producer_name, model.producer_version = "tisdiss-rt", ""
-    for values, specs in ((graph.input, shape.inputs), (graph.output, shape.outputs)):
+    for values, specs in ((proto.input, graph.inputs), (proto.output, graph.outputs)):
         for value, spec in zip(values, specs, strict=True):
             dims = value.type.tensor_type.shape.dim
             for dim, size in zip(dims, spec.shape, strict=True):

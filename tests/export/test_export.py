@@ -16,9 +16,8 @@ from exported_networks import BAND_SPLIT, PUBLISHED, random_network
 import tisdiss_rt
 from tisdiss_export import ExportError, export_bundle, exporter
 from tisdiss_export.cli import export_command
-from tisdiss_export.graphs import GraphShape, graph_shapes
 from tisdiss_models import Network, save_checkpoint
-from tisdiss_rt.bundle import GRAPHS, Bundle, load
+from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, load
 from tisdiss_rt.cli import cli
 from tisdiss_rt.conformance import differences
 from tisdiss_rt.engine import Engine
@@ -125,10 +124,10 @@ def test_graphs_that_differ_leave_no_bundle(
 ) -> None:
     network, bundle = exported
 
-    def write_graphs_of_other_weights(network: Network, folder: Path) -> dict[str, GraphShape]:
+    def write_graphs_of_other_weights(network: Network, folder: Path) -> Graphs:
         for name in GRAPHS:
             shutil.copy(bundle.folder / f"{name}.onnx", folder)
-        return graph_shapes(network.config)
+        return bundle.manifest.graphs
 
     monkeypatch.setattr(exporter, "write_graphs", write_graphs_of_other_weights)
     save_checkpoint(tmp_path / "n.pt", random_network(network.config, seed=9), {})
