@@ -150,7 +150,6 @@ def _manifest(
     network: Network, graphs: bundle.Graphs, folder: Path, name: str, licence: str
 ) -> bundle.Manifest:
     config = network.config
-
     return bundle.Manifest(
         format=bundle.FORMAT,
         name=name,

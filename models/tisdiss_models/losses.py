@@ -10,6 +10,7 @@ with mixture x, source s and estimate e. For a silent source the best, 0 dB, is 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import permutations
 
 import torch
@@ -50,21 +51,30 @@ def best_assignment(scores: Tensor) -> Tensor:
     return torch.stack(options, -1).max(-1).values / count  # type: ignore[arg-type]
 
 
-def multi_depth_loss(
-    estimates: list[Tensor], sources: Tensor, mix: Tensor, weights: list[float], limit_db: float
-) -> Tensor:
+def pairwise_soft_snr_db(estimates: Tensor, sources: Tensor, mix: Tensor, limit_db: float) -> Tensor:
+    """Judge every estimate against every source.
+
+    Args:
+        estimates: (B, S, samples).
+        sources: (B, S, samples).
+        mix: (B, samples).
+        limit_db: see the module.
+
+    Returns:
+        (B, S estimates, S sources), in dB.
+    """
+    return soft_snr_db(estimates[:, :, None], sources[:, None], mix[:, None, None], limit_db)
+
+
+def multi_depth_loss(scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
     """Negative ratio in dB, weighted over depths, with the assignment that is best over all of them.
 
     Args:
-        estimates: (B, S, samples) per depth.
-        sources: (B, S, samples).
-        mix: (B, samples).
+        scores: `pairwise_soft_snr_db` of each depth.
         weights: one per depth.
-        limit_db: see the module.
+
+    Raises:
+        ValueError: if there are not as many weights as depths.
     """
-    total = sum(
-        weight * soft_snr_db(est[:, :, None], sources[:, None], mix[:, None, None], limit_db)
-        for est, weight in zip(estimates, weights, strict=True)
-    )  # (B, S, S)
-    assert isinstance(total, Tensor)
-    return -best_assignment(total).mean() / sum(weights)
+    weighted = [weight * score for weight, score in zip(weights, scores, strict=True)]
+    return -best_assignment(torch.stack(weighted).sum(0) / sum(weights)).mean()

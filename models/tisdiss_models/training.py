@@ -23,7 +23,7 @@ from torch import Tensor
 from .checkpoint import CheckpointError, read_tensors, save_checkpoint
 from .config import ConfigError, NetworkConfig, TrainingConfig, from_mapping, to_mapping
 from .data import Corpus, draw_batch, load_corpus
-from .losses import best_assignment, si_sdr_db, soft_snr_db
+from .losses import best_assignment, multi_depth_loss, pairwise_soft_snr_db, si_sdr_db
 from .network import Network
 
 VALIDATION_MIXTURES = 64
@@ -80,7 +80,7 @@ class DepthScorer:
         with torch.autocast(z.device.type, enabled=False):
             wave = decoder.inverse(estimated, mix.shape[1])
             est = wave.unflatten(0, (mix.shape[0], -1)) * scale[:, :, None]  # (B, S, samples)
-            return soft_snr_db(est[:, :, None], sources[:, None], mix[:, None, None], limit_db)
+            return pairwise_soft_snr_db(est, sources, mix, limit_db)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -219,8 +219,7 @@ class Trainer:
         weights = list(config.depth_weights) + [config.depth_weights[-1]] * (
             depth + 1 - len(config.depth_weights)
         )
-        total = torch.stack([w * s for w, s in zip(weights, scores, strict=True)]).sum(0) / sum(weights)
-        loss = -best_assignment(total).mean()
+        loss = multi_depth_loss(scores, weights)
         loss.backward()
         for parameter in self.network.parameters():
             assert parameter.grad is not None

@@ -20,7 +20,7 @@ from tisdiss_models import (
 )
 from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.config import read_yaml, to_mapping
-from tisdiss_models.losses import multi_depth_loss
+from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
 from tisdiss_models.training import (
     DepthScorer,
     Trainer,
@@ -88,7 +88,8 @@ def test_the_scores_of_training_are_those_of_the_network_at_every_depth(speech: 
         estimates = [made.network(mix, depth) for depth in range(3)]
         for score, estimate in zip(scores, estimates, strict=True):
             # Entry (i, j) is estimate i against source j.
-            one = multi_depth_loss([estimate.flip(1)], sources.flip(1), mix, [1.0], 30.0)
+            pairs = pairwise_soft_snr_db(estimate.flip(1), sources.flip(1), mix, 30.0)
+            one = multi_depth_loss([pairs], [1.0])
             best = torch.stack([score[:, 0, 0] + score[:, 1, 1], score[:, 0, 1] + score[:, 1, 0]]).max(0)
             assert float(-best.values.mean() / 2) == pytest.approx(float(one), abs=1e-3)
 
