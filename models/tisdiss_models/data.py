@@ -7,6 +7,7 @@ evenly, because three of them hold more than half of the hours.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
@@ -58,10 +59,11 @@ class Corpus:
         return Corpus(self.samples, self.starts[first:last], self.lengths[first:last], self.sample_rate)
 
 
-def load_corpus(folder: Path, sample_rate: int) -> Corpus:
+def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0) -> Corpus:
     """Read all audio of a folder; a file's name starts with its speaker and a hyphen.
 
-    Speakers are ordered by a fixed shuffle, so that a split by index is a random split.
+    Speakers are ordered by a fixed shuffle, so that a split by index is a random split. A voice shorter than
+    `least_s` seconds is repeated up to that, so that a crop never reads on into the next speaker.
 
     Raises:
         ValueError: if there is no audio, or its sample rate is not `sample_rate`.
@@ -83,6 +85,8 @@ def load_corpus(folder: Path, sample_rate: int) -> Corpus:
     np.random.default_rng(1).shuffle(names)
     with ThreadPoolExecutor() as pool:
         voices = [np.concatenate(list(pool.map(read, by_speaker[name]))) for name in names]
+    least = math.ceil(least_s * sample_rate)
+    voices = [np.resize(voice, max(len(voice), least)) for voice in voices]  # resize repeats
     lengths = torch.tensor([len(v) for v in voices])
     starts = torch.cumsum(lengths, 0) - lengths
     return Corpus(torch.from_numpy(np.concatenate(voices)), starts, lengths, sample_rate)

@@ -83,6 +83,17 @@ class DepthScorer:
             return pairwise_soft_snr_db(est, sources, mix, limit_db)
 
 
+def _optimiser(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Make AdamW; biases, gains and slopes are not decayed."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+
+
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """Give the learning rate: linear warm-up, constant, linear to zero over the last `decay_share`."""
     rising = min(1.0, (step + 1) / config.warmup_steps)
@@ -130,7 +141,7 @@ class Trainer:
     Raises:
         ConfigError: if the sources are not two, the depth weights more than the depths, or the speakers too
             few for both groups.
-        ValueError: if the corpus cannot be read, or a voice in it is shorter than what is cut from it.
+        ValueError: if the corpus cannot be read.
     """
 
     def __init__(
@@ -154,26 +165,15 @@ class Trainer:
         self.network.use_gemm()
         self.average = Network(network_config).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        vectors = [p for p in self.network.parameters() if p.ndim <= 1]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": matrices, "weight_decay": config.weight_decay},
-                {"params": vectors, "weight_decay": 0.0},
-            ],
-            betas=(0.9, 0.98),
-            fused=True,
-        )
-        corpus = load_corpus(speech / "train", network_config.sample_rate)
+        self.optimiser = _optimiser(self.network, config)
+        least_s = max(VALIDATION_CROP_S, config.crop_s * (1 + config.speed_range)) + 0.01
+        corpus = load_corpus(speech / "train", network_config.sample_rate, least_s)
         held_out = config.validation_speakers
         if not 2 <= held_out <= len(corpus.lengths) - 2:
             raise ConfigError(
                 f"validation_speakers: {held_out} of {len(corpus.lengths)} speakers; validation and "
                 "training need two each"
             )
-        longest_s = max(VALIDATION_CROP_S, config.crop_s * (1 + config.speed_range)) + 0.01
-        if int(corpus.lengths.min()) < longest_s * corpus.sample_rate:
-            raise ValueError(f"{speech / 'train'}: every speaker needs at least {longest_s:.2f} s of speech")
         self.validation = validation_set(corpus.speakers(0, held_out), config)
         self.corpus = corpus.speakers(held_out, len(corpus.lengths)).to(device)
         self.scorer = DepthScorer(self.network, compile_parts)

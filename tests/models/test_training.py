@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from tisdiss_models import (
 )
 from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.config import read_yaml, to_mapping
+from tisdiss_models.data import load_corpus, speech_folder
 from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
 from tisdiss_models.training import (
     DepthScorer,
@@ -362,6 +364,26 @@ def test_too_few_speakers_for_validation_or_training_are_refused(speech: Path, s
         trainer(speech, validation_speakers=speakers)
 
 
-def test_voices_shorter_than_a_crop_are_refused(speech: Path) -> None:
-    with pytest.raises(ValueError, match=r"at least 4\.63 s"):
-        trainer(speech, crop_s=4.4)
+def test_voices_shorter_than_a_crop_are_repeated(speech: Path) -> None:
+    made = trainer(speech, crop_s=4.4)
+    plain = load_corpus(speech / "train", RATE)
+    least = math.ceil((4.4 * (1 + made.config.speed_range) + 0.01) * RATE)
+    held_out = made.config.validation_speakers
+    before = len(plain.samples[plain.starts[held_out] :][: plain.lengths[held_out]])
+    assert before < least == made.corpus.lengths[0]
+    voice = plain.samples[plain.starts[held_out] :][:before]
+    found = made.corpus.samples[made.corpus.starts[0] :][:least]
+    assert torch.equal(found[:before], voice)
+    assert torch.equal(found[before:], voice.repeat(2)[: least - before])
+
+
+def test_the_shipped_state_goes_on_with_the_real_corpus() -> None:
+    folder = speech_folder()
+    if folder is None:
+        pytest.skip("no speech corpus; name its folder with TISDISS_SPEECH")
+    state = Path(__file__).parents[2] / "benchmarks" / "states" / "edge-16k" / "state.pt"
+    more = dataclasses.replace(read_yaml(CONFIGS / "edge-16k.yaml")[1], batch=1)
+    made = trainer_from_state(state, more, CPU, folder, compile_parts=False)
+    before = made.step
+    assert math.isfinite(float(made.train_step()))
+    assert before + 1 == made.step < more.steps
