@@ -160,6 +160,7 @@ def _manifest(
         windows_s=WINDOWS_S,
         depth=bundle.DepthRange(config.trained_depth, config.trained_depth + DEPTHS_BEYOND),
         graphs=graphs,
+        stream=None,
         state=(),
         conformance=bundle.FileRef("conformance.npz", bundle.sha256_of(folder / "conformance.npz")),
         quality=None,

@@ -14,7 +14,7 @@ import json
 import os
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
@@ -61,12 +61,46 @@ class Graphs:
 
     The stem's input is ``mix`` (1, samples). Every input of block and decoder is found by its name among
     ``mix``, the stem's outputs and the current ``z``. The block's first output is the next ``z``; the
-    decoder's only output is ``est`` (sources, samples).
+    decoder's first output is ``est`` (sources, samples). In a streaming bundle a graph also takes the buffers
+    that ``state`` names for it, and its further outputs are what to append to them (see `StateBuffer`).
     """
 
     stem: Graph
     block: Graph
     decoder: Graph
+
+
+@dataclass(frozen=True)
+class StreamTiming:
+    """The step of a streaming bundle, in samples at its sample rate.
+
+    Every step takes and gives ``step_samples``. A sample of the mixture comes out, separated, once
+    ``latency_samples`` from it on, itself included, have gone in: with a latency of two steps, what a step
+    gives belongs to the samples of the step before it.
+    """
+
+    step_samples: int
+    latency_samples: int
+
+
+@dataclass(frozen=True)
+class StateBuffer:
+    """What a graph of a streaming bundle remembers: a first-in-first-out buffer along its first axis.
+
+    Attributes:
+        graph: ``stem``, ``block`` or ``decoder``. Of the block's buffers there is one for each repetition.
+        input: the graph's input that takes the buffer, oldest entry first; its shape is fixed, and it is all
+            zeros when a stream begins.
+        newest: the graph's output with the entries to append after a run; as many of the oldest are dropped.
+            A repetition that a step skips gets those of the deepest repetition that ran in that step, or
+            zeros if none did.
+        axis: along which it is first in, first out; always 0.
+    """
+
+    graph: str
+    input: str
+    newest: str
+    axis: int
 
 
 @dataclass(frozen=True)
@@ -129,7 +163,8 @@ class Manifest:
     windows_s: tuple[float, ...]
     depth: DepthRange
     graphs: Graphs
-    state: tuple[dict[str, Any], ...]  # reserved for streaming bundles; empty in an offline one
+    stream: StreamTiming | None  # of a streaming bundle; None in an offline one
+    state: tuple[StateBuffer, ...]  # empty in an offline bundle
     conformance: FileRef
     quality: Quality | None
     training: Training | None
@@ -250,26 +285,62 @@ def _check(manifest: Manifest) -> None:
     need(manifest.kind in KINDS, f"unknown kind {manifest.kind!r}; there are {', '.join(KINDS)}")
     for name in ("sample_rate", "sources", "min_samples"):
         need(getattr(manifest, name) > 0, f"{name} must be above 0")
-    windows = manifest.windows_s
-    need(
-        bool(windows) and windows[0] > 0 and sorted(set(windows)) == list(windows),
-        "windows_s must be positive numbers in rising order",
-    )
+    if manifest.kind == "streaming":
+        _check_streaming(manifest, need)
+    else:
+        windows = manifest.windows_s
+        need(
+            bool(windows) and windows[0] > 0 and sorted(set(windows)) == list(windows),
+            "windows_s must be positive numbers in rising order",
+        )
+        need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
     depth = manifest.depth
     need(0 <= depth.trained <= depth.max and depth.max >= 1, "depth must have 0 <= trained <= max, max >= 1")
     for name in GRAPHS:
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
-    need([t.name for t in manifest.graphs.stem.inputs] == ["mix"], "the stem's only input must be mix")
+    need("mix" in {t.name for t in manifest.graphs.stem.inputs}, "the stem must take mix")
     need("z" in {t.name for t in manifest.graphs.stem.outputs}, "the stem has no output z")
-    need([t.name for t in manifest.graphs.decoder.outputs] == ["est"], "the decoder's output must be est")
-    known = {"mix", *(t.name for t in manifest.graphs.stem.outputs)}
-    for name in ("block", "decoder"):
-        unknown = {t.name for t in getattr(manifest.graphs, name).inputs} - known
+    need(
+        [t.name for t in manifest.graphs.decoder.outputs][:1] == ["est"], "the decoder's output must be est"
+    )
+    known = {"mix"}
+    for name in GRAPHS:
+        graph = getattr(manifest.graphs, name)
+        buffers = {buffer.input for buffer in manifest.state if buffer.graph == name}
+        unknown = {t.name for t in graph.inputs} - known - buffers
         need(not unknown, f"inputs of {name} come from nowhere: {', '.join(sorted(unknown))}")
+        if name == "stem":
+            known |= {t.name for t in graph.outputs}
     for file in Bundle(Path(), manifest).files():
         path = PurePosixPath(file.path)
         outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
         need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+
+
+def _check_streaming(manifest: Manifest, need: Callable[[bool, str], None]) -> None:
+    """Raise BundleError where step, latency or state make no sense."""
+    stream = manifest.stream
+    need(
+        stream is not None and 0 < stream.step_samples <= stream.latency_samples,
+        "stream must have 0 < step_samples <= latency_samples",
+    )
+    need(not manifest.windows_s, "windows_s is for offline bundles")
+    for buffer in manifest.state:
+        need(buffer.graph in GRAPHS, f"unknown graph {buffer.graph!r} in state")
+        graph: Graph = getattr(manifest.graphs, buffer.graph)
+        shapes = {t.name: t.shape for t in graph.inputs}
+        newest = {t.name: t.shape for t in graph.outputs}.get(buffer.newest, ())
+        shape = shapes.get(buffer.input, ())
+        need(buffer.axis == 0, f"state {buffer.input}: axis must be 0")
+        need(
+            bool(shape) and all(isinstance(size, int) and size > 0 for size in shape),
+            f"state {buffer.input} must be an input of {buffer.graph} with a fixed shape",
+        )
+        fits = bool(newest) and newest[1:] == shape[1:] and isinstance(newest[0], int)
+        need(
+            fits and 0 < int(newest[0]) <= int(shape[0]),
+            f"state {buffer.input}: the output {buffer.newest!r} of {buffer.graph} cannot be appended to it",
+        )
 
 
 def _parse(kind: Any, value: Any, where: str) -> Any:

@@ -122,6 +122,7 @@ def make_toy(folder: Path, split: str = "sign", swap: bool = False, **changes: A
         windows_s=(0.05, 0.1, 0.2),
         depth=bundles.DepthRange(4, 12),
         graphs=bundles.Graphs(**graphs),
+        stream=None,
         state=(),
         conformance=bundles.FileRef("conformance.npz", bundles.sha256_of(folder / "conformance.npz")),
         quality=None,

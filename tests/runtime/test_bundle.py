@@ -65,7 +65,7 @@ def test_whole_numbers_are_fine_where_a_float_is_meant(toy_maker):
         (lambda d: d["graphs"]["block"]["inputs"].append({"name": "ghost", "shape": [1]}), "nowhere: ghost"),
         (lambda d: d["graphs"]["stem"]["outputs"].pop(0), "no output z"),
         (lambda d: d["graphs"]["decoder"]["outputs"][0].update(name="y"), "must be est"),
-        (lambda d: d["graphs"]["stem"]["inputs"].clear(), "must be mix"),
+        (lambda d: d["graphs"]["stem"]["inputs"].clear(), "must take mix"),
         (lambda d: d["conformance"].update(path="gone.npz"), "gone.npz is missing"),
     ],
 )
