@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from tisdiss_models import Network, load_checkpoint
+from tisdiss_models import Network, StreamingNetwork, load_checkpoint
+from tisdiss_models.streaming import memory_shapes
 from tisdiss_rt import bundle
 from tisdiss_rt.engine import Engine
 
-from .graphs import write_graphs
+from .graphs import NEWEST, write_graphs
 
 WINDOWS_S = (0.5, 1.0, 2.0, 4.0)
 DEPTHS_BEYOND = 8  # repetitions allowed beyond the trained depth
@@ -127,41 +128,55 @@ def speechlike(samples: int, sample_rate: int) -> np.ndarray:
 
 
 @torch.no_grad()
-def _every_depth(network: Network, mix: np.ndarray, depth: int) -> list[np.ndarray]:
+def _every_depth(network: Network | StreamingNetwork, mix: np.ndarray, depth: int) -> list[np.ndarray]:
     """Give the estimates (sources, samples) of PyTorch at depths 0 to `depth`."""
+    return [est[0].numpy() for est in network.every_depth(torch.from_numpy(mix)[None], depth)]
+
+
+@torch.no_grad()
+def _switching(network: StreamingNetwork, mix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Draw a depth for each step, and give them (steps,) and the estimate (sources, samples) of PyTorch."""
     x = torch.from_numpy(mix)[None]
-    mixed = network.stem(x)
-    z, estimates = mixed.z, []
-    for n in range(depth + 1):
-        if n:
-            z = network.block(z, mixed.z0)
-        estimates.append(network.decoder(z, mixed.spec, mixed.scale, x).numpy())
-    return estimates
+    steps = network.steps(x).shape[1] // network.config.hop
+    deepest = max(CONFORMANCE_DEPTHS)
+    depths = torch.randint(1, deepest + 1, (steps, 1), generator=torch.Generator().manual_seed(0))
+    *_, est = network.every_depth(x, deepest, depths)
+    return depths[:, 0].numpy(), est[0].numpy()
 
 
-def _write_conformance(network: Network, path: Path) -> None:
+def _write_conformance(network: Network | StreamingNetwork, path: Path) -> None:
     mix = speechlike(CONFORMANCE_SAMPLES, network.config.sample_rate)
     estimates = _every_depth(network, mix, max(CONFORMANCE_DEPTHS))
     arrays: dict[str, Any] = {f"est_{n}": estimates[n] for n in CONFORMANCE_DEPTHS}
+    if isinstance(network, StreamingNetwork):
+        arrays["depths"], arrays["est_switching"] = _switching(network, mix)
     np.savez_compressed(path, mix=mix, **arrays)
 
 
 def _manifest(
-    network: Network, graphs: bundle.Graphs, folder: Path, name: str, licence: str
+    network: Network | StreamingNetwork, graphs: bundle.Graphs, folder: Path, name: str, licence: str
 ) -> bundle.Manifest:
     config = network.config
+    stream, state = None, ()
+    if isinstance(network, StreamingNetwork):
+        stream = bundle.StreamTiming(config.hop, 2 * config.hop)
+        state = tuple(
+            bundle.StateBuffer(graph, buffer, buffer + NEWEST, axis=0)
+            for graph, buffers in memory_shapes(config).items()
+            for buffer in buffers
+        )
     return bundle.Manifest(
         format=bundle.FORMAT,
         name=name,
-        kind="offline",
+        kind="streaming" if stream else "offline",
         sample_rate=config.sample_rate,
         sources=config.sources,
-        min_samples=2 * config.n_fft,
-        windows_s=WINDOWS_S,
+        min_samples=config.hop if stream else 2 * config.n_fft,
+        windows_s=() if stream else WINDOWS_S,
         depth=bundle.DepthRange(config.trained_depth, config.trained_depth + DEPTHS_BEYOND),
         graphs=graphs,
-        stream=None,
-        state=(),
+        stream=stream,
+        state=state,
         conformance=bundle.FileRef("conformance.npz", bundle.sha256_of(folder / "conformance.npz")),
         quality=None,
         training=None,

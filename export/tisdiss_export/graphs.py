@@ -5,6 +5,13 @@
     decoder  z, scale, mix[, spec]                 -> est (sources, samples)
 
 `spec` is there where the decoder masks the mixture, `z0` where the block leads the mixture back in.
+
+Those of a network for streams run one step of fixed length. They also take what they remember of earlier
+steps, and give what is to be remembered of this one:
+
+    stem     mix (1, hop), buffers                 -> z (sources, 1, bins, channels), spec, newest
+    block    z, buffers                            -> z_next, newest
+    decoder  z, spec, buffers                      -> est (sources, hop), newest
 """
 
 from __future__ import annotations
@@ -23,15 +30,20 @@ from onnx_ir.passes.common import DeduplicateInitializersPass
 from torch import Tensor, nn
 from torch.export import Dim
 
-from tisdiss_models import Network, NetworkConfig
+from tisdiss_models import Network, NetworkConfig, StreamingNetwork
+from tisdiss_models.causal import Memory
+from tisdiss_models.streaming import memory_shapes
 from tisdiss_rt.bundle import FileRef, Graph, Graphs, TensorSpec, sha256_of
 
 OPSET = 18
 FRAMES, SAMPLES = "frames", "samples"
+NEWEST = "_new"  # what the name of a graph's output adds to that of the buffer it belongs to
 
 
 def graph_tensors(config: NetworkConfig) -> dict[str, Graph]:
     """Say which tensors each of the three graphs of a configuration takes and gives; no files yet."""
+    if config.lookback:
+        return _streaming_tensors(config)
     size = (config.positions, config.dim)
     mix = TensorSpec("mix", (1, SAMPLES))
     z = TensorSpec("z", (config.sources, FRAMES, *size))
@@ -43,6 +55,37 @@ def graph_tensors(config: NetworkConfig) -> dict[str, Graph]:
         "block": Graph((z, *z0), (TensorSpec("z_next", z.shape),), {}),
         "decoder": Graph((z, scale, mix, *spec), (TensorSpec("est", (config.sources, SAMPLES)),), {}),
     }
+
+
+def _streaming_tensors(config: NetworkConfig) -> dict[str, Graph]:
+    z = TensorSpec("z", (config.sources, 1, config.positions, config.dim))
+    spec = TensorSpec("spec", (1, 2, 1, config.bins))
+    tensors: dict[str, tuple[list[TensorSpec], list[TensorSpec]]] = {
+        "stem": ([TensorSpec("mix", (1, config.hop))], [z, spec]),
+        "block": ([z], [TensorSpec("z_next", z.shape)]),
+        "decoder": ([z, spec], [TensorSpec("est", (config.sources, config.hop))]),
+    }
+    for graph, buffers in memory_shapes(config).items():
+        inputs, outputs = tensors[graph]
+        for name, shape in buffers.items():
+            inputs.append(TensorSpec(name, shape))
+            outputs.append(TensorSpec(name + NEWEST, (1, *shape[1:])))
+    return {graph: Graph(tuple(i), tuple(o), {}) for graph, (i, o) in tensors.items()}
+
+
+class _Step(nn.Module):
+    """A module of a network for streams, its memory as further inputs and outputs."""
+
+    def __init__(self, module: nn.Module, memory: list[str]) -> None:
+        super().__init__()
+        self.module, self.memory = module, memory
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        inputs, past = tensors[: -len(self.memory)], tensors[-len(self.memory) :]
+        memory = Memory(dict(zip(self.memory, past, strict=True)))
+        outputs = self.module(*inputs, memory)
+        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
+        return (*outputs, *(memory.newest[name] for name in self.memory))
 
 
 class _Stem(nn.Module):
@@ -73,7 +116,7 @@ class _Decoder(nn.Module):
         return self.decoder(z, spec, scale, mix)
 
 
-def write_graphs(network: Network, folder: Path) -> Graphs:
+def write_graphs(network: Network | StreamingNetwork, folder: Path) -> Graphs:
     """Write ``stem.onnx``, ``block.onnx`` and ``decoder.onnx``, checked by ``onnx.checker``.
 
     Args:
@@ -83,22 +126,38 @@ def write_graphs(network: Network, folder: Path) -> Graphs:
     Returns:
         What the manifest says of the graphs.
     """
-    network = network.eval()
     graphs = graph_tensors(network.config)
+    for name, (module, tensors) in _modules(network.eval(), graphs).items():
+        path = folder / f"{name}.onnx"
+        _write_graph(module, graphs[name], tensors, path)
+        graphs[name] = dataclasses.replace(graphs[name], files={"fp32": FileRef(path.name, sha256_of(path))})
+    return Graphs(**graphs)
+
+
+def _modules(
+    network: Network | StreamingNetwork, graphs: dict[str, Graph]
+) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
+    """Give for each graph the module that computes it and example inputs by name."""
+    if isinstance(network, StreamingNetwork):
+        parts = {"stem": network.stem, "block": network.block, "decoder": network.decoder}
+        shapes = memory_shapes(network.config)
+        return {
+            name: (
+                _Step(part, list(shapes[name])),
+                {t.name: torch.randn([int(size) for size in t.shape]) for t in graphs[name].inputs},
+            )
+            for name, part in parts.items()
+        }
+    # Lengths that no dimension shares with another, or the exporter would take them for one.
+    mix = 0.1 * torch.randn(1, 37 * network.config.hop + 11, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        tensors = {"mix": mix, **network.stem(mix)._asdict()}
     modules = {
         "stem": _Stem(network, [t.name for t in graphs["stem"].outputs]),
         "block": _Block(network),
         "decoder": _Decoder(network),
     }
-    # Lengths that no dimension shares with another, or the exporter would take them for one.
-    mix = 0.1 * torch.randn(1, 37 * network.config.hop + 11, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        tensors = {"mix": mix, **network.stem(mix)._asdict()}
-    for name, module in modules.items():
-        path = folder / f"{name}.onnx"
-        _write_graph(module, graphs[name], tensors, path)
-        graphs[name] = dataclasses.replace(graphs[name], files={"fp32": FileRef(path.name, sha256_of(path))})
-    return Graphs(**graphs)
+    return {name: (module, tensors) for name, module in modules.items()}
 
 
 def _write_graph(module: nn.Module, graph: Graph, tensors: dict[str, Tensor], path: Path) -> None:
@@ -109,7 +168,7 @@ def _write_graph(module: nn.Module, graph: Graph, tensors: dict[str, Tensor], pa
             tuple(tensors[t.name] for t in graph.inputs),
             input_names=[t.name for t in graph.inputs],
             output_names=[t.name for t in graph.outputs],
-            dynamic_shapes=free,
+            dynamic_shapes=free if any(free) else None,
             dynamo=True,
             opset_version=OPSET,
             verbose=False,

@@ -3,12 +3,15 @@
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import ConfigError, NetworkConfig, TrainingConfig
 from .network import Network
+from .streaming import StreamingNetwork, build_network
 
 __all__ = [
     "ConfigError",
     "Network",
     "NetworkConfig",
+    "StreamingNetwork",
     "TrainingConfig",
+    "build_network",
     "load_checkpoint",
     "save_checkpoint",
 ]

@@ -14,13 +14,16 @@ import torch
 from .config import NetworkConfig, from_mapping, read_options, to_mapping
 from .network import Network
 from .published import network_config, network_weights
+from .streaming import StreamingNetwork, build_network
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says which file or weight and why."""
 
 
-def save_checkpoint(path: Path, network: Network, facts: dict[str, Any], **more: Any) -> None:
+def save_checkpoint(
+    path: Path, network: Network | StreamingNetwork, facts: dict[str, Any], **more: Any
+) -> None:
     """Write a ``.pt`` file, whole or not at all.
 
     Args:
@@ -35,7 +38,7 @@ def save_checkpoint(path: Path, network: Network, facts: dict[str, Any], **more:
     part.replace(path)
 
 
-def load_checkpoint(path: str | Path) -> tuple[Network, dict[str, Any]]:
+def load_checkpoint(path: str | Path) -> tuple[Network | StreamingNetwork, dict[str, Any]]:
     """Load a network for inference on the CPU.
 
     Args:
@@ -65,7 +68,7 @@ def load_checkpoint(path: str | Path) -> tuple[Network, dict[str, Any]]:
     else:
         config = network_config(read_options(config_path))
         weights = network_weights(content, config)
-    network = Network(config)
+    network = build_network(config)
     _load_weights(network, weights, weights_path)
     return network.eval(), facts
 
@@ -107,7 +110,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return content
 
 
-def _load_weights(network: Network, weights: dict[str, Any], path: Path) -> None:
+def _load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:
     wanted = network.state_dict()
     missing = sorted(set(wanted) - set(weights))
     unexpected = sorted(set(weights) - set(wanted))

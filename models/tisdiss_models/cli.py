@@ -15,9 +15,14 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 @click.command(name="train")
-@click.option("--config", help="Training file, or the name of a shipped one (edge-16k).")
+@click.option("--config", help="Training file, or the name of a shipped one (edge-16k, live-16k).")
 @click.option(
     "--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="state.pt to go on from."
+)
+@click.option(
+    "--init",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Checkpoint of another network to take fitting weights from.",
 )
 @click.option(
     "-o",
@@ -35,6 +40,7 @@ CONFIGS = Path(__file__).parent / "configs"
 def train_command(
     config: str | None,
     resume: Path | None,
+    init: Path | None,
     output: Path | None,
     speech: Path | None,
     device: str,
@@ -48,6 +54,8 @@ def train_command(
         raise click.ClickException("no speech found; name its folder with --speech or TISDISS_SPEECH")
     if config is None and resume is None:
         raise click.ClickException("give --config to start or --resume to go on")
+    if init and resume:
+        raise click.ClickException("--init is for a new run; leave it out with --resume")
     if output is None:
         output = resume.parent if resume else Path("runs") / Path(str(config)).stem
     state = output / "state.pt"
@@ -63,6 +71,9 @@ def train_command(
         else:
             assert options is not None
             trainer = Trainer(*options, torch.device(device), speech, compile_parts)
+            if init:
+                fresh = trainer.start_from(init)
+                click.echo(f"starting at random: {', '.join(fresh) or 'nothing'}", err=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if trainer.step >= trainer.config.steps:

@@ -30,6 +30,9 @@ class NetworkConfig:
     the Nyquist bin follows its neighbour.
 
     Hidden sizes of the feed-forward networks are (before attention, after attention).
+
+    `lookback` above 0 makes it a network for streams (`streaming`): its time paths look back only, attention
+    over that many of the latest frames.
     """
 
     sample_rate: int = 8000
@@ -54,6 +57,7 @@ class NetworkConfig:
     trained_depth: int = 6
     mask: bool = False
     head_dim: int = 96
+    lookback: int = 0
 
     def __post_init__(self) -> None:
         """Fail early, naming the option.
@@ -63,7 +67,8 @@ class NetworkConfig:
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.type == "int" and (type(value) is not int or value < 1):
+            least = 0 if field.name == "lookback" else 1
+            if field.type == "int" and (type(value) is not int or value < least):
                 raise ConfigError(f"{field.name} must be a positive whole number, not {value!r}")
         checks = [
             (self.n_fft % self.hop == 0, f"n_fft ({self.n_fft}) must be a multiple of hop ({self.hop})"),
@@ -83,6 +88,11 @@ class NetworkConfig:
             ),
             (not (self.bands and self.mask), "mask is for the full band; the band-split head always masks"),
             (
+                not self.lookback or self._can_stream,
+                "lookback is for band-split networks with splitter conv2d, one separator repeat, n_fft of at "
+                "least 2 hops, and without time_first and residuals",
+            ),
+            (
                 self.separator_residual or not self.block_residual,
                 "block_residual shares the weights of separator_residual and needs it",
             ),
@@ -90,6 +100,11 @@ class NetworkConfig:
         for ok, message in checks:
             if not ok:
                 raise ConfigError(message)
+
+    @property
+    def _can_stream(self) -> bool:
+        others = self.time_first or self.separator_residual or self.separator_repeats > 1
+        return bool(self.bands) and self.splitter == "conv2d" and not others and self.n_fft >= 2 * self.hop
 
     @property
     def bins(self) -> int:
@@ -118,6 +133,7 @@ class TrainingConfig:
     depth_weights: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     extra_depth: int = 2
     extra_depth_share: float = 0.2
+    switch_share: float = 0.5
     soft_limit_db: float = 30.0
     level_db: float = 6.0
     speed_range: float = 0.15

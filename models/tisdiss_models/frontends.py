@@ -35,6 +35,19 @@ class GlobalNorm(nn.Module):
         return x.mean(3, keepdim=True).mean(2, keepdim=True).mean(1, keepdim=True)
 
 
+class ChannelAffine(nn.Module):
+    """A gain and an offset for each channel: what is left of `GlobalNorm` where the future is unknown."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, D, T, F) to the same shape."""
+        return x * self.weight[:, None, None] + self.bias[:, None, None]
+
+
 class FullBandEncoder(nn.Module):
     """Spectra (B, 2, T, F) to feature maps (B, D, T, F) by a 3x3 convolution."""
 
@@ -95,17 +108,22 @@ class BandEncoder(nn.Module):
 
     Per bin: the spectrum with its magnitude compressed to the power 0.3, and the log magnitude beside
     it. One linear layer per band, then one norm over the whole map: a norm per band and frame would
-    throw away which band is loud, and that is what tells voices apart.
+    throw away which band is loud, and that is what tells voices apart. A stream, whose level is followed from
+    frame to frame, gets a fixed gain and offset instead.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.runs = band_runs(config.bands)
         self.linears = nn.ModuleList(BandLinear(n, 3 * width, config.dim) for n, width in self.runs)
-        self.norm = GlobalNorm(config.dim, config.eps)
+        self.norm = ChannelAffine(config.dim) if config.lookback else GlobalNorm(config.dim, config.eps)
 
     def forward(self, spec: Tensor) -> Tensor:
         """See the class."""
+        return self.norm(self.embed(spec))
+
+    def embed(self, spec: Tensor) -> Tensor:
+        """Give the feature maps before the norm."""
         power = spec.square().sum(1) + 1e-6  # (B, T, F)
         compressed = spec * power.pow(-0.35)[:, None]
         features = torch.cat([compressed, 0.2 * power.log()[:, None]], 1)  # (B, 3, T, F)
@@ -116,7 +134,7 @@ class BandEncoder(nn.Module):
             run = features[:, :, start : start + bands * width]
             maps.append(linear(run.reshape(batch * frames, bands, width * 3)))
             start += bands * width
-        return self.norm(torch.cat(maps, 1).unflatten(0, (batch, frames)).permute(0, 3, 1, 2))
+        return torch.cat(maps, 1).unflatten(0, (batch, frames)).permute(0, 3, 1, 2)
 
 
 class BandDecoder(nn.Module):

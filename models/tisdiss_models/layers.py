@@ -3,7 +3,7 @@
 Feature maps are (batch, channel, frame, bin); sources are folded into the batch. A path runs along the
 bins, the frames or the sources. Every layer is written the way in which inference runtimes run it
 fastest; where training on a GPU wants another form of the same sums, the layer has both, and
-`Network.use_gemm` chooses:
+`network.use_gemm` chooses:
 
     convolution of kernel K over x, padded by K - 1:   y[j] = sum_k W[k] x[j + k - K + 1],  j = 0 .. L + K - 2
     transposed convolution, K - 1 cut from its start:  o[l] = sum_k U[k] h[l + K - 1 - k],  l = 0 .. L - 1
@@ -97,7 +97,7 @@ class Attention(nn.Module):
         turned = torch.cat([first * cos - second * sin, first * sin + second * cos], -1).to(qkv.dtype)
         q, k = turned.transpose(1, 2).chunk(2, 1)  # (N, H, L, d)
         v = qkv[:, :, 2 * self.heads :].transpose(1, 2)  # (N, H, L, d)
-        if self.training:
+        if self.training and x.is_cuda:  # on a CPU slower for so many short sequences
             attended = F.scaled_dot_product_attention(q, k, v)
         else:
             attended = (q @ k.transpose(2, 3) * self.scale).softmax(-1) @ v

@@ -10,6 +10,7 @@ Follows Feng et al., "TISDiSS", arXiv 2509.15666.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -155,15 +156,22 @@ class Network(nn.Module):
 
     def forward(self, mix: Tensor, depth: int | None = None) -> Tensor:
         """Separate mixtures (B, samples) at `depth`, by default the trained one: (B, S, samples)."""
+        *_, deepest = self.every_depth(mix, self.config.trained_depth if depth is None else depth)
+        return deepest
+
+    def every_depth(self, mix: Tensor, depth: int) -> Iterator[Tensor]:
+        """Separate mixtures (B, samples) at depths 0 to `depth`: (B, S, samples) each."""
         mixed = self.stem(mix)
         z = mixed.z
-        for _ in range(self.config.trained_depth if depth is None else depth):
-            z = self.block(z, mixed.z0)
-        est = self.decoder(z, mixed.spec, mixed.scale, mix)
-        return est.unflatten(0, (-1, self.config.sources))
+        for n in range(depth + 1):
+            if n:
+                z = self.block(z, mixed.z0)
+            est = self.decoder(z, mixed.spec, mixed.scale, mix)
+            yield est.unflatten(0, (-1, self.config.sources))
 
-    def use_gemm(self, gemm: bool = True) -> None:
-        """Choose the form of the feed-forward convolutions; the result is the same, see `layers`."""
-        for module in self.modules():
-            if isinstance(module, GatedConv):
-                module.gemm = gemm
+
+def use_gemm(network: nn.Module, gemm: bool = True) -> None:
+    """Choose the form of a network's feed-forward convolutions; the result is the same, see `layers`."""
+    for module in network.modules():
+        if isinstance(module, GatedConv):
+            module.gemm = gemm

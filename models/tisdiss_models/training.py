@@ -2,8 +2,8 @@
 
 One step: draw mixtures, encode and split, repeat the block, decode the split and every repetition,
 judge them together (`losses`), update. Now and then a few repetitions more than the trained depth are
-run, so that going deeper at inference does no harm. Weights are averaged (EMA); the average is what is
-evaluated and kept.
+run, so that going deeper at inference does no harm; a network for streams also learns to change its depth.
+Weights are averaged (EMA); the average is what is evaluated and kept.
 """
 
 from __future__ import annotations
@@ -13,77 +13,25 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from .causal import Memory
 from .checkpoint import CheckpointError, read_tensors, save_checkpoint
 from .config import ConfigError, NetworkConfig, TrainingConfig, from_mapping, to_mapping
 from .data import Corpus, draw_batch, load_corpus
-from .losses import best_assignment, multi_depth_loss, pairwise_soft_snr_db, si_sdr_db
-from .network import Network
+from .losses import best_assignment, multi_depth_loss, si_sdr_db
+from .network import Network, use_gemm
+from .scoring import DepthScorer, StreamScorer
+from .streaming import StreamingNetwork, build_network
 
 VALIDATION_MIXTURES = 64
 VALIDATION_CROP_S = 4.0
 
 
-class DepthScorer:
-    """Run a network at several depths for training: mixed precision, compiled parts.
-
-    Args:
-        network: on the device that trains.
-        compile_parts: compile stem, block and decoder (slow at first, then faster).
-    """
-
-    def __init__(self, network: Network, compile_parts: bool) -> None:
-        self.network = network
-        device = next(network.parameters()).device.type
-        self.autocast = torch.autocast(device, dtype=torch.bfloat16)
-
-        def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
-            return torch.compile(function, dynamic=False) if compile_parts else function
-
-        self._split = wrap(network.stem.split)
-        self._block = wrap(network.block.forward)
-        self._score = wrap(self._score_depth)
-
-    def scores_db(self, mix: Tensor, sources: Tensor, depth: int, limit_db: float) -> list[Tensor]:
-        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
-
-        Args:
-            mix: (B, samples).
-            sources: (B, S, samples).
-            depth: repetitions.
-            limit_db: see `losses`.
-
-        Returns:
-            ``depth + 1`` tensors (B, S, S).
-        """
-        with torch.no_grad():
-            spec, scale = self.network.stem.analyse(mix)
-        with self.autocast:
-            z, z0, *_ = self._split(spec, scale)
-            scores = [self._score(z, spec, scale, mix, sources, limit_db)]
-            for _ in range(depth):
-                z = self._block(z, z0)
-                scores.append(self._score(z, spec, scale, mix, sources, limit_db))
-        return scores
-
-    def _score_depth(
-        self, z: Tensor, spec: Tensor, scale: Tensor, mix: Tensor, sources: Tensor, limit_db: float
-    ) -> Tensor:
-        decoder = self.network.decoder
-        estimated = decoder.head(z, spec).float()
-        with torch.autocast(z.device.type, enabled=False):
-            wave = decoder.inverse(estimated, mix.shape[1])
-            est = wave.unflatten(0, (mix.shape[0], -1)) * scale[:, :, None]  # (B, S, samples)
-            return pairwise_soft_snr_db(est, sources, mix, limit_db)
-
-
-def _optimiser(network: Network, config: TrainingConfig) -> torch.optim.Optimizer:
+def _optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Make AdamW; biases, gains and slopes are not decayed."""
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
@@ -101,6 +49,21 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * rising * max(falling, 0.0)
 
 
+def draw_depths(steps: int, config: TrainingConfig, depth: int, generator: torch.Generator) -> Tensor:
+    """Draw how deep each step of a stream goes: (steps, batch), from 1 to `depth`.
+
+    A share of the streams changes its depth, from now and then to at every step; the others are at `depth`.
+    """
+    batch, device = config.batch, generator.device
+    rate = 10 ** (-2 * torch.rand(1, batch, device=device, generator=generator))
+    changes = torch.rand(steps, batch, device=device, generator=generator) < rate
+    drawn = torch.randint(1, depth + 1, (steps, batch), device=device, generator=generator)
+    place = torch.arange(steps, device=device)[:, None]
+    latest = torch.where(changes, place, 0).cummax(0).values
+    switched = torch.rand(1, batch, device=device, generator=generator) < config.switch_share
+    return torch.where(switched, drawn.gather(0, latest), depth)
+
+
 def validation_set(corpus: Corpus, config: TrainingConfig) -> tuple[Tensor, Tensor]:
     """Make the fixed mixtures that progress is judged by: clean, overlapping, of held-out speakers."""
     plain = dataclasses.replace(
@@ -111,19 +74,14 @@ def validation_set(corpus: Corpus, config: TrainingConfig) -> tuple[Tensor, Tens
 
 
 @torch.no_grad()
-def evaluate(network: Network, mix: Tensor, sources: Tensor, depth: int) -> list[float]:
+def evaluate(network: Network | StreamingNetwork, mix: Tensor, sources: Tensor, depth: int) -> list[float]:
     """Measure the mean SI-SDR improvement in dB at depths 0 to `depth`, on the network's device."""
     device = next(network.parameters()).device
     sums = torch.zeros(depth + 1)
     for at in range(0, len(mix), 8):
         x, s = mix[at : at + 8].to(device), sources[at : at + 8].to(device)
         before = si_sdr_db(x[:, None].expand_as(s), s).mean(1)
-        mixed = network.stem(x)
-        z = mixed.z
-        for n in range(depth + 1):
-            if n:
-                z = network.block(z, mixed.z0)
-            est = network.decoder(z, mixed.spec, mixed.scale, x).unflatten(0, (len(x), -1))
+        for n, est in enumerate(network.every_depth(x, depth)):
             gain = best_assignment(si_sdr_db(est[:, :, None], s[:, None])) - before
             sums[n] += gain.sum().cpu()
     return [round(float(v) / len(mix), 3) for v in sums]
@@ -161,9 +119,9 @@ class Trainer:
             )
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
-        self.network = Network(network_config).to(device)
-        self.network.use_gemm()
-        self.average = Network(network_config).to(device).eval().requires_grad_(False)
+        self.network = build_network(network_config).to(device)
+        use_gemm(self.network)
+        self.average = build_network(network_config).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = _optimiser(self.network, config)
         least_s = max(VALIDATION_CROP_S, config.crop_s * (1 + config.speed_range)) + 0.01
@@ -176,7 +134,11 @@ class Trainer:
             )
         self.validation = validation_set(corpus.speakers(0, held_out), config)
         self.corpus = corpus.speakers(held_out, len(corpus.lengths)).to(device)
-        self.scorer = DepthScorer(self.network, compile_parts)
+        self.scorer = (
+            StreamScorer(self.network, compile_parts)
+            if isinstance(self.network, StreamingNetwork)
+            else DepthScorer(self.network, compile_parts)
+        )
         self.generator = torch.Generator(device).manual_seed(config.seed)
         self.step = 0
         self.audio_s = 0.0
@@ -189,6 +151,37 @@ class Trainer:
         self.optimiser.load_state_dict(state["optimiser"])
         self.step, self.audio_s = state["facts"]["steps"], state["facts"]["audio_s"]
         self.generator.manual_seed(self.config.seed + 1000003 * self.step)
+
+    @torch.no_grad()
+    def start_from(self, path: Path) -> list[str]:
+        """Take over the weights of another checkpoint that have the same name and shape.
+
+        A network for streams has a fixed gain where an offline one has a norm over the whole mixture: it is
+        set to what the norm does on average.
+
+        Returns:
+            The names of the weights that start at random.
+
+        Raises:
+            CheckpointError: if the file is none.
+        """
+        weights = read_tensors(path).get("weights")
+        if not isinstance(weights, dict):
+            raise CheckpointError(f"{path}: not a checkpoint of tisdiss-rt: weights missing")
+        own = self.network.state_dict()
+        fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
+        self.network.load_state_dict(fitting, strict=False)
+        if isinstance(self.network, StreamingNetwork):
+            encoder = self.network.stem.encoder
+            mix = self.validation[0].to(self.device)
+            spec, scale = self.network.stem.analyse(
+                self.network.steps(mix), Memory(self.network.blank(mix)["stem"])
+            )
+            std, mean = torch.std_mean(encoder.embed(spec / scale))
+            encoder.norm.weight.div_(std)
+            encoder.norm.bias.sub_(encoder.norm.weight * mean)
+        self.average.load_state_dict(self.network.state_dict())
+        return sorted(set(own) - set(fitting))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint of the averaged weights that training can go on from."""
@@ -215,7 +208,12 @@ class Trainer:
             group["lr"] = learning_rate(self.step, config)
         mix, sources = draw_batch(self.corpus, config, config.batch, config.crop_s, self.generator)
         depth = self._draw_depth()
-        scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db)
+        if isinstance(self.scorer, StreamScorer):
+            steps = self.scorer.network.steps(mix).shape[1] // self.network.config.hop
+            depths = draw_depths(steps, config, depth, self.generator)
+            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, depths)
+        else:
+            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db)
         weights = list(config.depth_weights) + [config.depth_weights[-1]] * (
             depth + 1 - len(config.depth_weights)
         )

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from tisdiss_models import Network, NetworkConfig
 from tisdiss_models.frontends import BandDecoder, BandEncoder, apply_mask, band_runs
+from tisdiss_models.network import use_gemm
 
 CONFIG = NetworkConfig(
     sample_rate=16000, n_fft=64, hop=32, bands=(2, 2, 4, 8, 8, 8), dim=16, norm_groups=4, heads=2,
@@ -74,7 +75,7 @@ def test_a_batch_equals_its_mixtures_one_by_one(config: NetworkConfig) -> None:
     separator = network(dataclasses.replace(config, sources=3))
     mix = torch.cat([noise(1, 900), 20 * noise(1, 900, seed=1)])
     for gemm in (False, True):
-        separator.use_gemm(gemm)
+        use_gemm(separator, gemm)
         both = separator(mix, 2)
         assert both.shape == (2, 3, 900)
         for one, out in zip(mix, both, strict=True):

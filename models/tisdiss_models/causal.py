@@ -1,0 +1,206 @@
+"""Paths that look back only, so that a network can run on a stream, one frame after the other.
+
+Frequency and source paths see one frame at a time and stay as they are. Along time, convolutions are
+shifted into the past, attention sees a fixed number of the latest frames, and what they need of earlier
+frames is a `Memory`: the same code runs a whole recording (training), or one frame (the exported graphs).
+
+    kept entries        frames of this call
+    [-L .. -1]          [0 .. T-1]
+    `-------- extended ---------'      frame t sees the entries t-L .. t;  kept afterwards: the last L
+
+Before a stream begins all entries are zeros. They take part in the attention: its softmax then has
+something to give weight to while there is little to look at, and nothing needs to be counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import NetworkConfig
+from .layers import BINS, SOURCES, Path, RMSGroupNorm
+
+QUERIES = 64  # frames whose attention is computed at once: the more, the more products are masked away
+
+
+class Memory:
+    """What a module remembers of earlier frames while it runs once.
+
+    Args:
+        past: kept entries by name, each (L, ...), oldest first.
+        ran: (T, B, 1, 1), true where this repetition runs; None where it always does.
+        shallower: the newest entries of the repetition before this one, with `ran`. They are what a skipped
+            repetition remembers of a frame.
+
+    Attributes:
+        newest: the entries of this run by name, each (T, ...), to be appended to `past`.
+    """
+
+    def __init__(
+        self,
+        past: Mapping[str, Tensor],
+        ran: Tensor | None = None,
+        shallower: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        self.past = past
+        self.ran = ran
+        self.shallower = shallower
+        self.newest: dict[str, Tensor] = {}
+
+    def extend(self, name: str, entries: Tensor) -> Tensor:
+        """Remember `entries` (T, B, ...) and give them after the kept ones: (L + T, B, ...)."""
+        if self.ran is not None:
+            shallower = torch.zeros_like(entries) if self.shallower is None else self.shallower[name]
+            entries = torch.where(self.ran, entries, shallower)
+        self.newest[name] = entries
+        return torch.cat([self.past[name].to(entries.dtype), entries])
+
+
+class CausalGatedConv(nn.Module):
+    """`layers.GatedConv` along the frames, shifted into the past; the weights are the same.
+
+    The first convolution sees the frames t-K+1 .. t, and so does the second one of its results; the matrix
+    products are those of `layers`. Inputs and results of the first are remembered side by side.
+    """
+
+    def __init__(self, config: NetworkConfig, hidden: int, name: str) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(config.dim, 2 * hidden, config.ffn_kernel)
+        self.deconv = nn.ConvTranspose1d(hidden, config.dim, config.ffn_kernel)
+        self.kernel = config.ffn_kernel
+        self.name = name
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Map (T, B, F, D) to the same shape."""
+        weight = self.conv.weight.permute(0, 2, 1).flatten(1)  # (2 H, K D)
+        inputs = memory.extend(f"{self.name}_in", x)
+        value, gate = F.linear(self._copies(inputs), weight, self.conv.bias).chunk(2, -1)
+        hidden = memory.extend(f"{self.name}_hidden", value * F.silu(gate))
+        weight = self.deconv.weight.flip(2).permute(1, 2, 0).flatten(1)  # (D, K H)
+        return F.linear(self._copies(hidden), weight, self.deconv.bias)
+
+    def _copies(self, x: Tensor) -> Tensor:
+        """Put the K frames that each frame sees beside each other: (K - 1 + T, B, F, C), (T, B, F, K C)."""
+        frames = x.shape[0] - self.kernel + 1
+        return torch.cat([x[k : k + frames] for k in range(self.kernel)], -1)
+
+
+class RecentAttention(nn.Module):
+    """Multi-head self-attention of every frame over the last `lookback` frames, itself included.
+
+    A learnt bias for each head and distance stands for positions, so that nothing depends on how long the
+    stream has been running.
+    """
+
+    def __init__(self, config: NetworkConfig, name: str) -> None:
+        super().__init__()
+        self.heads, self.lookback, self.name = config.heads, config.lookback, name
+        self.qkv = nn.Linear(config.dim, 3 * config.attention_dim, bias=False)
+        self.out = nn.Linear(config.attention_dim, config.dim, bias=False)
+        self.bias = nn.Parameter(torch.zeros(config.heads, config.lookback))  # the oldest frame first
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Map (T, B, F, D) to the same shape."""
+        frames, streams, bins, _ = x.shape
+        size = self.out.in_features
+        q, kv = self.qkv(x).split([size, 2 * size], -1)
+        kv = memory.extend(self.name, kv)  # (W - 1 + T, B, F, 2 H d)
+        group = min(frames, QUERIES)
+        groups = -(-frames // group)
+        surplus = groups * group - frames
+        if surplus:
+            q, kv = (F.pad(t, (0, 0, 0, 0, 0, 0, 0, surplus)) for t in (q, kv))
+        q = q.reshape(groups, group, streams * bins, self.heads, -1)
+        q = q.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (G B F, H, C, d)
+        seen = group + self.lookback - 1
+        if groups > 1:
+            kv = torch.stack([kv[g * group : g * group + seen] for g in range(groups)])
+        kv = kv.reshape(groups, seen, streams * bins, 2, self.heads, -1)  # (G, W - 1 + C, B F, 2, H, d)
+        k, v = kv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (G B F, H, W - 1 + C, d) each
+        bias = self._band(group)
+        if self.training and q.is_cuda:
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+        else:
+            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias
+            attended = scores.softmax(-1).to(v.dtype) @ v  # (G B F, H, C, d)
+        attended = attended.unflatten(0, (groups, -1)).permute(0, 3, 1, 2, 4)  # (G, C, B F, H, d)
+        attended = attended.reshape(groups * group, streams, bins, size)
+        return self.out(attended[:frames])
+
+    def _band(self, group: int) -> Tensor:
+        """Lay the biases along the diagonal: (H, C, W - 1 + C) for C frames, minus infinity beside it."""
+        if group == 1:
+            return self.bias[:, None]
+        # Rows of W + C entries, read as rows of W + C - 1: each is shifted by one more than that above.
+        rows = F.pad(self.bias, (0, group), value=-torch.inf)[:, None].expand(-1, group, -1)
+        width = self.lookback + group - 1
+        return rows.flatten(1)[:, : group * width].unflatten(1, (group, width))
+
+
+class CausalPath(nn.Module):
+    """`layers.Path` along the frames that looks back only."""
+
+    def __init__(self, config: NetworkConfig, name: str) -> None:
+        super().__init__()
+
+        def norm() -> RMSGroupNorm:
+            return RMSGroupNorm(config.dim, config.norm_groups, config.eps, axis=-1)
+
+        before, after = config.ffn_dims
+        self.ffn_before_norm = norm()
+        self.ffn_before = CausalGatedConv(config, before, f"{name}_before")
+        self.attention_norm = norm()
+        self.attention = RecentAttention(config, f"{name}_attention")
+        self.ffn_after_norm = norm()
+        self.ffn_after = CausalGatedConv(config, after, f"{name}_after")
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Map (B, D, T, F) to the same shape."""
+        x = x.permute(2, 0, 3, 1)  # (T, B, F, D)
+        x = x + self.ffn_before(self.ffn_before_norm(x), memory)
+        x = x + self.attention(self.attention_norm(x), memory)
+        x = x + self.ffn_after(self.ffn_after_norm(x), memory)
+        return x.permute(1, 3, 0, 2)
+
+
+class CausalLayer(nn.Module):
+    """`layers.Layer` whose time path looks back only."""
+
+    def __init__(self, config: NetworkConfig, over_sources: bool, name: str) -> None:
+        super().__init__()
+        self.freq_path = Path(config, BINS)
+        self.time_path = CausalPath(config, name)
+        self.source_path = Path(config, SOURCES) if over_sources else None
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Map (B, D, T, F) to the same shape."""
+        x = self.time_path(self.freq_path(x), memory)
+        return x if self.source_path is None else self.source_path(x)
+
+
+class CausalSplitter(nn.Module):
+    """`network.Splitter` of one 3x3 convolution, which sees a frame and the two before it."""
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.sources = config.sources
+        self.conv = nn.Conv2d(config.dim, config.dim * config.sources, 3, padding=(0, 1))
+
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
+        """Map (B, D, T, F) to (B S, D, T, F)."""
+        x = memory.extend("splitter", x.permute(2, 0, 1, 3)).permute(1, 2, 0, 3)  # (B, D, 2 + T, F)
+        return self.conv(x).unflatten(1, (self.sources, -1)).flatten(0, 1)
+
+
+def layer_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, tuple[int, ...]]:
+    """Give the shapes of what a `CausalLayer` of that name remembers."""
+    place = (streams, len(config.bands))
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part, hidden in zip(("before", "after"), config.ffn_dims, strict=True):
+        shapes[f"{name}_{part}_in"] = (config.ffn_kernel - 1, *place, config.dim)
+        shapes[f"{name}_{part}_hidden"] = (config.ffn_kernel - 1, *place, hidden)
+    shapes[f"{name}_attention"] = (config.lookback - 1, *place, 2 * config.attention_dim)
+    return shapes

@@ -1,0 +1,140 @@
+"""Run a network at several depths for training: mixed precision, compiled parts, estimates judged at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .causal import Memory
+from .losses import pairwise_soft_snr_db
+from .network import Network
+from .streaming import StreamingNetwork
+
+
+class _Scorer:
+    def __init__(self, network: torch.nn.Module, compile_parts: bool) -> None:
+        self.compile_parts = compile_parts
+        self.device_type = next(network.parameters()).device.type
+        self.autocast = torch.autocast(self.device_type, dtype=torch.bfloat16)
+
+    def _wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return torch.compile(function, dynamic=False) if self.compile_parts else function
+
+
+class DepthScorer(_Scorer):
+    """Judge the estimates of a `Network`.
+
+    Args:
+        network: on the device that trains.
+        compile_parts: compile stem, block and decoder (slow at first, then faster).
+    """
+
+    def __init__(self, network: Network, compile_parts: bool) -> None:
+        super().__init__(network, compile_parts)
+        self.network = network
+        self._split = self._wrap(network.stem.split)
+        self._block = self._wrap(network.block.forward)
+        self._score = self._wrap(self._score_depth)
+
+    def scores_db(self, mix: Tensor, sources: Tensor, depth: int, limit_db: float) -> list[Tensor]:
+        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
+
+        Args:
+            mix: (B, samples).
+            sources: (B, S, samples).
+            depth: repetitions.
+            limit_db: see `losses`.
+
+        Returns:
+            ``depth + 1`` tensors (B, S, S).
+        """
+        with torch.no_grad():
+            spec, scale = self.network.stem.analyse(mix)
+        with self.autocast:
+            z, z0, *_ = self._split(spec, scale)
+            scores = [self._score(z, spec, scale, mix, sources, limit_db)]
+            for _ in range(depth):
+                z = self._block(z, z0)
+                scores.append(self._score(z, spec, scale, mix, sources, limit_db))
+        return scores
+
+    def _score_depth(
+        self, z: Tensor, spec: Tensor, scale: Tensor, mix: Tensor, sources: Tensor, limit_db: float
+    ) -> Tensor:
+        decoder = self.network.decoder
+        estimated = decoder.head(z, spec).float()
+        with torch.autocast(self.device_type, enabled=False):
+            wave = decoder.inverse(estimated, mix.shape[1])
+            est = wave.unflatten(0, (mix.shape[0], -1)) * scale[:, :, None]  # (B, S, samples)
+            return pairwise_soft_snr_db(est, sources, mix, limit_db)
+
+
+class StreamScorer(_Scorer):
+    """Judge the estimates of a `StreamingNetwork`, whole recordings unrolled; arguments as `DepthScorer`."""
+
+    def __init__(self, network: StreamingNetwork, compile_parts: bool) -> None:
+        super().__init__(network, compile_parts)
+        self.network = network
+        self._split = self._wrap(self._split_steps)
+        self._block = self._wrap(self._repeat)
+        self._score = self._wrap(self._score_depth)
+
+    def scores_db(
+        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, depths: Tensor
+    ) -> list[Tensor]:
+        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
+
+        Args:
+            mix: (B, samples).
+            sources: (B, S, samples).
+            depth: repetitions.
+            limit_db: see `losses`.
+            depths: (T, B), at least 1: where a step has fewer repetitions, its deepest result stands for
+                those that it skips.
+
+        Returns:
+            ``depth + 1`` tensors (B, S, S).
+        """
+        blank = self.network.blank(mix)
+        with torch.no_grad():
+            spec, scale = self.network.stem.analyse(self.network.steps(mix), Memory(blank["stem"]))
+        with self.autocast:
+            z = self._split(spec, scale, blank["stem"])
+            scores = [self._score(z, spec, mix, sources, limit_db, blank["decoder"])]
+            newest: Mapping[str, Tensor] | None = None
+            for n in range(1, depth + 1):
+                ran = self.network.ran(depths, n) if n > 1 else None
+                z, newest = self._block(z, blank["block"], ran, newest if n > 1 else None)
+                scores.append(self._score(z, spec, mix, sources, limit_db, blank["decoder"]))
+        return scores
+
+    def _split_steps(self, spec: Tensor, scale: Tensor, blank: Mapping[str, Tensor]) -> Tensor:
+        return self.network.stem.split(spec, scale, Memory(blank))
+
+    def _repeat(
+        self,
+        z: Tensor,
+        blank: Mapping[str, Tensor],
+        ran: Tensor | None,
+        shallower: Mapping[str, Tensor] | None,
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        memory = Memory(blank, ran, shallower)
+        return self.network.block(z, memory), memory.newest
+
+    def _score_depth(
+        self,
+        z: Tensor,
+        spec: Tensor,
+        mix: Tensor,
+        sources: Tensor,
+        limit_db: float,
+        blank: Mapping[str, Tensor],
+    ) -> Tensor:
+        decoder = self.network.decoder
+        estimated = decoder.head(z, spec).float()
+        with torch.autocast(self.device_type, enabled=False):
+            wave = decoder.synthesise(estimated, Memory(blank))
+            return pairwise_soft_snr_db(self.network.crop(wave, mix), sources, mix, limit_db)
