@@ -118,7 +118,8 @@ class StreamBlock(nn.Module):
 class StreamDecoder(nn.Module):
     """One waveform per source from the feature map at any depth, at the level it has in the mixture."""
 
-    synthesis: Tensor
+    share: Tensor
+    window: Tensor
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -128,8 +129,8 @@ class StreamDecoder(nn.Module):
         # As in `stft.InverseStft`: bins between the first and the last stand for two.
         share = torch.full((config.bins, 1), 2.0 / config.n_fft)
         share[0] = share[-1] = 1.0 / config.n_fft
-        synthesis = share.repeat(2, 1) * stream_windows(config.n_fft, config.hop)[1]  # (2 bins, 2 hop)
-        self.register_buffer("synthesis", synthesis, persistent=False)
+        self.register_buffer("share", share.repeat(2, 1), persistent=False)  # (2 bins, 1)
+        self.register_buffer("window", stream_windows(config.n_fft, config.hop)[1], persistent=False)
 
     def forward(self, z: Tensor, spec: Tensor, memory: Memory) -> Tensor:
         """Give (B S, T hop): the samples of the hop before each step."""
@@ -137,7 +138,7 @@ class StreamDecoder(nn.Module):
 
     def synthesise(self, estimated: Tensor, memory: Memory) -> Tensor:
         """Turn spectra (B S, 2, T, bins) into (B S, T hop)."""
-        basis = self.fourier()[:, -2 * self.hop :] * self.synthesis  # (2 bins, 2 hop)
+        basis = self.fourier()[:, -2 * self.hop :] * self.share * self.window  # (2 bins, 2 hop)
         pieces = estimated.permute(2, 0, 1, 3).flatten(2) @ basis  # (T, B S, 2 hop)
         first, second = pieces.chunk(2, -1)
         waiting = memory.extend("tail", second)[:-1]  # (T, B S, hop)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.config import read_yaml, to_mapping
 from tisdiss_models.data import load_corpus, speech_folder
 from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
+from tisdiss_models.scoring import DepthScorer
 from tisdiss_models.training import (
-    DepthScorer,
     Trainer,
     evaluate,
     learning_rate,
@@ -214,18 +215,9 @@ def test_evaluation_finds_perfect_and_useless_separation(speech: Path) -> None:
             super().__init__()
             self.weight = torch.nn.Parameter(torch.zeros(1))
 
-        def stem(self, x: torch.Tensor) -> object:
-            from tisdiss_models.network import Mixed
-
-            return Mixed(torch.zeros(1), x, x, x)
-
-        def block(self, z: torch.Tensor, z0: torch.Tensor) -> torch.Tensor:
-            return z + 1
-
-        def decoder(self, z: torch.Tensor, *more: torch.Tensor) -> torch.Tensor:
-            x = more[-1]
-            swapped = sources.flip(1) + 1e-4 * torch.randn_like(sources)
-            return swapped.flatten(0, 1) if z else x.repeat_interleave(2, 0)
+        def every_depth(self, x: torch.Tensor, depth: int) -> Iterator[torch.Tensor]:
+            yield x[:, None].repeat(1, 2, 1)
+            yield sources.flip(1) + 1e-4 * torch.randn_like(sources)
 
     gains = evaluate(Oracle(), mix, sources, 1)  # type: ignore[arg-type]
     assert gains[0] == pytest.approx(0, abs=1e-2)

@@ -1,0 +1,157 @@
+"""Training of networks for streams: what is judged is what a stream gives, at depths that change."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from click.testing import CliRunner
+from synthetic import RATE, write_corpus
+
+from tisdiss_models import CheckpointError, NetworkConfig, TrainingConfig, load_checkpoint, save_checkpoint
+from tisdiss_models.causal import Memory
+from tisdiss_models.cli import CONFIGS, train_command
+from tisdiss_models.config import read_yaml, to_mapping
+from tisdiss_models.losses import pairwise_soft_snr_db
+from tisdiss_models.network import Network
+from tisdiss_models.scoring import StreamScorer
+from tisdiss_models.training import Trainer, draw_depths, evaluate, trainer_from_state
+
+NETWORK = NetworkConfig(
+    sample_rate=RATE, n_fft=128, hop=32, bands=(4, 4, 8, 16, 32), dim=8, norm_groups=2, heads=1,
+    attention_dim=4, ffn_dims=(8, 8), separator_repeats=1, splitter="conv2d", trained_depth=2, head_dim=16,
+    lookback=20,
+)  # fmt: skip
+OFFLINE = dataclasses.replace(NETWORK, lookback=0, hop=64)
+TRAINING = TrainingConfig(
+    steps=60, batch=4, crop_s=0.25, learning_rate=1e-2, warmup_steps=5, ema=0.9,
+    depth_weights=(0.5, 1.0, 1.0),
+    extra_depth=1, extra_depth_share=0.25, speed_range=0.05, validation_speakers=2,
+)  # fmt: skip
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_corpus(tmp_path_factory.mktemp("speech"), 6, 4.5)
+
+
+@pytest.fixture(autouse=True)
+def short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tisdiss_models.training.VALIDATION_MIXTURES", 4)
+    monkeypatch.setattr("tisdiss_models.training.VALIDATION_CROP_S", 0.5)
+
+
+def trainer(speech: Path, network: NetworkConfig = NETWORK) -> Trainer:
+    return Trainer(network, TRAINING, CPU, speech, compile_parts=False)
+
+
+def test_the_loss_falls_and_voices_that_were_not_trained_separate_better(speech: Path) -> None:
+    made = trainer(speech)
+    before = evaluate(made.average, *made.validation, 2)
+    losses = [float(made.train_step()) for _ in range(60)]
+    assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 2
+    assert evaluate(made.average, *made.validation, 2)[2] > before[2] + 1
+
+
+def test_the_scores_of_training_are_those_of_streams_at_every_depth(speech: Path) -> None:
+    made = trainer(speech)
+    mix, sources = made.validation
+    scorer = made.scorer
+    assert isinstance(scorer, StreamScorer)
+    scorer.autocast = torch.autocast("cpu", enabled=False)
+    steps = scorer.network.steps(mix).shape[1] // NETWORK.hop
+    depths = torch.randint(1, 4, (steps, len(mix)), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        scores = scorer.scores_db(mix, sources, 3, 30.0, depths)
+        estimates = list(scorer.network.every_depth(mix, 3, depths))
+    assert len(scores) == len(estimates) == 4
+    for score, estimate in zip(scores, estimates, strict=True):
+        expected = pairwise_soft_snr_db(estimate, sources, mix, 30.0)
+        torch.testing.assert_close(score, expected, rtol=0, atol=1e-3)
+
+
+def test_all_weights_of_a_stream_learn(speech: Path) -> None:
+    made = trainer(speech)
+    before = {k: v.clone() for k, v in made.network.named_parameters()}
+    for _ in range(3):
+        made.train_step()
+    for name, parameter in made.network.named_parameters():
+        assert not torch.equal(before[name], parameter), name
+
+
+def test_a_resumed_run_goes_on_as_a_network_for_streams(speech: Path, tmp_path: Path) -> None:
+    first = trainer(speech)
+    first.train_step()
+    first.save(tmp_path / "state.pt")
+    resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
+    assert resumed.network.config == NETWORK
+    network, _ = load_checkpoint(tmp_path / "state.pt")
+    mix = resumed.validation[0]
+    with torch.no_grad():
+        torch.testing.assert_close(network(mix), first.average(mix))
+
+
+def test_drawn_depths_are_at_the_full_depth_or_change_from_step_to_step() -> None:
+    generator = torch.Generator().manual_seed(0)
+    config = dataclasses.replace(TRAINING, batch=400, switch_share=0.5)
+    depths = draw_depths(100, config, 5, generator)
+    assert depths.shape == (100, 400)
+    fixed = (depths == 5).all(0)
+    assert 150 < int(fixed.sum()) < 250
+    switching = depths[:, ~fixed]
+    assert set(switching.unique().tolist()) == {1, 2, 3, 4, 5}
+    changes = (switching[1:] != switching[:-1]).float().mean(0)
+    assert changes.min() < 0.05 and changes.max() > 0.6
+    assert 2.5 < float(switching.float().mean()) < 3.5
+    assert (draw_depths(100, dataclasses.replace(config, switch_share=0.0), 5, generator) == 5).all()
+
+
+def test_a_new_run_takes_the_fitting_weights_of_another_network(speech: Path, tmp_path: Path) -> None:
+    torch.manual_seed(9)
+    offline = Network(OFFLINE)
+    save_checkpoint(tmp_path / "offline.pt", offline, {})
+    made = trainer(speech)
+    fresh = made.start_from(tmp_path / "offline.pt")
+    assert fresh and all(name.endswith("time_path.attention.bias") for name in fresh)
+    own = made.network.state_dict()
+    for name, value in offline.state_dict().items():
+        if name in own and ".encoder.norm." not in name:
+            torch.testing.assert_close(own[name], value, msg=name)
+    torch.testing.assert_close(made.average.state_dict(), own)
+    # What the encoder gives has the mean and the deviation that the offline norm gives: 0 and 1.
+    mix = made.validation[0]
+    stem = made.network.stem
+    spec, scale = stem.analyse(made.network.steps(mix), Memory(made.network.blank(mix)["stem"]))
+    with torch.no_grad():
+        std, mean = torch.std_mean(stem.encoder(spec / scale))
+    assert abs(float(mean)) < 1e-3 and float(std) == pytest.approx(1, abs=1e-2)
+
+
+def test_what_is_no_checkpoint_is_not_started_from(speech: Path, tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
+    with pytest.raises(CheckpointError, match=r"other\.pt"):
+        trainer(speech).start_from(tmp_path / "other.pt")
+
+
+def test_the_command_starts_from_another_network(speech: Path, tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "offline.pt", Network(OFFLINE), {})
+    values = {"network": to_mapping(NETWORK), "training": {**to_mapping(TRAINING), "steps": 2}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values))
+    run = ["--config", tmp_path / "tiny.yaml", "--speech", speech, "--no-compile", "-o", tmp_path / "run"]
+    result = CliRunner().invoke(train_command, [str(a) for a in [*run, "--init", tmp_path / "offline.pt"]])
+    assert result.exit_code == 0, result.output
+    assert "starting at random: block.layers.0.time_path.attention.bias" in result.output
+    assert (tmp_path / "run" / "state.pt").is_file()
+    again = ["--resume", tmp_path / "run" / "state.pt", "--init", tmp_path / "offline.pt"]
+    result = CliRunner().invoke(train_command, [str(a) for a in [*again, "--speech", speech]])
+    assert result.exit_code == 1
+    assert "--init" in result.output
+
+
+def test_the_shipped_configuration_keeps_its_latency() -> None:
+    network, training = read_yaml(CONFIGS / "live-16k.yaml")
+    assert 2 * network.hop / network.sample_rate <= 0.020
+    assert network.n_fft / network.sample_rate >= 0.032
+    assert len(training.depth_weights) == network.trained_depth + 1
