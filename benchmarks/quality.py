@@ -3,10 +3,10 @@
 The test: 200 two-speaker mixtures of LibriSpeech test-other speakers (``test_2mix.csv`` of the speech
 folder). SI-SDR improvement, best of the permutations, mean over sources and mixtures, with a 95 % bootstrap
 interval. Whole mixtures give the table by depth; overlapping windows, put together as the runtime does it,
-give what the planner chooses from.
+give what the planner chooses from. A streaming bundle runs as a stream, at each depth from beginning to end.
 
-    python benchmarks/quality.py                        # print the table of the shipped bundle
-    python benchmarks/quality.py --bundle DIR --update  # and write it to the bundle's manifest (and README)
+    python benchmarks/quality.py                             # print the table of edge-16k
+    python benchmarks/quality.py --bundle live-16k --update  # and write it to the manifest and to README
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ import soxr
 
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.budget import window_samples
+from tisdiss_rt.conformance import every_depth
 from tisdiss_rt.engine import Engine
+from tisdiss_rt.stream_engine import open_engine
 from tisdiss_rt.windows import separate_windows
 
 REPOSITORY = Path(__file__).parents[1]
@@ -36,7 +38,7 @@ METRIC = "SI-SDR improvement in dB"
 RMS = 0.05
 BEYOND = 4  # depths measured beyond the trained one
 WINDOWED_EVERY = 4  # windows take most of the time and need less precision: every fourth mixture
-START, END = "<!-- quality table -->\n", "<!-- end of quality table -->\n"
+START, END = "<!-- quality of {} -->\n", "<!-- end of quality -->\n"
 
 
 def speech_folder() -> Path:
@@ -78,24 +80,15 @@ def improvement_db(estimates: np.ndarray, references: np.ndarray, mix: np.ndarra
     return float(best - np.mean([si_sdr_db(mix, r) for r in references]))
 
 
-def every_depth(engine: Engine, mix: np.ndarray, depths: range) -> list[np.ndarray]:
-    state = engine.start(mix)
-    estimates = [engine.decode(state)]
-    for _ in depths[1:]:
-        engine.repeat(state)
-        estimates.append(engine.decode(state))
-    return estimates
-
-
-def in_windows(engine: Engine, mix: np.ndarray, depths: range, samples: int) -> list[np.ndarray]:
+def in_windows(engine: Engine, mix: np.ndarray, deepest: int, samples: int) -> list[np.ndarray]:
     """Separate in overlapping windows at every depth; each window runs once for all of them."""
     cache: dict[int, list[np.ndarray]] = {}
     results = []
-    for depth in depths:
+    for depth in range(deepest + 1):
 
         def separate(part: np.ndarray, start: int, depth: int = depth) -> np.ndarray:
             if start not in cache:
-                cache[start] = every_depth(engine, part, depths)
+                cache[start] = list(every_depth(engine, part, deepest))
             return cache[start][depth]
 
         results.append(np.concatenate(list(separate_windows(iter([mix]), samples, separate)), 1))
@@ -112,23 +105,24 @@ def interval_db(values: np.ndarray) -> tuple[float, float]:
 
 def measure(bundle: bundles.Bundle, every: int) -> bundles.Quality:
     manifest = bundle.manifest
-    engine = Engine(bundle)
-    depths = range(min(manifest.depth.trained + BEYOND, manifest.depth.max) + 1)
+    engine = open_engine(bundle)
+    deepest = min(manifest.depth.trained + BEYOND, manifest.depth.max)
     whole, windowed = [], []
     chosen = itertools.islice(mixtures(speech_folder(), manifest.sample_rate), 0, None, every)
     for number, (mix, references) in enumerate(chosen):
         print(f"\rmixture {number + 1}", end="", file=sys.stderr, flush=True)
-        whole.append([improvement_db(e, references, mix) for e in every_depth(engine, mix, depths)])
-        if number % WINDOWED_EVERY:
+        whole.append([improvement_db(e, references, mix) for e in every_depth(engine, mix, deepest)])
+        if number % WINDOWED_EVERY or not isinstance(engine, Engine):
             continue
         windowed.append(
             [
-                [improvement_db(e, references, mix) for e in in_windows(engine, mix, depths, samples)]
+                [improvement_db(e, references, mix) for e in in_windows(engine, mix, deepest, samples)]
                 for samples in (window_samples(manifest, w) for w in manifest.windows_s)
             ]
         )
     print(file=sys.stderr)
-    by_depth, by_window = np.array(whole), np.array(windowed).mean(0)
+    by_depth, by_window = np.array(whole), np.array(windowed).mean(0) if windowed else np.zeros((0, 0))
+    depths = range(deepest + 1)
     return bundles.Quality(
         TEST_SET,
         METRIC,
@@ -153,15 +147,19 @@ def table(manifest: bundles.Manifest) -> str:
     windows = manifest.windows_s
     lines = [
         f"`{manifest.name}`, trained depth {manifest.depth.trained}: {METRIC} with its 95 % interval,",
-        f"{quality.test_set}. Columns of windows: every fourth mixture.",
+        f"{quality.test_set}." + (" Columns of windows: every fourth mixture." if windows else ""),
         "",
-        "| depth | whole mixture | " + " | ".join(f"{w:g} s windows" for w in windows) + " |",
+        " | ".join(
+            ["| depth", "whole mixture" if windows else "stream", *(f"{w:g} s windows" for w in windows)]
+        )
+        + " |",
         "|---|---|" + "---|" * len(windows),
     ]
     cells = {(w.window_s, w.depth): w.si_sdri_db for w in quality.windows}
     for q in quality.depths:
-        values = " | ".join(f"{cells[w, q.depth]:.1f}" for w in windows)
-        lines.append(f"| {q.depth} | {q.si_sdri_db:.1f} ({q.low_db:.1f} to {q.high_db:.1f}) | {values} |")
+        values = [f"{cells[w, q.depth]:.1f}" for w in windows]
+        interval = f"{q.si_sdri_db:.1f} ({q.low_db:.1f} to {q.high_db:.1f})"
+        lines.append(" | ".join([f"| {q.depth}", interval, *values]) + " |")
     return "\n".join(lines) + "\n"
 
 
@@ -172,7 +170,7 @@ def main() -> None:
     parser.add_argument("--bundle", default="edge-16k", help="name or folder")
     parser.add_argument("--every", type=int, default=1, help="only every n-th mixture, for a quick look")
     parser.add_argument(
-        "--update", action="store_true", help="write to the manifest, and to README for edge-16k"
+        "--update", action="store_true", help="write to the manifest, and to README where it has a place"
     )
     options = parser.parse_args()
     if options.update and options.every != 1:
@@ -184,9 +182,10 @@ def main() -> None:
         bundles.write_manifest(bundle.folder, manifest)
         readme = REPOSITORY / "README.md"
         text = readme.read_text(encoding="utf-8")
-        if manifest.name == "edge-16k" and START in text:
-            pattern = re.escape(START) + ".*?" + re.escape(END)
-            block = START + table(manifest) + END
+        start = START.format(manifest.name)
+        if start in text:
+            pattern = re.escape(start) + ".*?" + re.escape(END)
+            block = start + table(manifest) + END
             readme.write_text(re.sub(pattern, lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
 
 

@@ -75,7 +75,7 @@ class StreamStem(nn.Module):
         windows = torch.cat([heard[k : k + frames] for k in range(before + 1)], -1)  # (T, B, n_fft)
         spec = (windows * self.window) @ self.fourier().T  # (T, B, 2 bins)
         level = self._follow(windows.square().mean(-1), memory)  # (T, B)
-        scale = PEAK_FACTOR * (level + SILENCE).sqrt()
+        scale = PEAK_FACTOR * level.clamp(min=SILENCE).sqrt()
         return spec.unflatten(-1, (2, -1)).permute(1, 2, 0, 3), scale.T[:, None, :, None]
 
     def _follow(self, power: Tensor, memory: Memory) -> Tensor:

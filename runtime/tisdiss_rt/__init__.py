@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tisdiss_rt.separator import FileSeparation, Separation, Separator, Step
+    from tisdiss_rt.stream import Latency, Stream
 
 from tisdiss_rt.errors import (
     AudioError,
@@ -24,6 +25,7 @@ __all__ = [
     "AudioError",
     "BundleError",
     "FileSeparation",
+    "Latency",
     "OptionError",
     "OutputError",
     "ProviderError",
@@ -31,13 +33,17 @@ __all__ = [
     "SeparationWarning",
     "Separator",
     "Step",
+    "Stream",
     "TisdissError",
 ]
 
-_LAZY = ("FileSeparation", "Separation", "Separator", "Step")
+_LAZY = {
+    **dict.fromkeys(("FileSeparation", "Separation", "Separator", "Step"), "tisdiss_rt.separator"),
+    **dict.fromkeys(("Latency", "Stream"), "tisdiss_rt.stream"),
+}
 
 
 def __getattr__(name: str) -> object:
     if name in _LAZY:
-        return getattr(import_module("tisdiss_rt.separator"), name)
+        return getattr(import_module(_LAZY[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

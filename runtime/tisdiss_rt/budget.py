@@ -10,7 +10,12 @@ the budget::
                                        <------ high quantiles ------>
 
 Expectations are a high quantile of what was measured here, not the mean, so that contention on the machine
-shows up as less depth and not as late audio.
+shows up as less depth and not as late audio. Pauses too rare for that quantile, such as another program
+getting the core for a few milliseconds, would still make one step in twenty late. So the controller also
+remembers by how much each of the last ``MISS_MEMORY`` steps was later than planned, and plans to be ready
+earlier by the worst of them. Where pauses come at random, about one step in ``MISS_MEMORY`` is worse than all
+that came before it; once they stop, they are forgotten after as many steps. A pause that not even the least
+depth could have absorbed does not count: less depth would not help.
 """
 
 from __future__ import annotations
@@ -32,7 +37,9 @@ Clock = Callable[[], float]
 
 QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
+MISS_MEMORY = 110  # steps; of 8 ms each, less than a second
 MEASURED_STEPS = 3
+MEASURED_DEPTH = 2  # both feature buffers get used
 MEASURING_S = 0.5  # stop measuring a window after this time
 
 
@@ -55,11 +62,15 @@ def _history() -> deque[float]:
 
 @dataclass
 class Timings:
-    """Milliseconds that each graph took lately on this machine, for one window length."""
+    """Milliseconds that each graph took lately on this machine, for one window length.
+
+    ``late`` is by how much each of the last steps was later than planned, 0 where that was not so.
+    """
 
     stem: deque[float] = field(default_factory=_history)
     repetition: deque[float] = field(default_factory=_history)
     decoder: deque[float] = field(default_factory=_history)
+    late: deque[float] = field(default_factory=lambda: deque(maxlen=MISS_MEMORY))
 
     def step_ms(self, depth: int) -> float:
         """Predicted time of a whole step."""
@@ -74,6 +85,20 @@ def high(measured: Iterable[float]) -> float:
     """The high quantile that predictions are made from; the largest of a few values."""
     ordered = sorted(measured)
     return ordered[math.ceil(QUANTILE * len(ordered)) - 1]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One window, or one step of a stream: where it starts, its length, the depth that ran, its time.
+
+    ``missed`` says that it took longer than the budget. A silent window runs nothing and has depth 0.
+    """
+
+    start_s: float
+    window_s: float
+    depth: int
+    elapsed_ms: float
+    missed: bool
 
 
 @dataclass(frozen=True)
@@ -165,6 +190,39 @@ def budget_plan(
     return best
 
 
+def stream_plan(
+    manifest: Manifest, budget_ms: float | None, depth: int | None, min_depth: int, timings: Timings
+) -> Plan:
+    """The plan for the steps of a streaming bundle, whose length is given.
+
+    With a budget the most that a step may do is the depth of best measured quality, or the trained depth;
+    without, it always does ``depth``, by default the trained one.
+
+    Args:
+        manifest: of a streaming bundle.
+        budget_ms: time that a step may take.
+        depth: fixed depth; only without a budget.
+        min_depth: repetitions that always run, with a budget.
+        timings: of some steps on this machine.
+    """
+    assert manifest.stream is not None
+    samples = manifest.stream.step_samples
+    measured = manifest.quality.depths if manifest.quality else ()
+    quality_db = {entry.depth: entry.si_sdri_db for entry in measured}
+    least = most = chosen = manifest.depth.trained if depth is None else depth
+    predicted_ms = None
+    if budget_ms is not None:
+        best = max(quality_db, key=lambda d: quality_db[d]) if quality_db else manifest.depth.trained
+        least, most = min_depth, max(min_depth, best)
+        fitting = [d for d in range(least, most + 1) if timings.step_ms(d) <= budget_ms]
+        chosen = max(fitting, default=least)
+        predicted_ms = timings.step_ms(chosen)
+    promise_db = quality_db.get(chosen)
+    return Plan(
+        samples / manifest.sample_rate, samples, chosen, least, most, budget_ms, predicted_ms, promise_db
+    )
+
+
 def run_step(
     engine: StepEngine, mix: Array, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
 ) -> tuple[Array, int, float]:
@@ -191,8 +249,10 @@ def run_step(
         history.append(elapsed_ms() - before_ms)
         return result
 
+    ready_ms = math.inf if plan.budget_ms is None else plan.budget_ms - max(timings.late, default=0.0)
+
     def one_more_fits() -> bool:
-        return plan.budget_ms is None or elapsed_ms() + timings.finish_ms(1) <= plan.budget_ms
+        return ready_ms == math.inf or elapsed_ms() + timings.finish_ms(1) <= ready_ms
 
     state = timed(timings.stem, engine.start, mix)
     depth = 0
@@ -203,7 +263,14 @@ def run_step(
     if depth == 0 and len(timings.repetition) > 1:
         # Nothing new was learnt about a repetition: one slow moment must not rule it out for ever.
         timings.repetition.remove(max(timings.repetition))
-    return estimate, depth, elapsed_ms()
+    took_ms = elapsed_ms()
+    if plan.budget_ms is not None:
+        # At the least depth nothing was decided; it can only be later than expected.
+        planned_ms = ready_ms if depth > plan.min_depth else timings.step_ms(depth)
+        late_ms = max(0.0, took_ms - planned_ms)
+        avoidable = timings.step_ms(plan.min_depth) + late_ms <= plan.budget_ms
+        timings.late.append(late_ms if avoidable else 0.0)
+    return estimate, depth, took_ms
 
 
 def measure_steps(
@@ -211,7 +278,7 @@ def measure_steps(
 ) -> Timings:
     """Time a few steps on noise of so many samples, after one for warming up."""
     mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
-    depth = min(2, manifest.depth.max)  # both feature buffers get used
+    depth = min(MEASURED_DEPTH, manifest.depth.max)
     plan = fixed_plan(manifest, samples / manifest.sample_rate, depth)
     run_step(engine, mix, plan, Timings(), clock)
     timings = Timings()

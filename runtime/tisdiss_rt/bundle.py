@@ -300,9 +300,7 @@ def _check(manifest: Manifest) -> None:
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
     need("mix" in {t.name for t in manifest.graphs.stem.inputs}, "the stem must take mix")
     need("z" in {t.name for t in manifest.graphs.stem.outputs}, "the stem has no output z")
-    need(
-        [t.name for t in manifest.graphs.decoder.outputs][:1] == ["est"], "the decoder's output must be est"
-    )
+    need([t.name for t in manifest.graphs.decoder.outputs][:1] == ["est"], "the decoder's output must be est")
     known = {"mix"}
     for name in GRAPHS:
         graph = getattr(manifest.graphs, name)

@@ -19,6 +19,7 @@ import click
 
 from tisdiss_rt import __version__
 from tisdiss_rt.bundle import GRAPHS, load, shipped
+from tisdiss_rt.cli_live import live
 from tisdiss_rt.cli_separate import separate
 from tisdiss_rt.errors import SeparationWarning, TisdissError
 
@@ -74,6 +75,7 @@ def cli(ctx: click.Context) -> None:
 
 
 cli.add_command(separate)
+cli.add_command(live)
 
 
 @cli.command()
@@ -92,7 +94,12 @@ def info(bundle: str) -> None:
     sizes = {file.path: len(loaded.read(file)) for file in loaded.files()}
     click.echo(f"{manifest.name}: {_summary(manifest)}")
     click.echo(f"folder: {loaded.folder}")
-    click.echo(f"windows: {', '.join(f'{window_s:g} s' for window_s in manifest.windows_s)}")
+    if manifest.stream is None:
+        click.echo(f"windows: {', '.join(f'{window_s:g} s' for window_s in manifest.windows_s)}")
+    else:
+        for name in ("step", "latency"):
+            samples = getattr(manifest.stream, f"{name}_samples")
+            click.echo(f"{name}: {1e3 * samples / manifest.sample_rate:g} ms ({samples} samples)")
     for name in GRAPHS:
         files = getattr(manifest.graphs, name).files
         click.echo(f"{name}: " + ", ".join(f"{key} {sizes[f.path] / 1e6:.2f} MB" for key, f in files.items()))
@@ -118,12 +125,13 @@ def doctor() -> None:
     for package in ("numpy", "soundfile", "soxr"):
         click.echo(f"{package} {version(package)}")
     from tisdiss_rt import conformance, engine
+    from tisdiss_rt.stream_engine import open_engine
 
     click.echo(f"ONNX Runtime {engine.VERSION}: {', '.join(engine.available_providers())}")
     click.echo(f"physical cores: {engine.physical_cores()}")
     for name in shipped():
         loaded = load(name)
-        running = engine.Engine(loaded)
+        running = open_engine(loaded)
         worst = max(conformance.differences(loaded, running).values())
         begin = time.perf_counter()
         conformance.differences(loaded, running)

@@ -3,27 +3,94 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine import Engine
+from tisdiss_rt.stream_engine import StreamEngine
+
+Array = npt.NDArray[np.float32]
 
 TOLERANCE = 1e-4
 
 
-def differences(bundle: Bundle, engine: Engine) -> dict[int, float]:
+def differences(bundle: Bundle, engine: Engine | StreamEngine) -> dict[int | str, float]:
     """Run the example of ``conformance.npz`` at every depth that it holds.
 
+    That of a streaming bundle also holds ``depths``, one for each step that `run_steps` needs, and the
+    ``est_switching`` that they give.
+
     Returns:
-        For each depth the largest absolute difference over the largest absolute expected value.
+        For each depth, and for ``switching``, the largest absolute difference over the largest absolute
+        expected value.
     """
     arrays = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))
-    state = engine.start(arrays["mix"])
-    result = {}
-    for depth in sorted(int(name.removeprefix("est_")) for name in arrays.files if name.startswith("est_")):
-        while state.depth < depth:
-            engine.repeat(state)
-        expected = arrays[f"est_{depth}"]  # (S, n)
-        result[depth] = float(np.abs(engine.decode(state) - expected).max() / np.abs(expected).max())
-    return result
+    mix = arrays["mix"]
+    depths = sorted(int(n.removeprefix("est_")) for n in arrays.files if n.removeprefix("est_").isdigit())
+    estimates = every_depth(engine, mix, depths[-1])
+    found: dict[int | str, float] = {n: _difference(estimates[n], arrays[f"est_{n}"]) for n in depths}
+    if isinstance(engine, StreamEngine) and "depths" in arrays.files:
+        estimate = run_steps(engine, mix, arrays["depths"].tolist())
+        found["switching"] = _difference(estimate, arrays["est_switching"])
+    return found
+
+
+def every_depth(engine: Engine | StreamEngine, mix: Array, deepest: int) -> list[Array]:
+    """Separate a whole mixture (n,) at each depth from 0 to ``deepest``: estimates (sources, n)."""
+    if isinstance(engine, StreamEngine):
+        return _every_depth_of_steps(engine, mix, deepest)
+    state = engine.start(mix)
+    estimates = [engine.decode(state)]
+    for _ in range(deepest):
+        engine.repeat(state)
+        estimates.append(engine.decode(state))
+    return estimates
+
+
+def run_steps(engine: StreamEngine, mix: Array, depths: Sequence[int]) -> Array:
+    """Separate a whole mixture (n,) as a stream with a depth for each step: the estimate (sources, n).
+
+    There are ``ceil((n + latency_samples - step_samples) / step_samples)`` steps.
+    """
+    stream = engine.open(max(depths))
+    pieces = []
+    for hop, depth in zip(_steps(engine, mix), depths, strict=True):
+        step = stream.start(hop)
+        while step.depth < depth:
+            stream.repeat(step)
+        pieces.append(stream.decode(step))
+    return _join(engine, pieces, mix)
+
+
+def _every_depth_of_steps(engine: StreamEngine, mix: Array, deepest: int) -> list[Array]:
+    """Run all repetitions in every step, and after each of them a decoder with a memory of its own."""
+    stream = engine.open(deepest)
+    decoders = [engine.memory("decoder") for _ in range(deepest + 1)]
+    pieces: list[list[Array]] = [[] for _ in decoders]
+    for hop in _steps(engine, mix):
+        step = stream.start(hop)
+        for depth, memory in enumerate(decoders):
+            if depth:
+                stream.repeat(step)
+            pieces[depth].append(engine.run("decoder", step.tensors, memory)[0]["est"])
+    return [_join(engine, estimates, mix) for estimates in pieces]
+
+
+def _steps(engine: StreamEngine, mix: Array) -> Array:
+    """Cut a mixture (n,) into steps (steps, step_samples), with silence until all of it has come out."""
+    timing = engine.timing
+    late = timing.latency_samples - timing.step_samples
+    steps = -(-(len(mix) + late) // timing.step_samples)
+    return np.pad(mix, (0, steps * timing.step_samples - len(mix))).reshape(steps, -1)
+
+
+def _join(engine: StreamEngine, pieces: list[Array], mix: Array) -> Array:
+    late = engine.timing.latency_samples - engine.timing.step_samples
+    return np.concatenate(pieces, axis=1)[:, late : late + len(mix)]
+
+
+def _difference(estimate: Array, expected: Array) -> float:
+    return float(np.abs(estimate - expected).max() / np.abs(expected).max())

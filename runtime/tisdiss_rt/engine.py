@@ -49,8 +49,8 @@ class State:
     samples: int
 
 
-class Engine:
-    """The graphs of an offline bundle, ready to run.
+class Sessions:
+    """The opened graphs of a bundle, of either kind.
 
     Args:
         bundle: what to run.
@@ -62,12 +62,14 @@ class Engine:
     Raises BundleError, OptionError or ProviderError.
     """
 
+    KIND = ""  # of the bundles that the class runs
+
     def __init__(
         self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
     ) -> None:
         manifest = bundle.manifest
-        if manifest.kind != "offline":
-            raise BundleError(f"bundle {manifest.name} is {manifest.kind}, which this version cannot run yet")
+        if manifest.kind != self.KIND:
+            raise BundleError(f"bundle {manifest.name} is {manifest.kind}, where {self.KIND} is needed")
         if threads is not None and threads < 1:
             raise OptionError(f"threads must be at least 1, not {threads}")
         self.manifest = manifest
@@ -84,6 +86,24 @@ class Engine:
             raise ProviderError("CUDA is installed for ONNX Runtime but does not start; see the lines above")
         self.provider = "cuda" if on_cuda else "cpu"
         self._check_names()
+
+    def _check_names(self) -> None:
+        """Raise BundleError if a graph does not have the tensors that the manifest says."""
+        for name, session in self._sessions.items():
+            graph = getattr(self.manifest.graphs, name)
+            for nodes, specs in (
+                (session.get_inputs(), graph.inputs),
+                (session.get_outputs(), graph.outputs),
+            ):
+                has, says = [node.name for node in nodes], [spec.name for spec in specs]
+                if has != says:
+                    raise BundleError(f"the {name} graph has {has} where the manifest says {says}")
+
+
+class Engine(Sessions):
+    """The graphs of an offline bundle, ready to run; arguments, attributes and errors as `Sessions`."""
+
+    KIND = "offline"
 
     def start(self, mix: Array) -> State:
         """Run the stem on ``mix`` (samples,); a mixture shorter than the bundle's minimum is padded."""
@@ -126,20 +146,8 @@ class Engine:
         try:
             session.run_with_iobinding(binding)
         except Exception as error:  # ONNX Runtime's own exceptions have no common base
-            raise BundleError(f"the {graph} graph failed: {_first_line(error)}") from error
+            raise BundleError(f"the {graph} graph failed: {first_line(error)}") from error
         return dict(zip(names, binding.get_outputs(), strict=True))
-
-    def _check_names(self) -> None:
-        """Raise BundleError if a graph does not have the tensors that the manifest says."""
-        for name, session in self._sessions.items():
-            graph = getattr(self.manifest.graphs, name)
-            for nodes, specs in (
-                (session.get_inputs(), graph.inputs),
-                (session.get_outputs(), graph.outputs),
-            ):
-                has, says = [node.name for node in nodes], [spec.name for spec in specs]
-                if has != says:
-                    raise BundleError(f"the {name} graph has {has} where the manifest says {says}")
 
 
 def choose_providers(provider: str) -> list[Any]:
@@ -195,7 +203,7 @@ def _open(content: bytes, providers: list[Any], threads: int, label: str) -> Any
     try:
         return ort.InferenceSession(content, options, providers=providers)
     except Exception as error:  # as above
-        raise BundleError(f"ONNX Runtime cannot load the {label}: {_first_line(error)}") from error
+        raise BundleError(f"ONNX Runtime cannot load the {label}: {first_line(error)}") from error
 
 
 @cache
@@ -205,5 +213,6 @@ def _register_arena() -> None:
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))  # unlimited, all defaults
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return what an exception says, shortened to one line."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -3,6 +3,8 @@
 ::
 
     array or file ─> mono ─> resample ─> windows (separate each within the plan) ─> resample ─> array or files
+
+A streaming bundle separates arrays and files as it does live sound: by a `Stream`, in its own steps.
 """
 
 from __future__ import annotations
@@ -19,31 +21,31 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt import audio
-from tisdiss_rt.budget import Plan, Timings, budget_plan, fixed_plan, measure_steps, run_step
+from tisdiss_rt.budget import (
+    MEASURED_DEPTH,
+    Plan,
+    Step,
+    Timings,
+    budget_plan,
+    fixed_plan,
+    measure_steps,
+    run_step,
+    stream_plan,
+)
 from tisdiss_rt.bundle import load
 from tisdiss_rt.engine import Engine
-from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
+from tisdiss_rt.errors import AudioError, BundleError, OptionError, SeparationWarning
+from tisdiss_rt.stream import STEPS_KEPT, Stream
+from tisdiss_rt.stream_engine import StreamEngine, StreamingCore, open_engine
 from tisdiss_rt.windows import separate_windows
+
+__all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
 
 Array = npt.NDArray[np.float32]
 Progress = Callable[[float, float], None]
 
 # A window whose peak is below this is silence: less than any integer format can hold.
 _SILENCE = 1e-10
-
-
-@dataclass(frozen=True)
-class Step:
-    """One window: where it starts, its length, the depth that ran, and the time that it took.
-
-    ``missed`` says that it took longer than the budget. A silent window runs nothing and has depth 0.
-    """
-
-    start_s: float
-    window_s: float
-    depth: int
-    elapsed_ms: float
-    missed: bool
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,17 @@ class Separator:
     Args:
         bundle: name of a shipped bundle, or the folder of any.
         provider: ``auto`` (CUDA where it works), ``cpu`` or ``cuda``.
-        threads: threads of the CPU; None is one for each physical core.
+        threads: threads of the CPU; None is one for each physical core, or one alone for a streaming bundle.
         precision: ``auto``, or one that the bundle carries.
 
     The methods take these options by name:
 
-    - ``budget_ms``: milliseconds that a window may take; window and depth follow from it.
+    - ``budget_ms``: milliseconds that a window may take; window and depth follow from it. The windows of a
+      streaming bundle are its steps, and only the depth follows.
     - ``depth``: repetitions of the block, instead of a budget. With neither, the bundle's trained depth.
     - ``min_depth``: with a budget, repetitions that always run.
-    - ``window_s``: length of the windows in seconds; by default as planned for the budget, or the longest.
+    - ``window_s``: length of the windows in seconds; by default as planned for the budget, or the longest;
+      not for a streaming bundle.
 
     Raises BundleError, OptionError or ProviderError.
     """
@@ -95,7 +99,7 @@ class Separator:
         precision: str = "auto",
     ) -> None:
         self.bundle = load(bundle)
-        self.engine = Engine(self.bundle, provider, threads, precision)
+        self.engine = open_engine(self.bundle, provider, threads, precision)
         self._timings: dict[int, Timings] = {}  # by window length in samples
         self._plans: dict[tuple[float | None, ...], Plan] = {}
 
@@ -183,6 +187,17 @@ class Separator:
             warnings.warn(message, SeparationWarning, stacklevel=2)
         return FileSeparation(targets, rate, frames, writers.clipped, steps, plan)
 
+    def stream(
+        self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
+    ) -> Stream:
+        """Begin a stream of live sound at ``sample_rate`` Hz; any number may run side by side.
+
+        The options are those of the class; with a budget this measures the machine for a moment and warns as
+        `plan` does. Raises OptionError, and BundleError for a bundle that cannot stream.
+        """
+        plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth)
+        return self._open_stream(sample_rate, plan, STEPS_KEPT)
+
     def plan(
         self,
         *,
@@ -213,6 +228,8 @@ class Separator:
         for name, value in (("depth", depth), ("minimum depth", min_depth)):
             if value is not None and not 0 <= value <= most:
                 raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {value}")
+        if window_s is not None and self.bundle.manifest.kind == "streaming":
+            raise OptionError("a streaming bundle has steps of fixed length; leave the window out")
         least_s = self.bundle.manifest.min_samples / self.bundle.manifest.sample_rate
         if window_s is not None and not least_s <= window_s < math.inf:
             raise OptionError(f"the window must be at least {least_s:g} s, not {window_s:g}")
@@ -221,11 +238,15 @@ class Separator:
         self, budget_ms: float | None, depth: int | None, min_depth: int, window_s: float | None
     ) -> Plan:
         manifest = self.bundle.manifest
-        if budget_ms is None:
+        if manifest.stream is not None:
+            timings = self._measure(manifest.stream.step_samples)
+            plan = stream_plan(manifest, budget_ms, depth, min_depth, timings)
+        elif budget_ms is None:
             chosen = manifest.depth.trained if depth is None else depth
             return fixed_plan(manifest, window_s or manifest.windows_s[-1], chosen)
-        windows_s = manifest.windows_s if window_s is None else (window_s,)
-        plan = budget_plan(manifest, windows_s, budget_ms, min_depth, self._measure)
+        else:
+            windows_s = manifest.windows_s if window_s is None else (window_s,)
+            plan = budget_plan(manifest, windows_s, budget_ms, min_depth, self._measure)
         if not plan.fits:
             assert plan.predicted_ms is not None
             message = (
@@ -237,8 +258,19 @@ class Separator:
 
     def _measure(self, samples: int) -> Timings:
         if samples not in self._timings:
-            self._timings[samples] = measure_steps(self.engine, self.bundle.manifest, samples)
+            manifest, engine = self.bundle.manifest, self.engine
+            steps = engine.open(MEASURED_DEPTH) if isinstance(engine, StreamEngine) else engine
+            self._timings[samples] = measure_steps(steps, manifest, samples)
         return self._timings[samples]
+
+    def _open_stream(self, sample_rate: int, plan: Plan, steps_kept: int | None) -> Stream:
+        manifest = self.bundle.manifest
+        if not isinstance(self.engine, StreamEngine):
+            raise BundleError(f"bundle {manifest.name} is offline and cannot stream yet")
+        core = StreamingCore(self.engine, plan, copy.deepcopy(self._measure(plan.window_samples)))
+        return Stream(
+            core, manifest.sources, manifest.sample_rate, sample_rate, plan.budget_ms, steps_kept=steps_kept
+        )
 
     def _separate_blocks(
         self,
@@ -250,17 +282,10 @@ class Separator:
         progress: Progress | None,
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) into pieces (m, sources), ``frames`` long in all; adds to ``steps``."""
-        model_hz = self.bundle.manifest.sample_rate
-
-        def separate_window(mix: Array, start: int) -> Array:
-            estimate, depth, elapsed_ms = self._separate_window(mix, plan)
-            missed = plan.budget_ms is not None and elapsed_ms > plan.budget_ms
-            steps.append(Step(start / model_hz, len(mix) / model_hz, depth, elapsed_ms, missed))
-            return estimate
-
-        mono = audio.resample(blocks, sample_rate, model_hz)
-        estimates = separate_windows(mono, plan.window_samples, separate_window)
-        pieces = audio.resample((estimate.T for estimate in estimates), model_hz, sample_rate)
+        if isinstance(self.engine, StreamEngine):
+            pieces = self._stream_blocks(blocks, sample_rate, plan, steps)
+        else:
+            pieces = self._window_blocks(blocks, sample_rate, plan, steps)
         done = 0
         for piece in audio.fit_length(pieces, frames, self.bundle.manifest.sources):
             yield piece
@@ -268,11 +293,38 @@ class Separator:
             if progress is not None:
                 progress(done / sample_rate, frames / sample_rate)
 
-    def _separate_window(self, mix: Array, plan: Plan) -> tuple[Array, int, float]:
+    def _stream_blocks(
+        self, blocks: Iterable[Array], sample_rate: int, plan: Plan, steps: list[Step]
+    ) -> Iterator[Array]:
+        """Separate mono blocks (m,) by a stream into pieces (m, sources); adds to ``steps``."""
+        stream = self._open_stream(sample_rate, plan, None)
+        for block in blocks:
+            yield stream.process(block).T
+        yield stream.flush().T
+        steps.extend(stream.steps)
+
+    def _window_blocks(
+        self, blocks: Iterable[Array], sample_rate: int, plan: Plan, steps: list[Step]
+    ) -> Iterator[Array]:
+        """Separate mono blocks (m,) in windows into pieces (m, sources); adds to ``steps``."""
+        assert isinstance(self.engine, Engine)
+        engine, model_hz = self.engine, self.bundle.manifest.sample_rate
+
+        def separate_window(mix: Array, start: int) -> Array:
+            estimate, depth, elapsed_ms = self._separate_window(engine, mix, plan)
+            missed = plan.budget_ms is not None and elapsed_ms > plan.budget_ms
+            steps.append(Step(start / model_hz, len(mix) / model_hz, depth, elapsed_ms, missed))
+            return estimate
+
+        mono = audio.resample(blocks, sample_rate, model_hz)
+        estimates = separate_windows(mono, plan.window_samples, separate_window)
+        yield from audio.resample((estimate.T for estimate in estimates), model_hz, sample_rate)
+
+    def _separate_window(self, engine: Engine, mix: Array, plan: Plan) -> tuple[Array, int, float]:
         """Return the estimate (sources, n), the depth that ran and the elapsed milliseconds."""
         if np.abs(mix).max() < _SILENCE:
             return np.zeros((self.bundle.manifest.sources, len(mix)), np.float32), 0, 0.0
         timings = self._timings.get(plan.window_samples, Timings())
         if len(mix) != plan.window_samples:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for the next full one
-        return run_step(self.engine, mix, plan, timings)
+        return run_step(engine, mix, plan, timings)

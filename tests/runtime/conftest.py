@@ -4,6 +4,9 @@ The stem splits the mixture into its positive and its negative samples (``sign``
 (``gain``), scaled by the peak, and starts at half of that. Each repetition halves the distance, so that after
 N of them the estimate is ``(1 - 0.5 ** (N + 1))`` of the split. With ``swap`` the sources change places
 whenever the first sample is positive. Silence gives NaN on purpose: the runtime must not depend on the graph.
+
+The toy of a streaming bundle has every kind of state, and `stream_reference` computes the same in numpy
+without any buffers, from lists of everything that there ever was.
 """
 
 from __future__ import annotations
@@ -131,6 +134,171 @@ def make_toy(folder: Path, split: str = "sign", swap: bool = False, **changes: A
     )
     bundles.write_manifest(folder, dataclasses.replace(manifest, **changes))
     return folder
+
+
+STEP = 128
+# Entries, and entries that every step appends: one, several, several that do not divide, all of them.
+HEARD, DELAYED, PAST, EDGES, TAIL = (3, 1), (200, 128), (3, 1), (5, 2), (1, 1)
+
+
+def stream_reference(mix: np.ndarray, depths: list[int], most: int) -> np.ndarray:
+    """What the streaming toy gives for whole steps (steps * STEP,) with a depth for each: (2, samples).
+
+    Before the beginning everything is zeros. ``most`` is the greatest depth that the stream may run.
+    """
+    hops = mix.reshape(-1, STEP).astype(np.float32)
+    heard = np.concatenate([np.zeros((HEARD[0], STEP), np.float32), hops])
+    delayed = np.concatenate([np.zeros(DELAYED[0], np.float32), mix.astype(np.float32)])
+    past = [[np.zeros((2, STEP), np.float32)] * PAST[0] for _ in range(most)]
+    edges = [[np.zeros(2, np.float32)] * EDGES[0] for _ in range(most)]
+    tail = np.zeros((2, STEP), np.float32)
+    estimates = []
+    for k, depth in enumerate(depths):
+        echo = delayed[k * STEP : (k + 1) * STEP]  # 200 samples ago
+        z = np.stack([0.6 * hops[k] + 0.25 * heard[k], 0.4 * hops[k] - 0.5 * echo])
+        news = np.zeros((2, STEP), np.float32), [np.zeros(2, np.float32)] * EDGES[1]
+        for r in range(depth):
+            news = z, [z[:, 0], z[:, -1]]
+            z = np.tanh(z + 0.5 * past[r][k] + 0.25 * edges[r][EDGES[1] * k][:, None])
+            past[r].append(news[0])
+            edges[r].extend(news[1])
+        for r in range(depth, most):
+            past[r].append(news[0])
+            edges[r].extend(news[1])
+        estimates.append(tail + 0.25 * hops[k])
+        tail = 0.75 * z
+    return np.concatenate(estimates, axis=1)
+
+
+def aligned_reference(mix: np.ndarray, depths: int | list[int], most: int | None = None) -> np.ndarray:
+    """What a stream gives for a mixture (n,) of any length at the model's rate: (2, n)."""
+    steps = -(-(len(mix) + STEP) // STEP)
+    if isinstance(depths, int):
+        depths = [depths] * steps
+    padded = np.zeros(steps * STEP, np.float32)
+    padded[: len(mix)] = mix
+    return stream_reference(padded, depths, most or max(depths))[:, STEP : STEP + len(mix)]
+
+
+def _stream_nodes() -> dict[str, list]:
+    node = helper.make_node
+    stem = [
+        node("Slice", ["heard", "i0", "i1", "axis0"], ["oldest"]),
+        node("Slice", ["delayed", "i0", "i128", "axis0"], ["echo"]),
+        node("Mul", ["mix", "c0.6"], ["a"]),
+        node("Mul", ["oldest", "c0.25"], ["b"]),
+        node("Add", ["a", "b"], ["one"]),
+        node("Mul", ["mix", "c0.4"], ["c"]),
+        node("Mul", ["echo", "c0.5"], ["d"]),
+        node("Sub", ["c", "d"], ["two"]),
+        node("Concat", ["one", "two"], ["z"], axis=0),
+        node("Identity", ["mix"], ["spec"]),
+        node("Identity", ["mix"], ["heard_new"]),
+        node("Squeeze", ["mix", "axis0"], ["delayed_new"]),
+    ]
+    block = [
+        node("Gather", ["past", "zero"], ["oldest"], axis=0),
+        node("Gather", ["edges", "zero"], ["edge"], axis=0),
+        node("Unsqueeze", ["edge", "axis1"], ["column"]),
+        node("Mul", ["oldest", "c0.5"], ["a"]),
+        node("Mul", ["column", "c0.25"], ["b"]),
+        node("Add", ["z", "a"], ["c"]),
+        node("Add", ["c", "b"], ["d"]),
+        node("Tanh", ["d"], ["z_next"]),
+        node("Unsqueeze", ["z", "axis0"], ["past_new"]),
+        node("Gather", ["z", "ends"], ["both"], axis=1),
+        node("Transpose", ["both"], ["edges_new"], perm=[1, 0]),
+    ]
+    decoder = [
+        node("Squeeze", ["tail", "axis0"], ["waiting"]),
+        node("Mul", ["spec", "c0.25"], ["a"]),
+        node("Add", ["waiting", "a"], ["est"]),
+        node("Mul", ["z", "c0.75"], ["b"]),
+        node("Unsqueeze", ["b", "axis0"], ["tail_new"]),
+    ]
+    return {"stem": stem, "block": block, "decoder": decoder}
+
+
+def _stream_tensors() -> dict[str, tuple[dict, dict]]:
+    z, mix = [2, STEP], [1, STEP]
+    return {
+        "stem": (
+            {"mix": mix, "heard": [HEARD[0], STEP], "delayed": [DELAYED[0]]},
+            {"z": z, "spec": mix, "heard_new": [HEARD[1], STEP], "delayed_new": [DELAYED[1]]},
+        ),
+        "block": (
+            {"z": z, "past": [PAST[0], *z], "edges": [EDGES[0], 2]},
+            {"z_next": z, "past_new": [PAST[1], *z], "edges_new": [EDGES[1], 2]},
+        ),
+        "decoder": (
+            {"z": z, "spec": mix, "tail": [TAIL[0], *z]},
+            {"est": z, "tail_new": [TAIL[1], *z]},
+        ),
+    }
+
+
+def make_stream_toy(folder: Path, **changes: Any) -> Path:
+    """A streaming bundle whose step is 8 ms and whose latency two steps."""
+    folder.mkdir(parents=True)
+    values = [_constant(f"c{c}", np.float32(c)) for c in (0.25, 0.4, 0.5, 0.6, 0.75)]
+    indices = {"i0": [0], "i1": [1], "i128": [128], "axis0": [0], "axis1": [1], "ends": [0, -1], "zero": 0}
+    constants = values + [_constant(name, np.array(index)) for name, index in indices.items()]
+    nodes, graphs = _stream_nodes(), {}
+    for name, (inputs, outputs) in _stream_tensors().items():
+        path = folder / f"{name}.onnx"
+        used = {tensor for node in nodes[name] for tensor in node.input}
+        _save(path, nodes[name], inputs, outputs, [c for c in constants if c.name in used])
+        files = {"fp32": bundles.FileRef(path.name, bundles.sha256_of(path))}
+        graphs[name] = bundles.Graph(_specs(inputs), _specs(outputs), files)
+    mix = np.random.default_rng(7).uniform(-0.5, 0.5, 1000).astype(np.float32)
+    depths = [3, 1, 0, 4, 2, 4, 1, 1, 3]
+    expected = {f"est_{n}": aligned_reference(mix, n) for n in (1, 2, 4)}
+    switching = aligned_reference(mix, depths)
+    np.savez(folder / "conformance.npz", mix=mix, depths=depths, est_switching=switching, **expected)
+    state = [
+        ("stem", "heard"),
+        ("stem", "delayed"),
+        ("block", "past"),
+        ("block", "edges"),
+        ("decoder", "tail"),
+    ]
+    manifest = bundles.Manifest(
+        format=1,
+        name="stream-toy",
+        kind="streaming",
+        sample_rate=RATE,
+        sources=2,
+        min_samples=STEP,
+        windows_s=(),
+        depth=bundles.DepthRange(3, 6),
+        graphs=bundles.Graphs(**graphs),
+        stream=bundles.StreamTiming(STEP, 2 * STEP),
+        state=tuple(bundles.StateBuffer(graph, name, f"{name}_new", 0) for graph, name in state),
+        conformance=bundles.FileRef("conformance.npz", bundles.sha256_of(folder / "conformance.npz")),
+        quality=None,
+        training=None,
+        licence="Apache-2.0",
+    )
+    bundles.write_manifest(folder, dataclasses.replace(manifest, **changes))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def stream_toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The streaming toy bundle; not to be changed."""
+    return make_stream_toy(tmp_path_factory.mktemp("toys") / "stream")
+
+
+@pytest.fixture
+def stream_toy_maker(tmp_path: Path) -> ToyMaker:
+    """Makes a streaming toy bundle to change: ``stream_toy_maker(name, **manifest_entries)``."""
+    return lambda name="stream", **changes: make_stream_toy(tmp_path / name, **changes)
+
+
+@pytest.fixture(scope="session")
+def streamed() -> Callable[..., np.ndarray]:
+    """`aligned_reference` of the streaming toy."""
+    return aligned_reference
 
 
 @pytest.fixture

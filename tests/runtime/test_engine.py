@@ -95,9 +95,9 @@ def test_bad_options(gain_toy):
         Engine(loaded, threads=0)
 
 
-def test_streaming_bundles_are_not_run_as_offline_ones(toy_maker):
-    with pytest.raises(BundleError, match="streaming, which this version cannot run"):
-        Engine(bundles.load(toy_maker(kind="streaming")))
+def test_streaming_bundles_are_not_run_as_offline_ones(stream_toy):
+    with pytest.raises(BundleError, match="stream-toy is streaming"):
+        Engine(bundles.load(stream_toy))
 
 
 def test_graphs_must_match_the_manifest(toy_maker):

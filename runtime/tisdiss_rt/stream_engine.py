@@ -1,0 +1,237 @@
+"""The graphs of a streaming bundle, step by step: what each graph remembers, kept outside of the graphs.
+
+One `StreamEngine` holds the sessions and serves any number of streams; each of them has a `StreamState` with
+its buffers, those of the block once for each repetition::
+
+    mix ──> stem ──────> block ──────> block ──────> decoder ──> est        one step
+            buffers      buffers 1     buffers 2     buffers
+
+A step may run fewer repetitions than the one before. What it skips would then have a hole in its history, so
+every skipped repetition is given the newest entries of the deepest one that ran. Arrays go to the sessions
+by plain ``run``: for steps of a millisecond it costs half of what binding the tensors does.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.budget import Clock, Plan, Timings, run_step
+from tisdiss_rt.bundle import GRAPHS, Bundle, StreamTiming
+from tisdiss_rt.engine import Engine, Sessions, first_line
+from tisdiss_rt.errors import BundleError
+
+Array = npt.NDArray[np.float32]
+
+
+class Fifo:
+    """The newest L entries along the first axis, always in one piece and in order, zeros at the start.
+
+    Every entry is written twice, L apart. The L entries from the oldest on are then never interrupted, and a
+    view of them can be given away without copying. With L = 4 after the entries a to f::
+
+        index     0   1   2   3   4   5   6   7
+        content   e   f   c   d   e   f   c   d
+                          |<-- window -->|            the oldest entry, at 2, is overwritten next (and at 6)
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._length = shape[0]
+        self._entries = np.zeros((2 * shape[0], *shape[1:]), np.float32)
+        self._oldest = 0
+
+    @property
+    def window(self) -> Array:
+        """All L entries, oldest first: a view that the next push changes."""
+        return self._entries[self._oldest : self._oldest + self._length]
+
+    def push(self, newest: Array) -> None:
+        """Append (n, ...) entries, n at most L; as many of the oldest are dropped."""
+        begin, count, length = self._oldest, len(newest), self._length
+        before_end = min(count, length - begin)  # entries whose second place is L later, not L earlier
+        self._entries[begin : begin + count] = newest
+        self._entries[begin + length : begin + length + before_end] = newest[:before_end]
+        if count > before_end:
+            self._entries[: count - before_end] = newest[before_end:]
+        self._oldest = (begin + count) % length
+
+    def clear(self) -> None:
+        """Make all entries zeros."""
+        self._entries[:] = 0.0
+        self._oldest = 0
+
+
+def push_all(memory: list[Fifo], newest: list[Array]) -> None:
+    """Append to every buffer of a graph what is new for it."""
+    for fifo, entries in zip(memory, newest, strict=True):
+        fifo.push(entries)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How to run a graph: its tensors by name, and those that are its memory."""
+
+    inputs: tuple[str, ...]  # without the buffers
+    outputs: tuple[str, ...]
+    buffers: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]  # of the buffers
+    newest: tuple[int, ...]  # which output belongs to each buffer
+    zeros: tuple[Array, ...]  # what a buffer gets if nothing ran
+
+
+class StreamEngine(Sessions):
+    """The graphs of a streaming bundle; arguments, attributes and errors as `Sessions`, but one thread.
+
+    A step is too short to be worth sharing between threads. ``timing`` is the manifest's.
+    """
+
+    KIND = "streaming"
+
+    def __init__(
+        self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
+    ) -> None:
+        super().__init__(bundle, provider, 1 if threads is None else threads, precision)
+        assert self.manifest.stream is not None
+        self.timing: StreamTiming = self.manifest.stream
+        self._calls = {name: self._call(name) for name in GRAPHS}
+
+    def open(self, max_depth: int) -> StreamState:
+        """Begin a stream whose steps run at most ``max_depth`` repetitions."""
+        return StreamState(self, max_depth)
+
+    def memory(self, graph: str) -> list[Fifo]:
+        """Make the buffers of a graph, or of one repetition."""
+        return [Fifo(shape) for shape in self._calls[graph].shapes]
+
+    def no_news(self, graph: str) -> list[Array]:
+        """What to append to the buffers of a graph that had nothing to run."""
+        return list(self._calls[graph].zeros)
+
+    def run(
+        self, graph: str, tensors: dict[str, Array], memory: list[Fifo]
+    ) -> tuple[dict[str, Array], list[Array]]:
+        """Run a graph with inputs found by name and append what is new to its memory.
+
+        Returns:
+            The outputs by name, and those among them that were appended, one for each buffer.
+        """
+        call = self._calls[graph]
+        inputs = {name: tensors[name] for name in call.inputs}
+        for name, fifo in zip(call.buffers, memory, strict=True):
+            inputs[name] = fifo.window
+        try:
+            outputs: list[Array] = self._sessions[graph].run(call.outputs, inputs)
+        except Exception as error:  # ONNX Runtime's own exceptions have no common base
+            raise BundleError(f"the {graph} graph failed: {first_line(error)}") from error
+        newest = [outputs[index] for index in call.newest]
+        push_all(memory, newest)
+        return dict(zip(call.outputs, outputs, strict=True)), newest
+
+    def _call(self, name: str) -> _Call:
+        graph = getattr(self.manifest.graphs, name)
+        state = [buffer for buffer in self.manifest.state if buffer.graph == name]
+        buffers = tuple(buffer.input for buffer in state)
+        outputs = tuple(spec.name for spec in graph.outputs)
+        shapes: dict[str, tuple[Any, ...]] = {spec.name: spec.shape for spec in graph.inputs + graph.outputs}
+        return _Call(
+            inputs=tuple(spec.name for spec in graph.inputs if spec.name not in buffers),
+            outputs=outputs,
+            buffers=buffers,
+            shapes=tuple(shapes[name] for name in buffers),
+            newest=tuple(outputs.index(buffer.newest) for buffer in state),
+            zeros=tuple(np.zeros(shapes[buffer.newest], np.float32) for buffer in state),
+        )
+
+
+@dataclass
+class StreamStep:
+    """A step under way: its tensors by name, where ``z`` is the current feature map."""
+
+    tensors: dict[str, Array]
+    depth: int
+    newest: list[Array]  # what the deepest repetition so far has appended to its buffers
+
+
+class StreamState:
+    """One stream on an engine: its buffers, and the three calls that the controller makes in every step.
+
+    Made by `StreamEngine.open`. The calls of one step must not mix with those of another one of the same
+    stream. If one raises, the stream has to be reset.
+    """
+
+    def __init__(self, engine: StreamEngine, max_depth: int) -> None:
+        self._engine = engine
+        self._stem = engine.memory("stem")
+        self._block = [engine.memory("block") for _ in range(max_depth)]
+        self._decoder = engine.memory("decoder")
+
+    def reset(self) -> None:
+        """Forget everything: the next step is the first."""
+        for memory in (self._stem, *self._block, self._decoder):
+            for fifo in memory:
+                fifo.clear()
+
+    def start(self, mix: Array) -> StreamStep:
+        """Run the stem on ``mix`` (step_samples,)."""
+        tensors = {"mix": np.ascontiguousarray(mix, np.float32)[None]}  # (1, step_samples)
+        tensors.update(self._engine.run("stem", tensors, self._stem)[0])
+        return StreamStep(tensors, 0, self._engine.no_news("block"))
+
+    def repeat(self, step: StreamStep) -> None:
+        """Run the block once: ``step`` is one repetition deeper afterwards."""
+        outputs, step.newest = self._engine.run("block", step.tensors, self._block[step.depth])
+        step.tensors["z"] = next(iter(outputs.values()))
+        step.depth += 1
+
+    def decode(self, step: StreamStep) -> Array:
+        """Run the decoder, and end the step for the repetitions that it skipped.
+
+        Returns the estimate (sources, step_samples); raises BundleError if it has NaN or infinity.
+        """
+        outputs, _ = self._engine.run("decoder", step.tensors, self._decoder)
+        for skipped in self._block[step.depth :]:
+            push_all(skipped, step.newest)
+        estimate = outputs["est"]
+        if not np.isfinite(estimate).all():
+            name = self._engine.manifest.name
+            raise BundleError(f"bundle {name} gave NaN or infinity at depth {step.depth}")
+        return estimate
+
+
+class StreamingCore:
+    """A stream on a streaming bundle, as `stream.StreamCore`: each push is a step within the plan.
+
+    Args:
+        engine: runs the graphs.
+        plan: bounds of the depth, and the budget.
+        timings: what the controller predicts from and adds to; not shared with another stream.
+        clock: seconds, as ``time.perf_counter``.
+    """
+
+    def __init__(
+        self, engine: StreamEngine, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+    ) -> None:
+        self.step_samples = engine.timing.step_samples
+        self.latency_samples = engine.timing.latency_samples
+        self._state = engine.open(plan.max_depth)
+        self._plan, self._timings, self._clock = plan, timings, clock
+
+    def push(self, mix: Array) -> tuple[Array, int, float]:
+        """Run a step on (step_samples,): the estimate (sources, step_samples), depth, elapsed_ms."""
+        return run_step(self._state, mix, self._plan, self._timings, self._clock)
+
+    def reset(self) -> None:
+        """Forget everything that was pushed."""
+        self._state.reset()
+
+
+def open_engine(
+    bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
+) -> Engine | StreamEngine:
+    """Open a bundle of either kind; arguments and errors as `Sessions`."""
+    kind = StreamEngine if bundle.manifest.kind == "streaming" else Engine
+    return kind(bundle, provider, threads, precision)
