@@ -50,13 +50,17 @@ class Memory:
         self.shallower = shallower
         self.newest: dict[str, Tensor] = {}
 
-    def extend(self, name: str, entries: Tensor) -> Tensor:
-        """Remember `entries` (T, B, ...) and give them after the kept ones: (L + T, B, ...)."""
+    def remember(self, name: str, entries: Tensor) -> tuple[Tensor, Tensor]:
+        """Remember `entries` (T, B, ...); give the kept ones (L, B, ...) and what is remembered of these."""
         if self.ran is not None:
             shallower = torch.zeros_like(entries) if self.shallower is None else self.shallower[name]
             entries = torch.where(self.ran, entries, shallower)
         self.newest[name] = entries
-        return torch.cat([self.past[name].to(entries.dtype), entries])
+        return self.past[name].to(entries.dtype), entries
+
+    def extend(self, name: str, entries: Tensor) -> Tensor:
+        """Remember `entries` (T, B, ...) and give them after the kept ones: (L + T, B, ...)."""
+        return torch.cat(self.remember(name, entries))
 
 
 class CausalGatedConv(nn.Module):
@@ -104,36 +108,52 @@ class RecentAttention(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Map (T, B, F, D) to the same shape."""
-        frames, streams, bins, _ = x.shape
-        size = self.out.in_features
-        q, kv = self.qkv(x).split([size, 2 * size], -1)
-        kv = memory.extend(self.name, kv)  # (W - 1 + T, B, F, 2 H d)
+        q, k, v = self.qkv(x).chunk(3, -1)  # (T, B, F, H d) each
+        attend = self._one_frame if x.shape[0] == 1 else self._frames
+        q = q * (self.out.in_features // self.heads) ** -0.5
+        return self.out(
+            attend(q, memory.remember(f"{self.name}_key", k), memory.remember(f"{self.name}_value", v))
+        )
+
+    def _one_frame(self, q: Tensor, k: tuple[Tensor, Tensor], v: tuple[Tensor, Tensor]) -> Tensor:
+        """Attend for one frame (1, B, F, H d), as a runtime does it, without copying what is kept."""
+        kept_k, kept_v, new_k, new_v, heads_q = (
+            t.unflatten(-1, (self.heads, -1)) for t in (k[0], v[0], k[1], v[1], q)
+        )
+        scores = heads_q[0].unsqueeze(-2) @ kept_k.permute(1, 2, 3, 4, 0)  # (B, F, H, 1, W - 1)
+        own = (heads_q[0] * new_k[0]).sum(-1, keepdim=True)[..., None]  # (B, F, H, 1, 1)
+        weights = (torch.cat([scores, own], -1) + self.bias[:, None]).softmax(-1)
+        attended = weights[..., :-1] @ kept_v.permute(1, 2, 3, 0, 4)  # (B, F, H, 1, d)
+        return (attended.squeeze(-2) + weights[..., 0, -1:] * new_v[0]).flatten(-2)[None]
+
+    def _frames(self, q: Tensor, k: tuple[Tensor, Tensor], v: tuple[Tensor, Tensor]) -> Tensor:
+        """Attend for many frames (T, B, F, H d), some at a time."""
+        frames, streams, bins, size = q.shape
         group = min(frames, QUERIES)
         groups = -(-frames // group)
         surplus = groups * group - frames
-        if surplus:
-            q, kv = (F.pad(t, (0, 0, 0, 0, 0, 0, 0, surplus)) for t in (q, kv))
-        q = q.reshape(groups, group, streams * bins, self.heads, -1)
-        q = q.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (G B F, H, C, d)
+
+        def grouped(x: Tensor, seen: int) -> Tensor:
+            x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, surplus))
+            x = torch.stack([x[g * group : g * group + seen] for g in range(groups)])
+            x = x.reshape(groups, seen, streams * bins, self.heads, -1)
+            return x.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (G B F, H, seen, d)
+
         seen = group + self.lookback - 1
-        if groups > 1:
-            kv = torch.stack([kv[g * group : g * group + seen] for g in range(groups)])
-        kv = kv.reshape(groups, seen, streams * bins, 2, self.heads, -1)  # (G, W - 1 + C, B F, 2, H, d)
-        k, v = kv.permute(3, 0, 2, 4, 1, 5).flatten(1, 2)  # (G B F, H, W - 1 + C, d) each
+        queries, keys, values = grouped(q, group), grouped(torch.cat(k), seen), grouped(torch.cat(v), seen)
         bias = self._band(group)
         if self.training and q.is_cuda:
-            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
+            attended = F.scaled_dot_product_attention(
+                queries, keys, values, attn_mask=bias.to(queries.dtype), scale=1.0
+            )
         else:
-            scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2) + bias
-            attended = scores.softmax(-1).to(v.dtype) @ v  # (G B F, H, C, d)
+            weights = (queries @ keys.transpose(-1, -2) + bias).softmax(-1)
+            attended = weights.to(values.dtype) @ values  # (G B F, H, C, d)
         attended = attended.unflatten(0, (groups, -1)).permute(0, 3, 1, 2, 4)  # (G, C, B F, H, d)
-        attended = attended.reshape(groups * group, streams, bins, size)
-        return self.out(attended[:frames])
+        return attended.reshape(groups * group, streams, bins, size)[:frames]
 
     def _band(self, group: int) -> Tensor:
         """Lay the biases along the diagonal: (H, C, W - 1 + C) for C frames, minus infinity beside it."""
-        if group == 1:
-            return self.bias[:, None]
         # Rows of W + C entries, read as rows of W + C - 1: each is shifted by one more than that above.
         rows = F.pad(self.bias, (0, group), value=-torch.inf)[:, None].expand(-1, group, -1)
         width = self.lookback + group - 1
@@ -202,5 +222,6 @@ def layer_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, tu
     for part, hidden in zip(("before", "after"), config.ffn_dims, strict=True):
         shapes[f"{name}_{part}_in"] = (config.ffn_kernel - 1, *place, config.dim)
         shapes[f"{name}_{part}_hidden"] = (config.ffn_kernel - 1, *place, hidden)
-    shapes[f"{name}_attention"] = (config.lookback - 1, *place, 2 * config.attention_dim)
+    for part in ("key", "value"):
+        shapes[f"{name}_attention_{part}"] = (config.lookback - 1, *place, config.attention_dim)
     return shapes

@@ -95,7 +95,7 @@ def test_manifest_says_how_to_stream(exported: tuple[StreamingNetwork, Bundle]) 
     sizes = {(b.graph, b.input): next(
         t.shape for t in getattr(manifest.graphs, b.graph).inputs if t.name == b.input
     ) for b in manifest.state}  # fmt: skip
-    assert sizes["block", "layer0_attention"] == (STREAMING.lookback - 1, 2, 6, 2 * STREAMING.attention_dim)
+    assert sizes["block", "layer0_attention_key"] == (STREAMING.lookback - 1, 2, 6, STREAMING.attention_dim)
     assert sizes["decoder", "tail"] == (1, 2, HOP)
 
 

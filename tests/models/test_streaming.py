@@ -165,7 +165,7 @@ def test_attention_sees_the_last_frames_with_a_bias_for_each_distance(frames: in
     attention = RecentAttention(CONFIG, "kv").eval()
     torch.nn.init.normal_(attention.bias)
     x, past = noise(frames, 2, 3, 16, seed=1), noise(8, 2, 3, 16, seed=2)
-    found = attention(x, Memory({"kv": past}))
+    found = attention(x, Memory({"kv_key": past[..., :8], "kv_value": past[..., 8:]}))
     q, kv = attention.qkv(x).split([8, 16], -1)
     k, v = (t.unflatten(-1, (2, 4)) for t in torch.cat([past, kv]).chunk(2, -1))  # (8 + T, B, F, H, d)
     q = q.unflatten(-1, (2, 4))
