@@ -1,0 +1,155 @@
+"""Who is speaking: a short vector for each voice, so that talkers keep their outputs through silence.
+
+Where two windows share sound, they can be compared sample by sample. After a silence there is nothing left
+to compare but the voices themselves. A *signature* is the mean over the frames of a voice of two things that
+differ between talkers and hardly with what is said:
+
+- the colour: the cepstrum of the mel spectrum, where each coefficient is multiplied by its number, because
+  the higher ones vary less with the words;
+- the pitch: a histogram of the period at which the frame resembles itself most.
+
+Frames count by the root of their energy and by the source's share of the energy of all sources, so that what
+leaks of a loud voice into the estimate of a silent one says nothing about the silent one.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+FRAME_S = 0.064  # rounded to a power of two in samples
+BANDS = 24
+LOWEST_HZ = 80.0
+CEPSTRA = 12
+PITCH_HZ = (66.0, 400.0)
+PITCH_BINS = 32
+PITCH_REACH = 4  # bins over which an entry of the histogram spreads to either side
+
+# Squared distances between the voices of different talkers, by which the two parts are brought to one scale,
+# so that the distance of two signatures is about 1 where the talkers differ.
+_COLOUR_SPREAD, _PITCH_SPREAD = 1070.0, 1.6
+# The distance at which two signatures are as likely of one talker as of two, and how much more that is where
+# only one frame was heard.
+_UNKNOWN, _UNKNOWN_FRAME = 0.75, 4.0
+# A talker is known when it has had this share of all that was heard; less is what leaks of the others.
+_KNOWN_SHARE = 0.02
+
+
+@dataclass(frozen=True)
+class Signatures:
+    """The signatures of several sources: sums over frames, which can be added up over a stream.
+
+    Attributes:
+        sums: (sources, features), the weighted sum of the frames.
+        weights: (sources,), the sum of the weights.
+        frames: (sources,), how many of them counted.
+    """
+
+    sums: Array
+    weights: Array
+    frames: Array
+
+    @classmethod
+    def nobody(cls, sources: int) -> Signatures:
+        """Signatures of sources that have not been heard."""
+        none = np.zeros(sources, np.float32)
+        return cls(np.zeros((sources, CEPSTRA + PITCH_BINS), np.float32), none, none)
+
+    @classmethod
+    def of(cls, estimate: Array, sample_rate: int, floor: float) -> Signatures:
+        """Signatures of separated sources.
+
+        Args:
+            estimate: (sources, samples).
+            sample_rate: in Hz.
+            floor: frames of less power than this (mean square) are silence and left out.
+        """
+        frame = 2 ** round(np.log2(FRAME_S * sample_rate))
+        if estimate.shape[1] < frame:
+            return cls.nobody(len(estimate))
+        frames = np.lib.stride_tricks.sliding_window_view(estimate, frame, axis=1)
+        frames = frames[:, :: frame // 2] * np.hanning(frame).astype(np.float32)  # (sources, frames, samples)
+        energy = np.square(frames).sum(2)  # (sources, frames)
+        share = energy / (energy.sum(0) + 1e-20)
+        weights = np.where(energy > 0.375 * floor * frame, np.sqrt(energy) * share, 0)  # Hann's mean square
+        power = np.square(np.abs(np.fft.rfft(frames))).astype(np.float32)  # (sources, frames, bins)
+        features = np.concatenate([_colour(power, sample_rate), _pitch(power, sample_rate)], axis=2)
+        return cls(np.einsum("sf,sfd->sd", weights, features), weights.sum(1), np.float32(weights > 0).sum(1))
+
+    def add(self, other: Signatures, keep: float) -> Signatures:
+        """The signatures of what was heard before, which counts ``keep`` times as much, and of ``other``."""
+        return Signatures(
+            keep * self.sums + other.sums,
+            keep * self.weights + other.weights,
+            keep * self.frames + other.frames,
+        )
+
+    def order(self, now: Signatures, margin: float) -> tuple[int, ...]:
+        """The order of the sources in ``now`` that puts each where its talker is known from.
+
+        Any other order than the present one must be better by ``margin``.
+        """
+        known = self.weights > _KNOWN_SHARE * self.weights.sum()
+        distance = np.square(_mean(self)[:, None] - _mean(now)[None]).sum(2)  # (places, sources)
+        unknown = _UNKNOWN + _UNKNOWN_FRAME / np.maximum(now.frames, 1)
+        distance = np.where(known[:, None], distance, unknown) * now.weights / (now.weights.sum() + 1e-20)
+        places = range(len(distance))
+        best = tuple(places)
+        best_distance = float(distance[places, best].sum()) - margin
+        for order in itertools.permutations(places):
+            total = float(distance[places, order].sum())
+            if total < best_distance:
+                best, best_distance = order, total
+        return best
+
+
+def _mean(signatures: Signatures) -> Array:
+    """(sources, features); zeros for who was not heard."""
+    mean: Array = signatures.sums / (signatures.weights[:, None] + 1e-20)
+    return mean
+
+
+def _colour(power: Array, sample_rate: int) -> Array:
+    """Power spectra (sources, frames, bins) to weighted cepstra (sources, frames, CEPSTRA)."""
+    # Not @: waking the threads of a matrix library takes longer than this does.
+    bands = np.einsum("sfk,kb->sfb", power, _mel_bands(power.shape[2], sample_rate))
+    log = np.log(bands + 1e-6 * bands.max() + 1e-20)
+    number = np.arange(1, CEPSTRA + 1)
+    cosines = np.cos(np.pi * np.outer(np.arange(BANDS) + 0.5, number) / BANDS) * number * (2 / BANDS) ** 0.5
+    cosines /= _COLOUR_SPREAD**0.5
+    colour: Array = np.einsum("sfb,bc->sfc", log, cosines.astype(np.float32))
+    return colour
+
+
+@cache
+def _mel_bands(bins: int, sample_rate: int) -> Array:
+    """Triangles that are equally wide on the mel scale: (bins, BANDS)."""
+    hz = np.linspace(0, sample_rate / 2, bins)[:, None]
+    edges = 700 * np.expm1(np.linspace(np.log1p(LOWEST_HZ / 700), np.log1p(sample_rate / 2 / 700), BANDS + 2))
+    rising = (hz - edges[:-2]) / np.diff(edges)[:-1]
+    falling = (edges[2:] - hz) / np.diff(edges)[1:]
+    triangles: Array = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    return triangles
+
+
+def _pitch(power: Array, sample_rate: int) -> Array:
+    """Power spectra (sources, frames, bins) to an entry in the histogram (sources, frames, PITCH_BINS).
+
+    It is as high as the autocorrelation at the period found, so that frames without pitch hardly count.
+    """
+    shortest, longest = round(sample_rate / PITCH_HZ[1]), round(sample_rate / PITCH_HZ[0])
+    likeness = np.fft.irfft(power)
+    likeness = likeness[..., shortest:longest] / (likeness[..., :1] + 1e-20)
+    period = shortest + likeness.argmax(2)  # (sources, frames)
+    place = PITCH_BINS * np.log(period / shortest) / np.log(longest / shortest)
+    away = np.abs(np.arange(PITCH_BINS) + 0.5 - place[..., None])  # (sources, frames, PITCH_BINS)
+    entry = np.square(np.cos(0.5 * np.pi * np.minimum(away / PITCH_REACH, 1)))
+    height = likeness.max(2).clip(0, 1) / _PITCH_SPREAD**0.5
+    histogram: Array = (entry * height[..., None]).astype(np.float32)
+    return histogram
