@@ -131,7 +131,7 @@ def _separate_one(
         result = separator.separate_file(path, targets, **options, progress=progress)
     claimed[targets[0]] = path
     if not quiet:
-        click.echo(_report(path, result), err=True)
+        click.echo(_report(separator, path, result), err=True)
     return _entry(path, result)
 
 
@@ -163,11 +163,12 @@ def _describe(separator: Separator, plan: Plan) -> str:
     promise = "quality not measured"
     if plan.quality_db is not None and quality is not None:
         promise = f"{plan.quality_db:.1f} ({quality.metric} on {quality.test_set})"
-    name = separator.bundle.manifest.name
-    return f"{name} on {where}: windows of {plan.window_s:g} s, {depth}, {promise}"
+    manifest = separator.bundle.manifest
+    length = f"steps of {1e3 * plan.window_s:g} ms" if manifest.stream else f"windows of {plan.window_s:g} s"
+    return f"{manifest.name} on {where}: {length}, {depth}, {promise}"
 
 
-def _report(path: str, result: FileSeparation) -> str:
+def _report(separator: Separator, path: str, result: FileSeparation) -> str:
     """Say in one line how a file went."""
     took_s = sum(step.elapsed_ms for step in result.steps) / 1e3
     line = f"{path}: {result.frames / result.sample_rate:.1f} s of audio in {took_s:.1f} s"
@@ -175,8 +176,9 @@ def _report(path: str, result: FileSeparation) -> str:
     if depths:
         line += f", depth {depths[0]}" + (f" to {depths[-1]}" if len(depths) > 1 else "")
     missed = sum(step.missed for step in result.steps)
+    unit = "steps" if separator.bundle.manifest.stream else "windows"
     if result.plan.budget_ms is not None:
-        line += f", {missed} of {len(result.steps)} windows over budget"
+        line += f", {missed} of {len(result.steps)} {unit} over budget"
     return line
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt import audio
+from tisdiss_rt import audio, sliding
 from tisdiss_rt.budget import (
     MEASURED_DEPTH,
     Plan,
@@ -34,8 +34,8 @@ from tisdiss_rt.budget import (
 )
 from tisdiss_rt.bundle import load
 from tisdiss_rt.engine import Engine
-from tisdiss_rt.errors import AudioError, BundleError, OptionError, SeparationWarning
-from tisdiss_rt.stream import STEPS_KEPT, Stream
+from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
+from tisdiss_rt.stream import STEPS_KEPT, Stream, StreamCore
 from tisdiss_rt.stream_engine import StreamEngine, StreamingCore, open_engine
 from tisdiss_rt.windows import separate_windows
 
@@ -193,9 +193,12 @@ class Separator:
         """Begin a stream of live sound at ``sample_rate`` Hz; any number may run side by side.
 
         The options are those of the class; with a budget this measures the machine for a moment and warns as
-        `plan` does. Raises OptionError, and BundleError for a bundle that cannot stream.
+        `plan` does. An offline bundle slides a window of up to 2 s over the sound (`sliding`): its steps are
+        long, and so is its latency, see `Stream.latency_ms`. Raises OptionError.
         """
-        plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth)
+        manifest = self.bundle.manifest
+        lengths_s = manifest.windows_s if manifest.stream else sliding.windows_s(manifest)
+        plan = self._plan(budget_ms, depth, min_depth, lengths_s)
         return self._open_stream(sample_rate, plan, STEPS_KEPT)
 
     def plan(
@@ -211,15 +214,25 @@ class Separator:
         With a budget this measures the machine for up to a few seconds; if not even the least fits, it
         warns (SeparationWarning) with the number that would. Raises OptionError.
         """
-        key = (budget_ms, depth, min_depth, window_s)
+        manifest = self.bundle.manifest
+        least_s = manifest.min_samples / manifest.sample_rate
+        if window_s is not None and manifest.stream is not None:
+            raise OptionError("a streaming bundle has steps of fixed length; leave the window out")
+        if window_s is not None and not least_s <= window_s < math.inf:
+            raise OptionError(f"the window must be at least {least_s:g} s, not {window_s:g}")
+        windows_s = manifest.windows_s if window_s is None else (window_s,)
+        return self._plan(budget_ms, depth, min_depth, windows_s)
+
+    def _plan(
+        self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
+    ) -> Plan:
+        key = (budget_ms, depth, min_depth, *windows_s)
         if key not in self._plans:
-            self._check_options(budget_ms, depth, min_depth, window_s)
-            self._plans[key] = self._make_plan(budget_ms, depth, min_depth, window_s)
+            self._check_options(budget_ms, depth, min_depth)
+            self._plans[key] = self._make_plan(budget_ms, depth, min_depth, windows_s)
         return self._plans[key]
 
-    def _check_options(
-        self, budget_ms: float | None, depth: int | None, min_depth: int, window_s: float | None
-    ) -> None:
+    def _check_options(self, budget_ms: float | None, depth: int | None, min_depth: int) -> None:
         if budget_ms is not None and depth is not None:
             raise OptionError("a budget and a fixed depth exclude each other")
         if budget_ms is not None and not 0 < budget_ms < math.inf:
@@ -228,29 +241,24 @@ class Separator:
         for name, value in (("depth", depth), ("minimum depth", min_depth)):
             if value is not None and not 0 <= value <= most:
                 raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {value}")
-        if window_s is not None and self.bundle.manifest.kind == "streaming":
-            raise OptionError("a streaming bundle has steps of fixed length; leave the window out")
-        least_s = self.bundle.manifest.min_samples / self.bundle.manifest.sample_rate
-        if window_s is not None and not least_s <= window_s < math.inf:
-            raise OptionError(f"the window must be at least {least_s:g} s, not {window_s:g}")
 
     def _make_plan(
-        self, budget_ms: float | None, depth: int | None, min_depth: int, window_s: float | None
+        self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
     ) -> Plan:
         manifest = self.bundle.manifest
         if manifest.stream is not None:
-            timings = self._measure(manifest.stream.step_samples)
+            timings = Timings() if budget_ms is None else self._measure(manifest.stream.step_samples)
             plan = stream_plan(manifest, budget_ms, depth, min_depth, timings)
         elif budget_ms is None:
             chosen = manifest.depth.trained if depth is None else depth
-            return fixed_plan(manifest, window_s or manifest.windows_s[-1], chosen)
+            return fixed_plan(manifest, windows_s[-1], chosen)
         else:
-            windows_s = manifest.windows_s if window_s is None else (window_s,)
             plan = budget_plan(manifest, windows_s, budget_ms, min_depth, self._measure)
         if not plan.fits:
             assert plan.predicted_ms is not None
+            unit = "steps" if manifest.stream else "windows"
             message = (
-                f"a budget of {budget_ms:g} ms is too small here: windows of {plan.window_s:g} s at depth "
+                f"a budget of {budget_ms:g} ms is too small here: {unit} of {plan.window_s:g} s at depth "
                 f"{min_depth} need about {math.ceil(plan.predicted_ms)} ms; going on, over budget"
             )
             warnings.warn(message, SeparationWarning, stacklevel=4)
@@ -265,9 +273,13 @@ class Separator:
 
     def _open_stream(self, sample_rate: int, plan: Plan, steps_kept: int | None) -> Stream:
         manifest = self.bundle.manifest
-        if not isinstance(self.engine, StreamEngine):
-            raise BundleError(f"bundle {manifest.name} is offline and cannot stream yet")
-        core = StreamingCore(self.engine, plan, copy.deepcopy(self._measure(plan.window_samples)))
+        fixed = plan.budget_ms is None
+        timings = Timings() if fixed else copy.deepcopy(self._measure(plan.window_samples))
+        core: StreamCore
+        if isinstance(self.engine, StreamEngine):
+            core = StreamingCore(self.engine, plan, timings)
+        else:
+            core = sliding.SlidingCore(self.engine, manifest, plan, timings)
         return Stream(
             core, manifest.sources, manifest.sample_rate, sample_rate, plan.budget_ms, steps_kept=steps_kept
         )

@@ -49,9 +49,9 @@ _TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while anybody talks
 _MARGIN = 0.1  # by which a signature must fit better, in distances between talkers
 
 
-def window_s(manifest: Manifest) -> float:
-    """The window to slide where nothing else is asked for: the bundle's longest up to ``WINDOW_S``."""
-    return max((w for w in manifest.windows_s if w <= WINDOW_S), default=manifest.windows_s[0])
+def windows_s(manifest: Manifest) -> tuple[float, ...]:
+    """The windows of a bundle that may slide: those up to ``WINDOW_S``, or the shortest."""
+    return tuple(w for w in manifest.windows_s if w <= WINDOW_S) or manifest.windows_s[:1]
 
 
 @dataclass(frozen=True)

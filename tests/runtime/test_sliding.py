@@ -4,12 +4,14 @@ import tracemalloc
 
 import numpy as np
 import pytest
+import scipy.signal
 
+from tisdiss_rt import Separator
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.budget import Plan, Timings, fixed_plan, measure_steps
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.signature import Signatures
-from tisdiss_rt.sliding import Slide, SlidingCore, window_s
+from tisdiss_rt.sliding import Slide, SlidingCore, windows_s
 from tisdiss_rt.stream import Stream
 
 RATE = 16000
@@ -206,10 +208,37 @@ def test_the_default_slide_fits_the_window(gain_toy, seconds):
 
 
 @pytest.mark.parametrize(
-    ("windows", "chosen"), [((0.5, 1.0, 2.0, 4.0), 2.0), ((0.5, 1.5), 1.5), ((3.0, 4.0), 3.0)]
+    ("windows", "chosen"),
+    [((0.5, 1.0, 2.0, 4.0), (0.5, 1.0, 2.0)), ((0.5, 1.5), (0.5, 1.5)), ((3.0, 4.0), (3.0,))],
 )
-def test_the_default_window(toy_maker, windows, chosen):
-    assert window_s(bundles.load(toy_maker(windows_s=windows)).manifest) == chosen
+def test_windows_that_may_slide(toy_maker, windows, chosen):
+    assert windows_s(bundles.load(toy_maker(windows_s=windows)).manifest) == chosen
+
+
+# ---- as a user gets it ----
+
+
+@pytest.mark.parametrize(("rate", "chunk"), [(RATE, 100), (RATE, 16000), (48000, 480), (44100, 1000)])
+def test_a_separator_streams_an_offline_bundle(gain_toy, noise, rate, chunk):
+    stream = Separator(gain_toy, provider="cpu").stream(rate, depth=4)
+    mix = scipy.signal.sosfilt(scipy.signal.butter(8, 3000, fs=rate, output="sos"), noise(rate))
+    mix = mix.astype(np.float32)
+    pieces = [stream.process(mix[at : at + chunk]) for at in range(0, len(mix), chunk)]
+    found = np.concatenate([*pieces, stream.flush()], axis=1)
+    assert found.shape == (2, rate)
+    expected = (1 - 0.5**5) * np.stack([0.7 * mix, 0.3 * mix])
+    within = slice(500, -500)  # the abrupt ends are not what a resampler can keep
+    np.testing.assert_allclose(found[:, within], expected[:, within], atol=1e-3)
+    # The longest window is 0.2 s: a hop of a quarter, fade and lookahead of a sixteenth each.
+    assert stream.latency_ms.algorithmic == pytest.approx(200 * (1 / 4 + 2 / 16))
+
+
+def test_a_budget_chooses_among_the_windows_that_may_slide(toy_maker, noise):
+    separator = Separator(toy_maker(windows_s=(0.05, 0.1, 4.0)), provider="cpu")
+    stream = separator.stream(RATE, budget_ms=1000)
+    stream.process(noise(RATE))
+    assert {step.window_s for step in stream.steps} == {0.1 / 4}
+    assert stream.depth == 4
 
 
 # ---- who is who ----
