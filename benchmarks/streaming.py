@@ -1,8 +1,9 @@
-"""What a stream costs and keeps: changes of depth, latency by parts, load on the machine, an hour of audio.
+"""What a stream costs and keeps: changes of depth, latency, offline bundles, load, an hour of audio.
 
-    python benchmarks/streaming.py --update       # all of it, into benchmarks/STREAMING.md and docs/load.png
-    python benchmarks/streaming.py --only switching
-    python benchmarks/streaming.py --only load    # needs stress-ng, a package of Debian
+    python benchmarks/streaming.py                       # all of it, printed; docs/load.png is drawn
+    python benchmarks/streaming.py --only load --update  # one part, and it goes into benchmarks/STREAMING.md
+
+"load" needs stress-ng, a package of Debian.
 
 The dB are those of `quality.py`, on every fourth mixture. Figures of time are of the machine that runs this.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import platform
+import re
 import resource
 import shutil
 import subprocess
@@ -32,12 +33,14 @@ from quality import improvement_db, interval_db, mixtures, speech_folder
 
 import tisdiss_rt
 from tisdiss_rt.conformance import every_depth, run_steps
+from tisdiss_rt.priority import raise_priority
 from tisdiss_rt.stream_engine import StreamEngine
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = Path(__file__).parent / "STREAMING.md"
 PICTURE = REPOSITORY / "docs" / "load.png"
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
+OFFLINE_BUNDLE = "edge-16k"
 EVERY = 4  # mixtures: every fourth
 DEEPEST = 6  # depth changes between 1 and this
 SLOW_CHANGE = 1 / 60  # share of the steps at which a slowly changing depth changes: about twice a second
@@ -130,18 +133,42 @@ def latency(bundle: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def offline(bundle: str) -> str:
+    """The shipped offline bundle as a stream, beside whole mixtures at once."""
+    separator = tisdiss_rt.Separator(OFFLINE_BUNDLE)
+    manifest = separator.bundle.manifest
+    rate, depth = manifest.sample_rate, manifest.depth.trained
+    stream = separator.stream(rate)
+    whole, slid = [], []
+    chosen = itertools.islice(mixtures(speech_folder(), rate), 0, None, EVERY)
+    for number, (mix, references) in enumerate(chosen):
+        print(f"\rmixture {number + 1}", end="", file=sys.stderr, flush=True)
+        stream.reset()
+        estimate = np.concatenate([stream.process(mix), stream.flush()], axis=1)
+        slid.append(improvement_db(estimate, references, mix))
+        whole.append(improvement_db(every_depth(separator.engine, mix, depth)[depth], references, mix))
+    print(file=sys.stderr)
+    step_ms = 1e3 * stream.steps[0].window_s
+    return (
+        f"`{OFFLINE_BUNDLE}` at depth {depth}, a window of 2 s that slides by {step_ms:g} ms: "
+        f"{np.mean(slid):.1f} dB, with an algorithmic latency of {stream.latency_ms.algorithmic:.0f} ms. "
+        f"Whole mixtures at once: {np.mean(whole):.1f} dB.\n"
+    )
+
+
 @dataclass(frozen=True)
 class Sample:
-    """One step of the load test: when it ran, how deep, for how long, and whether it was late."""
+    """One step of the load test: when it was ready, its depth and time, and how far behind the clock."""
 
     time_s: float
     depth: int
     elapsed_ms: float
     missed: bool
+    behind_s: float
 
 
 def play(bundle: str, duration_s: float, events: list[tuple[float, Callable[[], None]]]) -> list[Sample]:
-    """Run a stream against the clock; `events` are called at their times."""
+    """Run a stream against the clock, in this thread; `events` are called at their times."""
     separator = tisdiss_rt.Separator(bundle)
     manifest = separator.bundle.manifest
     assert manifest.stream is not None
@@ -158,12 +185,14 @@ def play(bundle: str, duration_s: float, events: list[tuple[float, Callable[[], 
         start = number * step % (len(mix) - step)
         stream.process(mix[start : start + step])
         last = stream.steps[-1]
-        samples.append(Sample(time.perf_counter() - begin_s, last.depth, last.elapsed_ms, last.missed))
+        ready_s = time.perf_counter() - begin_s
+        behind_s = max(0.0, ready_s - (number + 2) * step / rate)  # the step should be ready before the next
+        samples.append(Sample(ready_s, last.depth, last.elapsed_ms, last.missed, behind_s))
     return samples
 
 
 def load(bundle: str) -> str:
-    """Idle, two busy processes per core, idle again: what the depth does, and the picture of it."""
+    """Idle, two busy processes per core, idle again, at both priorities: a table, and the picture of it."""
     if shutil.which("stress-ng") is None:
         sys.exit("stress-ng is not installed: apt-get install stress-ng")
     busy = STRESS_PER_CORE * len(os.sched_getaffinity(0))
@@ -173,43 +202,49 @@ def load(bundle: str) -> str:
         command = ["stress-ng", "--cpu", str(busy), "--timeout", f"{PHASE_S:g}s", "--quiet"]
         running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
 
-    samples = play(bundle, 3 * PHASE_S, [(PHASE_S, start)])
+    runs = {"normal": play(bundle, 3 * PHASE_S, [(PHASE_S, start)])}
+    runs[raise_priority()] = play(bundle, 3 * PHASE_S, [(PHASE_S, start)])
     for process in running:
         process.wait()
-    _draw(samples, busy)
-    lines = ["| | depth, median | 5 % to 95 % | steps over budget |", "|---|---|---|---|"]
-    times = np.array([sample.time_s for sample in samples])
-    depths = np.array([sample.depth for sample in samples])
-    missed = np.array([sample.missed for sample in samples])
-    for number, name in enumerate(("idle", f"{busy} busy processes", "idle again")):
-        phase = (times >= number * PHASE_S) & (times < (number + 1) * PHASE_S)
-        low, median, high = np.percentile(depths[phase], [5, 50, 95])
-        share = f"{missed[phase].sum()} of {phase.sum()} ({100 * missed[phase].mean():.2f} %)"
-        lines.append(f"| {name} | {median:g} | {low:g} to {high:g} | {share} |")
-    usual = np.median(depths[times < PHASE_S])
-    after = times >= 2 * PHASE_S
-    back_s = next(
-        (t - 2 * PHASE_S for t, d in zip(times[after], depths[after], strict=True) if d >= usual), None
-    )
-    lines += [
-        "",
-        "Depth is back " + (f"{back_s:.2f} s after the load ends." if back_s is not None else "never."),
-    ]
+    _draw(runs, busy)
+    lines = ["| priority | | depth, median | 5 % to 95 % | steps over budget | audio behind, at most |"]
+    lines.append("|---|---|---|---|---|---|")
+    for name, samples in runs.items():
+        for number, phase in enumerate(("idle", f"{busy} busy processes", "idle again")):
+            within = [s for s in samples if number * PHASE_S <= s.time_s < (number + 1) * PHASE_S]
+            lines.append(f"| {name} | {phase} | {_phase_row(within)} |")
+    lines.append("")
+    for name, samples in runs.items():
+        usual = np.median([s.depth for s in samples if s.time_s < PHASE_S])
+        times = [s.time_s - 2 * PHASE_S for s in samples if s.time_s >= 2 * PHASE_S and s.depth >= usual]
+        lines.append(f"At {name} priority the usual depth is back {times[0]:.2f} s after the load ends.")
     return "\n".join(lines) + "\n"
 
 
-def _draw(samples: list[Sample], busy: int) -> None:
-    times = [sample.time_s for sample in samples]
-    figure, (upper, lower) = plt.subplots(2, 1, figsize=(10, 4), sharex=True, layout="constrained")
-    upper.plot(times, [sample.depth for sample in samples], linewidth=0.6)
-    upper.set(ylabel="depth", title=f"{busy} busy processes from {PHASE_S:g} to {2 * PHASE_S:g} s")
-    lower.plot(times, [sample.elapsed_ms for sample in samples], ".", markersize=1.5)
-    late = [sample for sample in samples if sample.missed]
-    lower.plot([s.time_s for s in late], [s.elapsed_ms for s in late], "rx", markersize=5)
-    lower.axhline(8 * BUDGET_SHARE, color="gray", linewidth=0.8)
-    lower.set(xlabel="s", ylabel="ms per step", ylim=(0, 16))
-    for axis in (upper, lower):
-        axis.axvspan(PHASE_S, 2 * PHASE_S, color="orange", alpha=0.15)
+def _phase_row(samples: list[Sample]) -> str:
+    low, median, high = np.percentile([s.depth for s in samples], [5, 50, 95])
+    missed = sum(s.missed for s in samples)
+    share = f"{missed} of {len(samples)} ({100 * missed / len(samples):.2f} %)"
+    return f"{median:g} | {low:g} to {high:g} | {share} | {1e3 * max(s.behind_s for s in samples):.0f} ms"
+
+
+def _draw(runs: dict[str, list[Sample]], busy: int) -> None:
+    figure, axes = plt.subplots(
+        2, len(runs), figsize=(10, 4), sharex=True, sharey="row", layout="constrained"
+    )
+    for (upper, lower), (name, samples) in zip(axes.T, runs.items(), strict=True):
+        times = [sample.time_s for sample in samples]
+        upper.plot(times, [sample.depth for sample in samples], linewidth=0.6)
+        upper.set(title=f"{name} priority, {busy} busy processes from {PHASE_S:g} to {2 * PHASE_S:g} s")
+        lower.plot(times, [sample.elapsed_ms for sample in samples], ".", markersize=1.5)
+        late = [sample for sample in samples if sample.missed]
+        lower.plot([s.time_s for s in late], [s.elapsed_ms for s in late], "rx", markersize=5)
+        lower.axhline(8 * BUDGET_SHARE, color="gray", linewidth=0.8)
+        lower.set(xlabel="s", ylim=(0, 16))
+        for axis in (upper, lower):
+            axis.axvspan(PHASE_S, 2 * PHASE_S, color="orange", alpha=0.15)
+    axes[0, 0].set_ylabel("depth")
+    axes[1, 0].set_ylabel("ms per step")
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=90)
 
@@ -242,6 +277,7 @@ def hour(bundle: str, minutes: float = 60.0) -> str:
 PARTS: dict[str, tuple[str, Callable[[str], str]]] = {
     "switching": ("Depth that changes at every step", switching),
     "latency": ("Latency and time by parts", latency),
+    "offline": ("An offline bundle as a stream", offline),
     "load": ("Load on the machine", load),
     "hour": ("An hour of audio", hour),
 }
@@ -252,17 +288,24 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", default="live-16k", help="name or folder of a streaming bundle")
-    parser.add_argument("--only", choices=PARTS, help="one part, printed and not written")
-    parser.add_argument("--update", action="store_true", help=f"write {PAGE.name}")
+    parser.add_argument("--only", choices=PARTS, help="one part instead of all")
+    parser.add_argument("--update", action="store_true", help=f"write to {PAGE.name}")
     options = parser.parse_args()
-    text = f"# Streams: `{options.bundle}`\n\nMade by `python benchmarks/streaming.py --update`"
-    text += f" with tisdiss-rt {tisdiss_rt.__version__} on {platform.processor() or platform.machine()}.\n"
     for name, (title, part) in PARTS.items():
         if options.only in (None, name):
-            text += f"\n## {title}\n\n{part(options.bundle)}"
-    print(text)
-    if options.update and options.only is None:
-        PAGE.write_text(text, encoding="utf-8")
+            text = part(options.bundle)
+            print(f"## {title}\n\n{text}")
+            if options.update:
+                update(title, text)
+
+
+def update(title: str, text: str) -> None:
+    """Put a section into the page, in the place of the one with the same title."""
+    head, *old = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    sections = dict(section.split("\n\n", 1) for section in old)
+    sections[title] = text + "\n"
+    ordered = [f"## {name}\n\n{sections[name]}" for name, _ in PARTS.values() if name in sections]
+    PAGE.write_text((head + "".join(ordered)).rstrip() + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -108,8 +108,10 @@ def _play(
 ) -> dict[str, Any]:
     """Feed the file to a stream, write what comes, and say how it went."""
     from tisdiss_rt.audio import AudioReader, WavWriters
+    from tisdiss_rt.priority import raise_priority
 
     late = chunks = 0
+    priority = raise_priority() if realtime else "normal"
     with AudioReader(source) as reader:
         rate = reader.sample_rate
         stream = separator.stream(rate, **options)
@@ -133,6 +135,7 @@ def _play(
         "threads": separator.engine.threads,
         **options,
         "realtime": realtime,
+        "priority": priority,
         "chunk_ms": chunk_ms,
         "chunks": chunks,
         "late": late,
@@ -187,6 +190,8 @@ def _describe(report: dict[str, Any]) -> str:
     if report["budget_ms"] is not None:
         lines.append(f"over the budget of {report['budget_ms']:g} ms: {report['missed']} of {steps} steps")
     if report["realtime"]:
-        lines.append(f"late: {report['late']} of {report['chunks']} chunks")
+        lines.append(f"late: {report['late']} of {report['chunks']} chunks, at {report['priority']} priority")
+    if report["late"] and report["priority"] == "normal":
+        lines.append("priority could not be raised; allow it with rtprio in /etc/security/limits.conf")
     lines.append(f"latency in ms, without devices: {parts}")
     return "\n".join(lines)
