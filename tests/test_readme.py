@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SEPARATIONS = re.findall(r"^tisdiss-rt (separate (?!.*my-bundle).*)$", README, re.MULTILINE)
+LIVE = re.findall(r"^tisdiss-rt (live .*)$", README, re.MULTILINE)
 
 
 @pytest.fixture
@@ -29,8 +31,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_examples_are_found() -> None:
-    assert len(PYTHON) == 2
+    assert len(PYTHON) == 3
     assert len(SEPARATIONS) == 3
+    assert len(LIVE) == 1
 
 
 @pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
@@ -42,9 +45,19 @@ def test_python_interface(workplace: Path) -> None:
     assert result.sources.shape == (2, 96000)
 
 
+def test_python_stream(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, object] = {}
+    exec(PYTHON[1], names)
+    stream, rest = names["stream"], names["rest"]
+    assert isinstance(stream, tisdiss_rt.Stream)
+    assert stream.depth_counts.total() == 751
+    assert isinstance(rest, np.ndarray) and rest.shape == (2, 128)
+    assert "algorithmic=16.0" in capsys.readouterr().out
+
+
 def test_plain_loop_gives_the_conformance_output(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(PYTHON[1].strip().splitlines()) < 30
-    exec(PYTHON[1], {})
+    assert len(PYTHON[2].strip().splitlines()) < 30
+    exec(PYTHON[2], {})
     assert float(capsys.readouterr().out) < 1e-5
 
 
@@ -53,3 +66,11 @@ def test_command_line(workplace: Path, line: str) -> None:
     result = CliRunner().invoke(cli, shlex.split(line))
     assert result.exit_code == 0, result.output
     assert (workplace / "separated" / "talk_spk2.wav").is_file()
+
+
+@pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
+@pytest.mark.parametrize("line", LIVE)
+def test_live(workplace: Path, line: str) -> None:
+    result = CliRunner().invoke(cli, shlex.split(line))
+    assert result.exit_code == 0, result.output
+    assert (workplace / "live" / "talk_spk2.wav").is_file()
