@@ -33,7 +33,7 @@ from quality import improvement_db, interval_db, mixtures, speech_folder
 
 import tisdiss_rt
 from tisdiss_rt.conformance import every_depth, run_steps
-from tisdiss_rt.priority import raise_priority
+from tisdiss_rt.priority import raised_priority
 from tisdiss_rt.stream_engine import StreamEngine
 
 REPOSITORY = Path(__file__).parents[1]
@@ -203,7 +203,8 @@ def load(bundle: str) -> str:
         running.append(subprocess.Popen(command, stdin=subprocess.DEVNULL))
 
     runs = {"normal": play(bundle, 3 * PHASE_S, [(PHASE_S, start)])}
-    runs[raise_priority()] = play(bundle, 3 * PHASE_S, [(PHASE_S, start)])
+    with raised_priority() as priority:
+        runs[priority] = play(bundle, 3 * PHASE_S, [(PHASE_S, start)])
     for process in running:
         process.wait()
     _draw(runs, busy)

@@ -14,6 +14,7 @@ import json
 import statistics
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,6 +68,7 @@ def live(
     Until sound devices can be used, --input names a file that is played in their place. The sources of
     talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder.
     """
+    from tisdiss_rt.priority import raised_priority
     from tisdiss_rt.separator import Separator  # takes the time that --help should not
 
     if source is None:
@@ -79,7 +81,9 @@ def live(
         budget_ms = DEFAULT_BUDGET * 1e3 * timing.step_samples / separator.bundle.manifest.sample_rate
     targets = _targets(separator, source, Path(output_dir), force)
     options = {"budget_ms": budget_ms, "depth": depth, "min_depth": min_depth}
-    report = _play(separator, source, targets, options, chunk_ms, realtime=not no_realtime)
+    with nullcontext("normal") if no_realtime else raised_priority() as priority:
+        report = _play(separator, source, targets, options, chunk_ms, realtime=not no_realtime)
+    report["priority"] = priority
     if as_json:
         click.echo(json.dumps(report, indent=1))
     elif not quiet:
@@ -108,10 +112,8 @@ def _play(
 ) -> dict[str, Any]:
     """Feed the file to a stream, write what comes, and say how it went."""
     from tisdiss_rt.audio import AudioReader, WavWriters
-    from tisdiss_rt.priority import raise_priority
 
     late = chunks = 0
-    priority = raise_priority() if realtime else "normal"
     with AudioReader(source) as reader:
         rate = reader.sample_rate
         stream = separator.stream(rate, **options)
@@ -135,7 +137,6 @@ def _play(
         "threads": separator.engine.threads,
         **options,
         "realtime": realtime,
-        "priority": priority,
         "chunk_ms": chunk_ms,
         "chunks": chunks,
         "late": late,

@@ -7,31 +7,42 @@ often for longer than that. No depth is low enough then; only the operating syst
 from __future__ import annotations
 
 import os
-import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 REAL_TIME_LEVEL = 10  # of 1 to 99: above all ordinary threads, below those of the system
 NICE = -11  # what sound servers use
 
 
-def raise_priority() -> str:
-    """Ask for the calling thread to go before others: by real-time scheduling, else by its nice value.
+@contextmanager
+def raised_priority() -> Iterator[str]:
+    """While the block runs, let the calling thread go before others.
 
-    Programs that it starts afterwards do not inherit real-time scheduling.
+    By real-time scheduling, which programs that it starts do not inherit, else by its nice value.
 
-    Returns:
+    Yields:
         ``real-time``, ``raised``, or ``normal`` where neither is allowed or known.
     """
-    if sys.platform == "linux":
+    for name, ask in (("real-time", _ask_for_real_time), ("raised", _ask_for_nice)):
         try:
-            policy = os.SCHED_RR | os.SCHED_RESET_ON_FORK
-            os.sched_setscheduler(0, policy, os.sched_param(REAL_TIME_LEVEL))
-            return "real-time"
-        except OSError:
-            pass  # not allowed: try less
-    if sys.platform != "win32":
+            undo = ask()
+        except (OSError, AttributeError):  # not allowed, or not on this system
+            continue
         try:
-            os.setpriority(os.PRIO_PROCESS, 0, NICE)
-            return "raised"
-        except OSError:
-            pass
-    return "normal"
+            yield name
+        finally:
+            undo()
+        return
+    yield "normal"
+
+
+def _ask_for_real_time() -> Callable[[], None]:
+    policy, level = os.sched_getscheduler(0), os.sched_getparam(0)
+    os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REAL_TIME_LEVEL))
+    return lambda: os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, level)
+
+
+def _ask_for_nice() -> Callable[[], None]:
+    before = os.getpriority(os.PRIO_PROCESS, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    return lambda: os.setpriority(os.PRIO_PROCESS, 0, before)

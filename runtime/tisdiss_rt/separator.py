@@ -21,20 +21,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt import audio, sliding
-from tisdiss_rt.budget import (
-    MEASURED_DEPTH,
-    Plan,
-    Step,
-    Timings,
-    budget_plan,
-    fixed_plan,
-    measure_steps,
-    run_step,
-    stream_plan,
-)
+from tisdiss_rt.budget import Plan, Step, Timings, run_step
 from tisdiss_rt.bundle import load
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
+from tisdiss_rt.planner import Planner
 from tisdiss_rt.stream import STEPS_KEPT, Stream, StreamCore
 from tisdiss_rt.stream_engine import StreamEngine, StreamingCore, open_engine
 from tisdiss_rt.windows import separate_windows
@@ -100,8 +91,7 @@ class Separator:
     ) -> None:
         self.bundle = load(bundle)
         self.engine = open_engine(self.bundle, provider, threads, precision)
-        self._timings: dict[int, Timings] = {}  # by window length in samples
-        self._plans: dict[tuple[float | None, ...], Plan] = {}
+        self._planner = Planner(self.engine)
 
     def separate(
         self,
@@ -198,7 +188,7 @@ class Separator:
         """
         manifest = self.bundle.manifest
         lengths_s = manifest.windows_s if manifest.stream else sliding.windows_s(manifest)
-        plan = self._plan(budget_ms, depth, min_depth, lengths_s)
+        plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
         return self._open_stream(sample_rate, plan, STEPS_KEPT)
 
     def plan(
@@ -221,60 +211,12 @@ class Separator:
         if window_s is not None and not least_s <= window_s < math.inf:
             raise OptionError(f"the window must be at least {least_s:g} s, not {window_s:g}")
         windows_s = manifest.windows_s if window_s is None else (window_s,)
-        return self._plan(budget_ms, depth, min_depth, windows_s)
-
-    def _plan(
-        self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
-    ) -> Plan:
-        key = (budget_ms, depth, min_depth, *windows_s)
-        if key not in self._plans:
-            self._check_options(budget_ms, depth, min_depth)
-            self._plans[key] = self._make_plan(budget_ms, depth, min_depth, windows_s)
-        return self._plans[key]
-
-    def _check_options(self, budget_ms: float | None, depth: int | None, min_depth: int) -> None:
-        if budget_ms is not None and depth is not None:
-            raise OptionError("a budget and a fixed depth exclude each other")
-        if budget_ms is not None and not 0 < budget_ms < math.inf:
-            raise OptionError(f"the budget must be above 0 ms, not {budget_ms:g}")
-        most = self.bundle.manifest.depth.max
-        for name, value in (("depth", depth), ("minimum depth", min_depth)):
-            if value is not None and not 0 <= value <= most:
-                raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {value}")
-
-    def _make_plan(
-        self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
-    ) -> Plan:
-        manifest = self.bundle.manifest
-        if manifest.stream is not None:
-            timings = Timings() if budget_ms is None else self._measure(manifest.stream.step_samples)
-            plan = stream_plan(manifest, budget_ms, depth, min_depth, timings)
-        elif budget_ms is None:
-            chosen = manifest.depth.trained if depth is None else depth
-            return fixed_plan(manifest, windows_s[-1], chosen)
-        else:
-            plan = budget_plan(manifest, windows_s, budget_ms, min_depth, self._measure)
-        if not plan.fits:
-            assert plan.predicted_ms is not None
-            unit = "steps" if manifest.stream else "windows"
-            message = (
-                f"a budget of {budget_ms:g} ms is too small here: {unit} of {plan.window_s:g} s at depth "
-                f"{min_depth} need about {math.ceil(plan.predicted_ms)} ms; going on, over budget"
-            )
-            warnings.warn(message, SeparationWarning, stacklevel=4)
-        return plan
-
-    def _measure(self, samples: int) -> Timings:
-        if samples not in self._timings:
-            manifest, engine = self.bundle.manifest, self.engine
-            steps = engine.open(MEASURED_DEPTH) if isinstance(engine, StreamEngine) else engine
-            self._timings[samples] = measure_steps(steps, manifest, samples)
-        return self._timings[samples]
+        return self._planner.plan(budget_ms, depth, min_depth, windows_s)
 
     def _open_stream(self, sample_rate: int, plan: Plan, steps_kept: int | None) -> Stream:
         manifest = self.bundle.manifest
         fixed = plan.budget_ms is None
-        timings = Timings() if fixed else copy.deepcopy(self._measure(plan.window_samples))
+        timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
         core: StreamCore
         if isinstance(self.engine, StreamEngine):
             core = StreamingCore(self.engine, plan, timings)
@@ -336,7 +278,7 @@ class Separator:
         """Return the estimate (sources, n), the depth that ran and the elapsed milliseconds."""
         if np.abs(mix).max() < _SILENCE:
             return np.zeros((self.bundle.manifest.sources, len(mix)), np.float32), 0, 0.0
-        timings = self._timings.get(plan.window_samples, Timings())
+        timings = self._planner.timings.get(plan.window_samples, Timings())
         if len(mix) != plan.window_samples:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for the next full one
         return run_step(engine, mix, plan, timings)

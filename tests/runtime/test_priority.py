@@ -7,9 +7,13 @@ import threading
 
 import pytest
 
-from tisdiss_rt.priority import raise_priority
+from tisdiss_rt.priority import raised_priority
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scheduling is asked for on Linux")
+
+
+def policy():
+    return os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK
 
 
 def in_a_thread(call):
@@ -21,18 +25,20 @@ def in_a_thread(call):
     return found[0]
 
 
-def raised_policy():
-    said = raise_priority()
-    child = "import os; print(os.sched_getscheduler(0))"
-    inherited = int(subprocess.run([sys.executable, "-c", child], capture_output=True, check=True).stdout)
-    return said, os.sched_getscheduler(0) & ~os.SCHED_RESET_ON_FORK, inherited
+def raise_and_look():
+    with raised_priority() as said:
+        child = "import os; print(os.sched_getscheduler(0))"
+        inherited = int(subprocess.run([sys.executable, "-c", child], capture_output=True, check=True).stdout)
+        within = policy()
+    return said, within, inherited, policy()
 
 
-def test_what_it_says_is_what_the_system_does():
-    said, policy, inherited = in_a_thread(raised_policy)
-    assert (said == "real-time") == (policy == os.SCHED_RR)
+def test_what_it_says_is_what_the_system_does_for_as_long_as_it_says():
+    said, within, inherited, after = in_a_thread(raise_and_look)
+    assert (said == "real-time") == (within == os.SCHED_RR)
     assert inherited == os.SCHED_OTHER
-    assert os.sched_getscheduler(0) == os.SCHED_OTHER
+    assert after == os.SCHED_OTHER
+    assert policy() == os.SCHED_OTHER
 
 
 @pytest.mark.parametrize(("nice_allowed", "expected"), [(True, "raised"), (False, "normal")])
@@ -43,6 +49,8 @@ def test_what_is_not_allowed_is_not_an_error(monkeypatch, nice_allowed, expected
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "sched_setscheduler", refuse)
-    monkeypatch.setattr(os, "setpriority", lambda *a: asked.append(a) if nice_allowed else refuse())
-    assert raise_priority() == expected
-    assert len(asked) == nice_allowed
+    monkeypatch.setattr(os, "setpriority", lambda *a: asked.append(a[-1]) if nice_allowed else refuse())
+    with raised_priority() as said:
+        assert said == expected
+        assert asked == ([-11] if nice_allowed else [])
+    assert asked == ([-11, os.getpriority(os.PRIO_PROCESS, 0)] if nice_allowed else [])

@@ -224,8 +224,8 @@ def test_clipped_output_is_told(sep, tmp_path):
 
 def test_short_signals_predict_nothing_for_full_windows(sep, noise):
     out = sep.separate(noise(RATE), RATE, budget_ms=60_000, window_s=0.2)
-    measured = len(sep._timings[out.plan.window_samples].stem)
+    measured = len(sep._planner.timings[out.plan.window_samples].stem)
     assert len(sep.separate(noise(1000), RATE, budget_ms=60_000, window_s=0.2).steps) == 1
-    assert len(sep._timings[out.plan.window_samples].stem) == measured
+    assert len(sep._planner.timings[out.plan.window_samples].stem) == measured
     sep.separate(noise(RATE), RATE, budget_ms=60_000, window_s=0.2)
-    assert len(sep._timings[out.plan.window_samples].stem) == measured + 9
+    assert len(sep._planner.timings[out.plan.window_samples].stem) == measured + 9

@@ -53,10 +53,8 @@ def test_fifo_is_the_end_of_everything_pushed(length):
 
 
 @pytest.mark.parametrize("chunk", [1, 17, 128, 160, 4410, 16000])
-@pytest.mark.parametrize("length", [0, 1, 100, 16000, 160001])
+@pytest.mark.parametrize("length", [0, 1, 100, 16000])
 def test_stream_is_the_whole_signal(sep, streamed, noise, chunk, length):
-    if chunk == 1 and length > 16000:
-        pytest.skip("takes long and says nothing new")
     mix = noise(length)
     out = run(sep.stream(RATE, depth=2), mix, chunk)
     assert out.dtype == np.float32
