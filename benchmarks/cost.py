@@ -13,24 +13,51 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from tisdiss_models import Network, NetworkConfig, load_checkpoint
+from tisdiss_models import Network, NetworkConfig, StreamingNetwork, load_checkpoint
+from tisdiss_models.causal import Memory
 
 STATE = Path(__file__).parent / "states" / "edge-16k" / "state.pt"
 WINDOW_S = 4.0
 
 
-def giga_macs(function: Callable[[], object]) -> float:
-    """Billions of multiply-accumulates per second of audio."""
+def giga_macs(function: Callable[[], object], seconds: float) -> float:
+    """Billions of multiply-accumulates per second of audio, from a function that handles so many seconds."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         function()
-    return counter.get_total_flops() / 2 / 1e9 / WINDOW_S
+    return counter.get_total_flops() / 2 / 1e9 / seconds
 
 
 def millions(*modules: torch.nn.Module) -> float:
     return sum(p.numel() for m in modules for p in m.parameters()) / 1e6
+
+
+def cost(network: Network) -> list[float]:
+    """GMAC/s of stem, one repetition and decoder for windows of `WINDOW_S`."""
+    mix = torch.randn(1, int(WINDOW_S * network.config.sample_rate))
+    with torch.no_grad():
+        z, z0, spec, scale = network.stem(mix)
+    parts = (
+        lambda: network.stem(mix),
+        lambda: network.block(z, z0),
+        lambda: network.decoder(z, spec, scale, mix),
+    )
+    return [giga_macs(part, WINDOW_S) for part in parts]
+
+
+def step_cost(network: StreamingNetwork) -> list[float]:
+    """GMAC/s of stem, one repetition and decoder of a stream, which runs one step after the other."""
+    mix = torch.randn(1, network.config.hop)
+    blank = network.blank(mix)
+    with torch.no_grad():
+        z, spec = network.stem(mix, Memory(blank["stem"]))
+    parts = (
+        lambda: network.stem(mix, Memory(blank["stem"])),
+        lambda: network.block(z, Memory(blank["block"])),
+        lambda: network.decoder(z, spec, Memory(blank["decoder"])),
+    )
+    return [giga_macs(part, network.config.hop / network.config.sample_rate) for part in parts]
 
 
 def main() -> None:
@@ -44,20 +71,13 @@ def main() -> None:
         network = Network(NetworkConfig(separator_residual=True)).eval()
     else:
         network, _ = load_checkpoint(options.checkpoint)
-    config = network.config
-    mix = torch.randn(1, int(WINDOW_S * config.sample_rate))
-    with torch.no_grad():
-        mixed = network.stem(mix)
-    z: Tensor = mixed.z
-    stem = giga_macs(lambda: network.stem(mix))
-    block = giga_macs(lambda: network.block(z, mixed.z0))
-    decoder = giga_macs(lambda: network.decoder(z, mixed.spec, mixed.scale, mix))
+    stem, block, decoder = step_cost(network) if isinstance(network, StreamingNetwork) else cost(network)
     print("| part | parameters (M) | GMAC per second of audio |")
     print("|---|---|---|")
     print(f"| stem | {millions(network.stem):.2f} | {stem:.2f} |")
     print(f"| one repetition | {millions(network.block):.2f} | {block:.2f} |")
     print(f"| decoder | {millions(network.decoder):.2f} | {decoder:.2f} |")
-    for depth in range(1, config.trained_depth + 1):
+    for depth in range(1, network.config.trained_depth + 1):
         print(f"| whole, depth {depth} | {millions(network):.2f} | {stem + depth * block + decoder:.2f} |")
 
 

@@ -6,7 +6,7 @@ talkers of the training set, so that the test set has no part in choosing how th
 of them talk for 4 s, 3 s of silence follow, and again one or both talk for 4 s. It counts the streams in
 which the right talker comes out of an output after that, with signatures and without.
 
-    python benchmarks/sliding.py --every 16 --streams 20
+    python benchmarks/sliding.py --every 29 --streams 8 > benchmarks/SLIDING.md
 """
 
 from __future__ import annotations
