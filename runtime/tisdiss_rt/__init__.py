@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 from tisdiss_rt.errors import (
     AudioError,
     BundleError,
+    DeviceError,
     OptionError,
     OutputError,
     ProviderError,
@@ -24,6 +25,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AudioError",
     "BundleError",
+    "DeviceError",
     "FileSeparation",
     "Latency",
     "OptionError",

@@ -119,6 +119,16 @@ def info(bundle: str) -> None:
 
 
 @cli.command()
+def devices() -> None:
+    """List the sound devices."""
+    from tisdiss_rt.devices import listing, quiet_libraries
+
+    with quiet_libraries():
+        for line in listing():
+            click.echo(line)
+
+
+@cli.command()
 def doctor() -> None:
     """Check the installation: libraries, providers, and whether the bundles compute what they should."""
     click.echo(f"tisdiss-rt {__version__}, Python {platform.python_version()}, {platform.platform()}")

@@ -29,5 +29,9 @@ class ProviderError(TisdissError, RuntimeError):
     """The asked-for execution provider is not available on this machine."""
 
 
+class DeviceError(TisdissError, OSError):
+    """A sound device is missing, was lost, or does not do what is asked."""
+
+
 class SeparationWarning(UserWarning):
     """The result is there, but not all that was asked for: a budget too small, clipped samples."""

@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-REAL_TIME_LEVEL = 10  # of 1 to 99: above all ordinary threads, below those of the system
+# Of 1 to 99: above all ordinary threads, below a sound server, which feeds us (PulseAudio asks for 5).
+REAL_TIME_LEVEL = 3
 NICE = -11  # what sound servers use
 
 

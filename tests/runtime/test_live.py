@@ -108,7 +108,10 @@ def test_report_for_people(live, noise):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "--input"),
+        (("--input", "talk.wav", "--record", "here"), "--record is for devices"),
+        (("--chunk-ms", 4), "--chunk-ms needs --input FILE"),
+        (("--listen", 3), "from 1 to 2, or mix"),
+        (("--duration-s", 0), "above 0 s"),
         (("--input", "none.wav"), "no such file"),
         (("--input", "talk.wav", "--chunk-ms", 0), "above 0 ms"),
         (("--input", "talk.wav", "--depth", 1, "--budget-ms", 3), "exclude"),

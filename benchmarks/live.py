@@ -1,0 +1,201 @@
+"""What live sound takes and bears: latency from end to end, other programs on all cores, half an hour of it.
+
+    python benchmarks/live.py                        # latency and load, printed
+    python benchmarks/live.py --only long --minutes 30
+    python benchmarks/live.py --only picture         # draws docs/live.svg
+
+Between a microphone and headphones that are programs (`virtual_sound`); needs Linux and the packages of
+Debian that it names. What is heard is tapped from the headphones and compared with what was recorded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from rich.console import Console
+from virtual_sound import VirtualSound, find, missing
+
+import tisdiss_rt
+from tisdiss_rt import recording
+from tisdiss_rt.devices import choose, quiet_libraries
+from tisdiss_rt.live import LiveSession, Status
+from tisdiss_rt.live_display import picture
+from tisdiss_rt.priority import raised_priority
+
+PICTURE = Path(__file__).parents[1] / "docs" / "live.svg"
+EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
+BUNDLE, BUDGET_MS = "live-16k", 6.0
+PHASE_S = 12.0
+BUSY_PER_CORE = 2
+LOOK_S = 0.1
+
+
+def live(
+    rate: int, seconds: float, look: Callable[[Status], None], is_tapped: bool = True
+) -> dict[str, float]:
+    """Run so long on the example, over and over again; ``look`` is called ten times a second.
+
+    Gives the ``latency_ms`` from end to end, and the greatest ``difference`` between what the headphones
+    played and the recorded first source; nothing without taps, which keep all that they hear in memory.
+    """
+    mix = np.resize(
+        soxr.resample(soundfile.read(EXAMPLE, dtype="float32")[0], 16000, rate), round(seconds * rate)
+    )
+    with VirtualSound(rate) as sound, tempfile.TemporaryDirectory() as name, quiet_libraries():
+        folder = Path(name)
+        soundfile.write(folder / "mix.wav", mix, rate, subtype="FLOAT")
+        os.environ.update(sound.environment)
+        taps = [sound.tap(sink) for sink in ("virtmic", "virtspk")] if is_tapped else []
+        separator = tisdiss_rt.Separator(BUNDLE, provider="cpu")
+        with closing(recording.Recorder(recording.targets(folder, 2, force=False), rate)) as recorder:
+            with raised_priority():
+                stream = separator.stream(rate, budget_ms=BUDGET_MS)
+                session = LiveSession(stream, 2, choose(None, None, rate, rate), listen=1, recorder=recorder)
+            playing = []
+
+            def tick(status: Status) -> bool:
+                if status.running_s > 1 and not playing:
+                    playing.append(sound.play(folder / "mix.wav"))
+                look(status)
+                time.sleep(LOOK_S)
+                return status.running_s < seconds + 2.0
+
+            session.run(tick)
+        if not is_tapped:
+            return {}
+        mixture, source = (
+            soundfile.read(folder / f"{n}.wav", dtype="float32")[0] for n in ("mixture", "spk1")
+        )
+        heard, played = (tap.close() for tap in taps)
+        begin = find(mix, mixture)
+        source = source[begin : begin + len(mix)]
+        at = find(source, played)
+        heard_s = taps[0].start_s + find(mix, heard) / rate
+        latency_ms = 1e3 * (taps[1].start_s + at / rate - heard_s)
+        length = min(len(source), len(played) - at)
+        difference = np.abs(played[at : at + length] - source[:length]).max()
+    return {"latency_ms": latency_ms, "difference": float(difference)}
+
+
+def row(name: str, statuses: list[Status]) -> str:
+    """One line on a part of a run."""
+    depths = [status.depth for status in statuses]
+    first, last = statuses[0], statuses[-1]
+    counts = [getattr(last, key) - getattr(first, key) for key in ("misses", "underflows", "overflows")]
+    mean_ms = np.mean([status.compute_ms for status in statuses])
+    return (
+        f"| {name} | {np.mean(depths):.1f} | {mean_ms:.1f} | {counts[0]} of {last.steps - first.steps} "
+        f"| {counts[1]} | {counts[2]} | {last.total_ms:.0f} |"
+    )
+
+
+HEAD = (
+    "| part | depth | compute ms | missed | underflows | overflows | latency ms |\n"
+    "|---|---|---|---|---|---|---|"
+)
+
+
+def latency() -> None:
+    """Latency from end to end, measured and as `live` reports it."""
+    for rate in (16000, 48000):
+        statuses: list[Status] = []
+        found = live(rate, PHASE_S, statuses.append)
+        parts = ", ".join(f"{name} {part_ms:.1f}" for name, part_ms in statuses[-1].latency_ms.items())
+        print(
+            f"{rate} Hz: {found['latency_ms']:.0f} ms from end to end; "
+            f"reported {statuses[-1].total_ms:.0f}: {parts}"
+        )
+        print(f"greatest difference of heard and recorded: {found['difference']:.1e}\n{HEAD}")
+        print(row("quiet machine", statuses[10:]), flush=True)
+
+
+def load() -> None:
+    """The same with other programs on all cores, in the second of three parts."""
+    statuses: list[Status] = []
+    busy: list[subprocess.Popen[bytes]] = []
+
+    def look(status: Status) -> None:
+        statuses.append(status)
+        is_time = PHASE_S < status.running_s < 2 * PHASE_S
+        if is_time and not busy:
+            loop = [sys.executable, "-c", "while True: pass"]
+            cores = len(os.sched_getaffinity(0))
+            busy.extend(subprocess.Popen(loop) for _ in range(BUSY_PER_CORE * cores))
+        if not is_time:
+            for process in busy:
+                process.kill()
+
+    try:
+        found = live(16000, 3 * PHASE_S, look)
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    print(f"greatest difference of heard and recorded: {found['difference']:.1e}\n{HEAD}")
+    for part, name in enumerate(("before", f"{BUSY_PER_CORE} busy processes per core", "after")):
+        inside = [s for s in statuses if part * PHASE_S + 1 < s.running_s < (part + 1) * PHASE_S]
+        print(row(name, inside), flush=True)
+
+
+def long(minutes: float) -> None:
+    """Memory and latency of a long run."""
+    seen: list[tuple[float, float, float]] = []
+    statuses: list[Status] = []
+
+    def look(status: Status) -> None:
+        if len(seen) < status.running_s * 10 / (6 * minutes):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            inside_ms = status.total_ms - status.compute_ms
+            seen.append((status.running_s, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, inside_ms))
+        statuses[1:] = [status]  # the first and the last
+
+    live(16000, 60 * minutes, look, is_tapped=False)
+    print("| minute | memory MiB | latency ms |\n|---|---|---|")
+    for running_s, mib, late_ms in seen[:: max(1, len(seen) // 10)]:
+        print(f"| {running_s / 60:.1f} | {mib:.1f} | {late_ms:.1f} |")
+    print(f"{HEAD}\n{row('all of it', statuses)}", flush=True)
+
+
+def draw() -> None:
+    """The display in the middle of a run, as an SVG file."""
+    statuses: list[Status] = []
+    live(16000, 6.0, statuses.append)
+    console = Console(record=True, width=104, file=io.StringIO())
+    depth = tisdiss_rt.Separator(BUNDLE, provider="cpu").bundle.manifest.depth.trained
+    title = f"{BUNDLE} on cpu, Microphone to Headphones at 16000 Hz"
+    console.print(picture(title, statuses[40], BUDGET_MS, depth))
+    svg = console.export_svg(title="tisdiss-rt live", unique_id="live")
+    PICTURE.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
+    print(PICTURE)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=("latency", "load", "long", "picture"))
+    parser.add_argument("--minutes", type=float, default=30.0, help="of the long run")
+    options = parser.parse_args()
+    if missing():
+        sys.exit(f"needs packages of Debian: {missing()}")
+    parts = {"latency": latency, "load": load, "long": lambda: long(options.minutes), "picture": draw}
+    for name in [options.only] if options.only else ["latency", "load"]:
+        print(f"## {name}\n")
+        parts[name]()
+
+
+if __name__ == "__main__":
+    main()

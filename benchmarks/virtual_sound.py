@@ -1,0 +1,155 @@
+"""A microphone and headphones without any hardware, so that live sound can be tested on any Linux machine.
+
+A PulseAudio daemon of its own, in a folder of its own, with two null sinks::
+
+    paplay ──> virtmic ──> its monitor is the microphone    headphones are virtspk ──> its monitor ──> parec
+
+Programs find them by `VirtualSound.environment`, and nothing else on the machine notices.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from ctypes.util import find_library
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+LEVEL = 20  # of real-time scheduling, above the program that is tested
+
+
+def missing() -> str:
+    """Say which packages of Debian are needed here; empty if none."""
+    packages = {"pulseaudio": shutil.which("pulseaudio"), "pulseaudio-utils": shutil.which("parec")}
+    packages["libportaudio2"] = find_library("portaudio")
+    plugins = ("/usr/lib", "/usr/lib64")
+    found = any(Path(folder).glob("**/libasound_module_pcm_pulse.so") for folder in plugins)
+    packages["libasound2-plugins"] = "there" if found else None
+    return " ".join(name for name, there in packages.items() if not there)
+
+
+def _prompt(process: int = 0) -> None:
+    """Serve sound before everything else, where that is allowed, as sound servers on a desktop do."""
+    with suppress(OSError):
+        os.sched_setscheduler(process, os.SCHED_RR, os.sched_param(LEVEL))
+
+
+class Tap:
+    """Everything that a sink plays from now on, with the time at which it came.
+
+    Attribute ``start_s``, after `close`: when, on the clock of ``time.monotonic``, the first sample was due.
+    """
+
+    start_s: float
+
+    def __init__(self, process: subprocess.Popen[bytes], sample_rate: int) -> None:
+        self._process, self._rate = process, sample_rate
+        self._pieces: list[tuple[float, bytes]] = []
+        self._thread = threading.Thread(target=self._read)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while piece := os.read(self._process.stdout.fileno(), 65536):
+            self._pieces.append((time.monotonic(), piece))
+
+    def close(self) -> np.ndarray:
+        """End, and give the sound (n,)."""
+        self._process.terminate()
+        self._process.wait()
+        self._thread.join()
+        ends = np.cumsum([len(piece) // 4 for _, piece in self._pieces])
+        came_s = np.array([came_s for came_s, _ in self._pieces])
+        self.start_s = float(np.median(came_s - ends / self._rate))
+        return np.frombuffer(b"".join(piece for _, piece in self._pieces), np.float32)
+
+
+class VirtualSound:
+    """The daemon, for as long as the block runs. Attribute ``environment`` is for programs that use it."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self._rate = sample_rate
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def __enter__(self) -> VirtualSound:
+        self._folder = Path(tempfile.mkdtemp(prefix="sound"))
+        ours = ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH")
+        self.environment = {
+            **os.environ,
+            **dict.fromkeys(ours, str(self._folder)),
+            "PULSE_SERVER": f"unix:{self._folder / 'socket'}",
+            "PULSE_SOURCE": "virtmic.monitor",
+            "PULSE_SINK": "virtspk",
+        }
+        self.launch()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for process in self._processes:
+            process.kill()
+            process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def play(self, path: Path) -> subprocess.Popen[bytes]:
+        """Let the microphone hear a file."""
+        return self._start("paplay", "--latency-msec=60", "-d", "virtmic", str(path))
+
+    def tap(self, sink: str) -> Tap:
+        """Listen to ``virtmic`` or ``virtspk``."""
+        form = ("--raw", "--format=float32le", f"--rate={self._rate}", "--channels=1", "--latency-msec=20")
+        process = self._start("parec", "-d", f"{sink}.monitor", *form, stdout=subprocess.PIPE)
+        return Tap(process, self._rate)
+
+    def launch(self) -> None:
+        """Start the daemon, for the first time or again after `kill`."""
+        options = ["--daemonize=no", "--exit-idle-time=-1", "--disable-shm=yes", "--use-pid-file=no"]
+        # Without norewinds the output stalls at the start.
+        form = f"rate={self._rate} format=float32le channels=1 norewinds=1"
+        modules = [f"module-native-protocol-unix auth-anonymous=1 socket={self._folder / 'socket'}"]
+        modules += [f"module-null-sink sink_name={name} {form}" for name in ("virtmic", "virtspk")]
+        loaded = [part for module in modules for part in ("-L", module)]
+        self._daemon = self._start("pulseaudio", "-n", *options, *loaded)
+        for _ in range(100):
+            if self._run("pactl", "info").returncode == 0:
+                _prompt(self._daemon.pid)  # it has given it up
+                return
+            time.sleep(0.1)
+        self.__exit__(None, None, None)
+        raise RuntimeError("pulseaudio does not start")
+
+    def kill(self) -> None:
+        """Take both devices away at once."""
+        self._daemon.kill()
+        self._daemon.wait()
+
+    def _start(self, *command: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            command,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=_prompt,
+        )
+        self._processes.append(process)
+        return process
+
+    def _run(self, *command: str) -> Any:
+        return subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def find(part: np.ndarray, whole: np.ndarray) -> int:
+    """Where ``part`` (n,) begins in ``whole`` (m,), by the greatest correlation."""
+    size = 1 << (len(part) + len(whole)).bit_length()
+    product = np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size))
+    return int(np.argmax(np.fft.irfft(product, size)[: len(whole)]))

@@ -1,0 +1,252 @@
+"""Sound devices: found, checked and opened so that everything that can be wrong with them says what to do.
+
+PortAudio's own messages name neither the device nor the way out, and without its library not even
+``import sounddevice`` works; so nothing else imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tisdiss_rt.errors import DeviceError, OptionError
+from tisdiss_rt.priority import raised_priority
+
+Callback = Callable[..., None]
+
+USUAL_RATES_HZ = (8000, 16000, 32000, 44100, 48000, 96000)
+STALLED_S = 2.0  # without a callback, though the stream calls itself active
+LIST_THEM = "`tisdiss-rt devices` lists what there is"
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A device in one direction, ``kind`` input or output, and the channels that it is opened with."""
+
+    kind: str
+    index: int
+    name: str
+    channels: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Where sound comes from, where it goes, and the rate of both."""
+
+    source: Endpoint
+    sink: Endpoint
+    sample_rate: int
+
+
+def portaudio() -> Any:
+    """Import sounddevice; raises DeviceError where PortAudio is missing."""
+    try:
+        import sounddevice
+    except OSError as error:
+        raise DeviceError(
+            "the library PortAudio is missing: install libportaudio2 (Debian, Ubuntu), portaudio (Fedora, "
+            "Arch, Homebrew), or use a file with --input"
+        ) from error
+    return sounddevice
+
+
+def listing() -> list[str]:
+    """Describe every device in a line; raises DeviceError if there is none."""
+    sounddevice = portaudio()
+    lines = []
+    defaults = tuple(sounddevice.default.device)
+    for index, device in enumerate(sounddevice.query_devices()):
+        directions = zip(("input", "output"), defaults, strict=True)
+        marks = [f"default {kind}" for kind, default in directions if default == index]
+        channels = f"{device['max_input_channels']} in, {device['max_output_channels']} out"
+        host = sounddevice.query_hostapis(device["hostapi"])["name"]
+        text = f"{index:3d}  {device['name']} ({host}): {channels}, {device['default_samplerate']:g} Hz"
+        lines.append(f"{text}  [{', '.join(marks)}]" if marks else text)
+    if not lines:
+        raise DeviceError("no sound device at all: connect one, or start the sound server")
+    return lines
+
+
+def choose(source: str | None, sink: str | None, asked_hz: int | None, model_hz: int) -> Pair:
+    """Choose devices and rate: the asked one, or the first that both do, the network's before all others.
+
+    Args:
+        source: number of the microphone, or a part of its name; None is the default.
+        sink: the same for the headphones.
+        asked_hz: None is any.
+        model_hz: rate of the bundle.
+
+    Raises:
+        DeviceError: no such device, or no common rate.
+        OptionError: a name that fits several devices, or an impossible rate.
+    """
+    if asked_hz is not None and asked_hz <= 0:
+        raise OptionError(f"the sample rate must be above 0 Hz, not {asked_hz}")
+    sounddevice = portaudio()
+    found = [_find(sounddevice, kind, wanted) for kind, wanted in (("input", source), ("output", sink))]
+    own_hz = [round(sounddevice.query_devices(endpoint.index)["default_samplerate"]) for endpoint in found]
+    candidates = [asked_hz] if asked_hz is not None else [model_hz, 48000, *own_hz]
+    for rate in candidates:
+        opened = [_does(sounddevice, endpoint, rate) for endpoint in found]
+        if opened[0] is not None and opened[1] is not None:
+            return Pair(opened[0], opened[1], rate)
+    raise _no_rate(sounddevice, found, candidates)
+
+
+def _find(sounddevice: Any, kind: str, wanted: str | None) -> Endpoint:
+    """The device that a user means; its channels are those that it has."""
+    has = f"max_{kind}_channels"
+    devices = [(index, device) for index, device in enumerate(sounddevice.query_devices()) if device[has] > 0]
+    if wanted is None:
+        default = sounddevice.default.device[kind == "output"]
+        matching = [(index, device) for index, device in devices if index == default]
+        problem = f"no {kind} device: connect one, or choose it with --{kind}-device; {LIST_THEM}"
+    else:
+        matching = [pair for pair in devices if str(pair[0]) == wanted]
+        matching = matching or [pair for pair in devices if pair[1]["name"].lower() == wanted.lower()]
+        matching = matching or [pair for pair in devices if wanted.lower() in pair[1]["name"].lower()]
+        problem = f"no {kind} device {wanted!r}; {LIST_THEM}"
+    if not matching:
+        raise DeviceError(problem)
+    if len(matching) > 1:
+        those = ", ".join(f"{index} {device['name']}" for index, device in matching)
+        raise OptionError(f"{wanted!r} fits several {kind} devices, give a number: {those}")
+    index, device = matching[0]
+    return Endpoint(kind, index, device["name"], device[has])
+
+
+def _does(sounddevice: Any, endpoint: Endpoint, rate: int) -> Endpoint | None:
+    """The device with the channels to open it with at this rate; None if it does not do it."""
+    check = getattr(sounddevice, f"check_{endpoint.kind}_settings")
+    for channels in (1, 2) if endpoint.kind == "input" else (2, 1):
+        if channels <= endpoint.channels:
+            with suppress(sounddevice.PortAudioError, ValueError):
+                check(device=endpoint.index, channels=channels, dtype="float32", samplerate=rate)
+                return Endpoint(endpoint.kind, endpoint.index, endpoint.name, channels)
+    return None
+
+
+def _no_rate(sounddevice: Any, found: list[Endpoint], candidates: list[int]) -> DeviceError:
+    """Say which rates would do."""
+    done = [{hz for hz in USUAL_RATES_HZ if _does(sounddevice, endpoint, hz)} for endpoint in found]
+    refusing = [
+        endpoint for endpoint in found if not any(_does(sounddevice, endpoint, hz) for hz in candidates)
+    ]
+    names = " and ".join(f"{endpoint.kind} device {endpoint.name!r}" for endpoint in refusing or found)
+    common = ", ".join(str(hz) for hz in sorted(done[0] & done[1]))
+    way_out = f"--sample-rate {common}" if common else f"choose another device; {LIST_THEM}"
+    if common.count(","):
+        way_out = f"both devices do --sample-rate {common}"
+    rates = ", ".join(str(hz) for hz in dict.fromkeys(candidates))
+    return DeviceError(f"the {names} cannot be opened at {rates} Hz: {way_out}")
+
+
+class OpenPair:
+    """Both streams of a pair, running. Two of them: one for both directions is not reliable everywhere.
+
+    Args:
+        pair: what to open.
+        block: samples for each callback.
+        on_input: called as sounddevice does for an InputStream.
+        on_output: called as sounddevice does for an OutputStream.
+
+    Attribute ``latency_s``: what input and output say that they take. Raises DeviceError.
+    """
+
+    def __init__(self, pair: Pair, block: int, on_input: Callback, on_output: Callback) -> None:
+        sounddevice = portaudio()
+        self._called_s = [time.monotonic(), time.monotonic()]
+        self._streams: list[Any] = []
+        # The output first: it fills its own buffer with silence before there is anything to hear.
+        ends = (
+            (pair.sink, sounddevice.OutputStream, on_output),
+            (pair.source, sounddevice.InputStream, on_input),
+        )
+        try:
+            for number, (endpoint, kind, callback) in enumerate(ends):
+                stream = kind(
+                    samplerate=pair.sample_rate,
+                    blocksize=block,
+                    device=endpoint.index,
+                    channels=endpoint.channels,
+                    dtype="float32",
+                    latency="low",
+                    callback=self._noting(number, callback),
+                )
+                self._streams.append(stream)
+                stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            self.close()
+            raise DeviceError(
+                f"the {endpoint.kind} device {endpoint.name!r} cannot be opened ({_reason(error)}): close "
+                f"other programs that use it, or choose another; {LIST_THEM}"
+            ) from error
+        self.latency_s: tuple[float, float] = (self._streams[1].latency, self._streams[0].latency)
+
+    def _noting(self, number: int, callback: Callback) -> Callback:
+        raised: list[Any] = []
+
+        def call(data: Any, frames: int, when: Any, status: Any) -> None:
+            if not raised:  # PortAudio's own thread: it ends with the stream, and its priority with it
+                raised.append(raised_priority())
+                raised[0].__enter__()
+            self._called_s[number] = time.monotonic()
+            callback(data, frames, when, status)
+
+        return call
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether both streams run; a device that was lost raises nothing, it only stops."""
+        is_recent = time.monotonic() - min(self._called_s) < STALLED_S
+        return is_recent and all(stream.active for stream in self._streams)
+
+    def close(self) -> None:
+        """Stop at once."""
+        sounddevice = portaudio()
+        for stream in self._streams:
+            with suppress(sounddevice.PortAudioError):  # the device is gone already
+                stream.abort()
+                stream.close()
+
+
+def look_again() -> None:
+    """Let PortAudio find devices that have come since it was loaded; no stream may be open."""
+    sounddevice = portaudio()
+    with suppress(sounddevice.PortAudioError):
+        sounddevice._terminate()
+    with suppress(sounddevice.PortAudioError):
+        sounddevice._initialize()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split(":")[-1].strip().split(" [PaError")[0].lower()
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """While the block runs, keep what PortAudio and ALSA print themselves off standard error; ours stays."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    ours, python_stderr = os.fdopen(os.dup(2), "w", buffering=1), sys.stderr
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        is_plain = sys.stderr.fileno() == 2
+    except (OSError, AttributeError):
+        is_plain = False
+    os.dup2(nowhere, 2)
+    if is_plain:
+        sys.stderr = ours
+    try:
+        yield
+    finally:
+        sys.stderr = python_stderr
+        os.dup2(kept, 2)
+        ours.close()
+        os.close(kept)
+        os.close(nowhere)

@@ -1,0 +1,151 @@
+"""Recording of live sound: what has been heard must not be lost, however it ends.
+
+Files of `audio.WavWriters` are there whole or not at all, which suits a separation that can be repeated. A
+conversation cannot. Here the files have their names from the beginning and are valid WAV files all the time:
+after every piece of sound the sizes in the header are brought up to date. All of them are always equally
+long; where the disk is full they end at the same sample.
+
+::
+
+    header, 58 bytes: RIFF size WAVE | fmt, 32-bit float | fact samples | data size | samples ...
+
+A thread of its own writes, since a disk may take its time.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import struct
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.errors import OptionError, OutputError
+from tisdiss_rt.priority import raised_priority
+
+Array = npt.NDArray[np.float32]
+
+HEADER_BYTES = 58
+_MOST_BYTES = 2**32 - 2**16  # beyond, the sizes of a WAV header overflow
+_PIECE_S = 0.25  # sound to gather before it is written
+_MOST_WAITING_S = 30.0  # for a disk that does not keep up
+
+
+def header(samples: int, sample_rate: int) -> bytes:
+    """The header of a mono WAV file of 32-bit floats."""
+    data = 4 * samples
+    form = struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, 1, sample_rate, 4 * sample_rate, 4, 32, 0)
+    fact = struct.pack("<4sII", b"fact", 4, samples)
+    riff = struct.pack("<4sI4s", b"RIFF", HEADER_BYTES - 8 + data, b"WAVE")
+    return riff + form + fact + struct.pack("<4sI", b"data", data)
+
+
+class Recorder:
+    """One WAV file for each track, all of one length, valid at any moment.
+
+    Args:
+        paths: of the files; existing ones are replaced.
+        sample_rate: in Hz.
+
+    Attributes: ``samples`` written to every file; ``problem``, an OutputError once nothing can be written
+    any more. The files end there, and what comes later is ignored. Raises OutputError if they cannot be made.
+    """
+
+    def __init__(self, paths: Sequence[Path], sample_rate: int) -> None:
+        self.samples = 0
+        self.problem: OutputError | None = None
+        self._paths, self._sample_rate = paths, sample_rate
+        self._folder = paths[0].parent
+        self._waiting: queue.SimpleQueue[Array | None] = queue.SimpleQueue()
+        self._waiting_samples = 0
+        self._files = []
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                self._files.append(path.open("wb", buffering=0))
+                _write(self._files[-1].fileno(), header(0, sample_rate), 0)
+        except OSError as error:
+            for file in self._files:
+                file.close()
+            raise OutputError(f"cannot record in {self._folder}: {error.strerror}") from error
+        self._thread = threading.Thread(target=self._run, name="recorder")
+        self._thread.start()
+
+    def put(self, tracks: Array) -> None:
+        """Add (tracks, n); never waits."""
+        if self.problem is None:
+            self._waiting_samples += tracks.shape[1]
+            self._waiting.put(tracks)
+
+    def close(self) -> None:
+        """Write what is still waiting and end; files without a single sample are removed."""
+        self._waiting.put(None)
+        self._thread.join()
+        for file, path in zip(self._files, self._paths, strict=True):
+            with suppress(OSError):  # told already, or closed before
+                file.close()
+                if self.samples == 0:
+                    path.unlink()
+
+    def _run(self) -> None:
+        gathered: list[Array] = []
+        with raised_priority():  # as all threads that share Python's lock
+            while (tracks := self._waiting.get()) is not None:
+                gathered.append(tracks)
+                if sum(piece.shape[1] for piece in gathered) >= _PIECE_S * self._sample_rate:
+                    self._write(np.concatenate(gathered, axis=1))
+                    gathered = []
+            if gathered:
+                self._write(np.concatenate(gathered, axis=1))
+
+    def _write(self, tracks: Array) -> None:
+        """Append (tracks, n) and bring the headers up to date, or cut the files to what was there."""
+        if self.problem is not None:
+            return
+        behind_s = (self._waiting_samples - self.samples - tracks.shape[1]) / self._sample_rate
+        after = self.samples + tracks.shape[1]
+        try:
+            if HEADER_BYTES + 4 * after > _MOST_BYTES:
+                raise OSError(0, "a WAV file holds no more than 4 GiB")
+            if behind_s > _MOST_WAITING_S:
+                raise OSError(0, "the disk is too slow")
+            for file, track in zip(self._files, tracks, strict=True):
+                _write(file.fileno(), track.astype("<f4").tobytes(), HEADER_BYTES + 4 * self.samples)
+            for file in self._files:
+                _write(file.fileno(), header(after, self._sample_rate), 0)
+            self.samples = after
+        except OSError as error:
+            self._end_here(error)
+
+    def _end_here(self, error: OSError) -> None:
+        for file in self._files:
+            with suppress(OSError):
+                _write(file.fileno(), header(self.samples, self._sample_rate), 0)
+                file.truncate(HEADER_BYTES + 4 * self.samples)
+        kept_s = self.samples / self._sample_rate
+        self.problem = OutputError(
+            f"recording ended, {kept_s:.1f} s are kept in {self._folder}: {error.strerror}; make room, or "
+            "record elsewhere"
+        )
+
+
+def targets(folder: Path, sources: int, force: bool) -> list[Path]:
+    """The files of a recording: the mixture, then each source; raises OptionError if one of them exists."""
+    paths = [folder / name for name in ("mixture.wav", *(f"spk{n}.wav" for n in range(1, sources + 1)))]
+    existing = [path for path in paths if path.exists()]
+    if existing and not force:
+        raise OptionError(f"{existing[0]} exists; --force overwrites")
+    return paths
+
+
+def _write(descriptor: int, data: bytes, at: int) -> None:
+    """Write all of it, or raise OSError."""
+    done = 0
+    os.lseek(descriptor, at, os.SEEK_SET)
+    while done < len(data):
+        done += os.write(descriptor, data[done:])

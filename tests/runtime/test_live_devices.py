@@ -1,0 +1,216 @@
+"""``tisdiss-rt live`` between a virtual microphone and virtual headphones, as a user runs it.
+
+The expected sound comes from separating the file that the microphone hears, put where the recording has it.
+What is heard is tapped from the headphones, outside of the program.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from virtual_sound import VirtualSound, find, missing
+
+import tisdiss_rt
+
+EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
+DEPTH = 2
+
+pytestmark = pytest.mark.skipif(
+    bool(sys.platform != "linux" or missing()), reason=f"needs packages of Debian: {missing()}"
+)
+
+
+def example(rate, seconds):
+    """The example mixture at a rate, over and over again."""
+    mix = soxr.resample(soundfile.read(EXAMPLE, dtype="float32")[0], 16000, rate)
+    return np.resize(mix, round(seconds * rate))
+
+
+def start(sound, *arguments):
+    command = [sys.executable, "-c", "from tisdiss_rt.cli import main; main()", "live", "--provider", "cpu"]
+    return subprocess.Popen(
+        [*command, "--no-ui", *map(str, arguments)],
+        env=sound.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(condition, seconds=20):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def listening(folder):
+    """Wait until sound is being recorded."""
+    wait_for(lambda: (folder / "mixture.wav").exists() and (folder / "mixture.wav").stat().st_size > 1000)
+
+
+def tracks(folder):
+    names = ("mixture", "spk1", "spk2")
+    return [soundfile.read(folder / f"{name}.wav", dtype="float32")[0] for name in names]
+
+
+def run(sound, folder, mix, rate, *arguments):
+    """Let the microphone hear ``mix``; give the report, what was recorded, and what the headphones played."""
+    taps = [sound.tap(name) for name in ("virtmic", "virtspk")]
+    soundfile.write(folder / "mix.wav", mix, rate, subtype="FLOAT")
+    running = start(sound, "--record", folder / "rec", "--sample-rate", rate, "--json", *arguments)
+    listening(folder / "rec")
+    sound.play(folder / "mix.wav").wait()
+    time.sleep(0.7)
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=20)
+    assert running.returncode == 0, err
+    heard = [tap.close() for tap in taps]
+    lag = find(mix, heard[0])
+    return json.loads(out), tracks(folder / "rec"), heard[1], taps[0].start_s + lag / rate, taps[1].start_s
+
+
+def check(bundle, mix, rate, report, recorded, played, heard_s, tap_s):
+    """Compare everything with the separation of a file; give the latency from end to end in ms."""
+    mixture, *sources = recorded
+    start = find(mix, mixture)
+    assert len({len(track) for track in recorded}) == 1
+    np.testing.assert_allclose(mixture[start : start + len(mix)], mix, atol=1e-4)
+    padded = np.concatenate([np.zeros(start, np.float32), mix, np.zeros(rate // 2, np.float32)])
+    apart = tisdiss_rt.Separator(bundle, provider="cpu").separate(padded, rate, depth=DEPTH).sources
+    end = start + len(mix)
+    for ours, theirs in zip(sources, apart, strict=True):
+        assert np.abs(theirs).max() > 0.1
+        np.testing.assert_allclose(ours[start:end], theirs[start:end], atol=1e-3)
+    begin = find(apart[0][start:end], played)
+    np.testing.assert_allclose(played[begin : begin + len(mix)], apart[0][start:end], atol=1e-3)
+    assert report["underflows"] == report["overflows"] == 0
+    assert report["restarts"] == 0
+    return 1e3 * (tap_s + begin / rate - heard_s)
+
+
+def attempts(times, try_it):
+    """Give what ``try_it`` gives, which may fail because the machine itself was held up for a moment."""
+    for _ in range(times - 1):
+        try:
+            return try_it()
+        except AssertionError as error:
+            print(f"once more, since: {str(error)[:200]}")
+    return try_it()
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_what_is_heard_and_recorded_is_the_file_separated(rate, stream_toy, tmp_path_factory, capsys):
+    def try_it():
+        mix, folder = example(rate, 20), tmp_path_factory.mktemp("live")
+        with VirtualSound(rate) as sound:
+            report, *rest = run(sound, folder, mix, rate, "--bundle", stream_toy, "--depth", DEPTH)
+        return report, check(stream_toy, mix, rate, report, *rest)
+
+    report, end_to_end_ms = attempts(3, try_it)
+    parts = {name: round(part_ms, 1) for name, part_ms in report["latency_ms"].items()}
+    with capsys.disabled():
+        print(f"\nend to end at {rate} Hz: {end_to_end_ms:.0f} ms; parts: {parts}")
+    assert 20 < end_to_end_ms < parts["total"] + 40
+
+
+@contextmanager
+def busy(processes):
+    """Let so many processes compute on the cores that are ours."""
+    running = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(processes)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def test_busy_machine_makes_no_dropouts(stream_toy, tmp_path_factory):
+    """Two busy processes per core: every sample is recorded and heard, if real-time scheduling is allowed."""
+
+    def try_it():
+        mix, folder = example(16000, 12), tmp_path_factory.mktemp("live")
+        with VirtualSound(16000) as sound, busy(2 * len(os.sched_getaffinity(0))):
+            report, *rest = run(sound, folder, mix, 16000, "--bundle", stream_toy, "--depth", DEPTH)
+        if report["priority"] != "real-time":
+            pytest.skip("real-time scheduling is not allowed here")
+        check(stream_toy, mix, 16000, report, *rest)
+
+    attempts(3, try_it)
+
+
+def test_lost_devices_end_the_run_and_keep_the_recording(stream_toy, tmp_path):
+    mix = example(16000, 8)
+    soundfile.write(tmp_path / "mix.wav", mix, 16000, subtype="FLOAT")
+    with VirtualSound(16000) as sound:
+        running = start(sound, "--bundle", stream_toy, "--depth", DEPTH, "--record", tmp_path / "rec")
+        listening(tmp_path / "rec")
+        sound.play(tmp_path / "mix.wav")
+        time.sleep(4)
+        while_running = [len(track) for track in tracks(tmp_path / "rec")]
+        sound.kill()
+        _, err = running.communicate(timeout=20)
+    assert running.returncode == 1
+    assert "'default' was lost and did not come back within 3 s; connect it or start the sound server" in err
+    assert "Expression" not in err  # PortAudio's own words
+    mixture, *sources = tracks(tmp_path / "rec")
+    assert min(while_running) > 3 * 16000
+    assert len(mixture) == len(sources[0]) == len(sources[1])
+    assert len(mixture) > max(while_running)
+    begin = find(mix[: 2 * 16000], mixture)
+    np.testing.assert_allclose(mixture[begin:], mix[: len(mixture) - begin], atol=1e-4)
+    assert len(mixture) - begin > 3 * 16000
+    apart = tisdiss_rt.Separator(stream_toy, provider="cpu").separate(mixture, 16000, depth=DEPTH).sources
+    np.testing.assert_allclose(sources, apart, atol=1e-5)
+
+
+@pytest.mark.parametrize(("way", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
+def test_files_are_whole_at_any_stop(stream_toy, tmp_path, way, status):
+    with VirtualSound(16000) as sound:
+        running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec")
+        listening(tmp_path / "rec")
+        time.sleep(1)
+        running.send_signal(way)
+        running.communicate(timeout=20)
+    assert running.returncode == status
+    lengths = [
+        soundfile.info(tmp_path / "rec" / f"{name}.wav").frames for name in ("mixture", "spk1", "spk2")
+    ]
+    assert lengths[0] > 10000
+    assert max(lengths) - min(lengths) <= (4000 if way == signal.SIGKILL else 0)
+
+
+def test_a_device_that_comes_back_is_used_again(stream_toy, tmp_path):
+    with VirtualSound(16000) as sound:
+        running = start(
+            sound, "--bundle", stream_toy, "--record", tmp_path / "rec", "--json", "--duration-s", 7
+        )
+        listening(tmp_path / "rec")
+        sound.kill()
+        sound.launch()
+        out, err = running.communicate(timeout=20)
+    assert running.returncode == 0, err
+    report = json.loads(out)
+    assert report["restarts"] == 1
+    assert 3 < report["recorded_s"] < 7
+    assert len({len(track) for track in tracks(tmp_path / "rec")}) == 1
+
+
+def test_devices_are_listed():
+    with VirtualSound(16000) as sound:
+        command = [sys.executable, "-c", "from tisdiss_rt.cli import main; main()", "devices"]
+        done = subprocess.run(command, env=sound.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "pulse (ALSA): 32 in, 32 out" in done.stdout
+    assert "[default input, default output]" in done.stdout

@@ -1,0 +1,353 @@
+"""Live sound without any device: a PortAudio of our own, whose callbacks the test calls when it likes."""
+
+import sys
+import threading
+import time
+import types
+
+import numpy as np
+import pytest
+
+import tisdiss_rt
+from tisdiss_rt import cli, devices, live, live_queues, recording
+from tisdiss_rt.errors import DeviceError, OptionError
+from tisdiss_rt.live import LiveSession
+
+RATE, BLOCK = 16000, 128
+FINE = types.SimpleNamespace(input_overflow=False, output_underflow=False)
+
+
+class FakeStream:
+    """What sounddevice calls a stream; the test calls ``callback``."""
+
+    latency = 0.02
+
+    def __init__(self, owner, kind, options):
+        self.owner, self.kind, self.options, self.active = owner, kind, options, False
+        self.callback = options["callback"]
+        owner.opened.append(self)
+
+    def start(self):
+        if self.owner.broken:
+            raise self.owner.PortAudioError("Error opening stream: Device unavailable [PaErrorCode -9985]")
+        self.active = True
+
+    def abort(self):
+        self.active = False
+
+    close = abort
+
+
+class FakeSound:
+    """What sounddevice is as a module, with three devices."""
+
+    class PortAudioError(Exception):
+        pass
+
+    def __init__(self):
+        def device(name, inputs, outputs, rate):
+            return {
+                "name": name,
+                "hostapi": 0,
+                "max_input_channels": inputs,
+                "max_output_channels": outputs,
+                "default_samplerate": rate,
+            }
+
+        self.devices = [
+            device("Laptop microphone", 1, 0, 48000.0),
+            device("USB headset", 2, 2, 44100.0),
+            device("USB headset two", 2, 2, 44100.0),
+        ]
+        self.default = types.SimpleNamespace(device=[0, 1])
+        self.rates = {0: {16000, 48000}, 1: {16000, 48000}, 2: {44100}}
+        self.broken, self.opened, self.looked = False, [], 0
+
+    def query_devices(self, index=None):
+        return self.devices if index is None else self.devices[index]
+
+    def query_hostapis(self, index):
+        return {"name": "ALSA"}
+
+    def _check(self, device, channels, dtype, samplerate):
+        if samplerate not in self.rates[device]:
+            raise self.PortAudioError("Invalid sample rate [PaErrorCode -9997]")
+
+    check_input_settings = check_output_settings = _check
+
+    def InputStream(self, **options):
+        return FakeStream(self, "input", options)
+
+    def OutputStream(self, **options):
+        return FakeStream(self, "output", options)
+
+    def _terminate(self):
+        self.looked += 1
+
+    def _initialize(self):
+        pass
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    sound = FakeSound()
+    monkeypatch.setitem(sys.modules, "sounddevice", sound)
+    return sound
+
+
+# ---- devices ----
+
+
+def test_defaults_and_the_rate_of_the_network(fake):
+    pair = devices.choose(None, None, None, RATE)
+    assert (pair.source.index, pair.sink.index, pair.sample_rate) == (0, 1, RATE)
+    assert (pair.source.channels, pair.sink.channels) == (1, 2)
+
+
+def test_devices_by_number_or_part_of_the_name(fake):
+    assert devices.choose("1", "usb HEADSET", None, RATE).source.index == 1
+    assert devices.choose("laptop", "1", None, RATE).source.name == "Laptop microphone"
+    with pytest.raises(OptionError, match=r"fits several output devices.*1 USB headset, 2 USB headset two"):
+        devices.choose(None, "usb", None, RATE)
+    with pytest.raises(DeviceError, match=r"no input device '7'; `tisdiss-rt devices`"):
+        devices.choose("7", None, None, RATE)
+    with pytest.raises(DeviceError, match="no output device 'laptop'"):
+        devices.choose(None, "laptop", None, RATE)
+
+
+def test_another_rate_where_the_network_s_is_not_done(fake):
+    fake.rates[1] = {48000}
+    assert devices.choose(None, None, None, RATE).sample_rate == 48000
+
+
+def test_no_common_rate_says_what_would_do(fake):
+    with pytest.raises(DeviceError, match=r"at 8000 Hz: both devices do --sample-rate 16000, 48000"):
+        devices.choose(None, None, 8000, RATE)
+    with pytest.raises(DeviceError, match="choose another device"):
+        devices.choose(None, "two", None, RATE)
+    with pytest.raises(OptionError, match="above 0 Hz"):
+        devices.choose(None, None, 0, RATE)
+
+
+def test_no_default_device(fake):
+    fake.default.device = [-1, -1]
+    with pytest.raises(DeviceError, match="no input device: connect one, or choose it with --input-device"):
+        devices.choose(None, None, None, RATE)
+
+
+def test_no_portaudio(monkeypatch, capsys):
+    class Missing:
+        def find_spec(self, name, *_):
+            if name == "sounddevice":
+                raise OSError("PortAudio library not found")
+
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    monkeypatch.setattr(sys, "argv", ["tisdiss-rt", "devices"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("tisdiss-rt: the library PortAudio is missing: install libportaudio2")
+    assert error.count("\n") == 1
+
+
+def test_listing(fake, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["tisdiss-rt", "devices"])
+    cli.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "  0  Laptop microphone (ALSA): 1 in, 0 out, 48000 Hz  [default input]"
+    assert lines[1] == "  1  USB headset (ALSA): 2 in, 2 out, 44100 Hz  [default output]"
+    fake.devices = []
+    with pytest.raises(DeviceError, match="no sound device"):
+        devices.listing()
+
+
+def test_a_device_that_cannot_be_opened(fake):
+    pair = devices.choose(None, None, None, RATE)
+    fake.broken = True
+    with pytest.raises(
+        DeviceError, match=r"'USB headset' cannot be opened \(device unavailable\): close other"
+    ):
+        devices.OpenPair(pair, BLOCK, print, print)
+    assert not any(stream.active for stream in fake.opened)
+
+
+# ---- the session ----
+
+
+class Driven:
+    """A session whose callbacks the test calls; the separation runs in its thread, as always."""
+
+    def __init__(self, fake, folder, bundle, recorder=True, **options):
+        self.fake = fake
+        pair = devices.choose(None, None, None, RATE)
+        paths = recording.targets(folder, 2, force=False)
+        self.recorder = recording.Recorder(paths, RATE) if recorder else None
+        stream = tisdiss_rt.Separator(bundle, provider="cpu").stream(RATE, depth=2)
+        self.session = LiveSession(stream, 2, pair, recorder=self.recorder, **options)
+        self.stop, self.error, self.final = threading.Event(), None, None
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+        while len(fake.opened) < 2 or not fake.opened[-1].active:
+            time.sleep(0.001)
+
+    def _run(self):
+        try:
+            self.final = self.session.run(lambda status: not self.stop.wait(0.005))
+        except Exception as error:
+            self.error = error
+
+    def feed(self, block):
+        """The microphone gives a block (n,), and the separation takes it."""
+        steps = self.session.status().steps
+        data = block[:, None].copy()
+        self.fake.opened[1].callback(data, len(block), None, FINE)
+        data[:] = np.nan  # is PortAudio's again
+        while self.session.status().steps < steps + len(block) // BLOCK:
+            time.sleep(0.0005)
+        time.sleep(0.002)
+
+    def hear(self, frames=BLOCK):
+        data = np.full((frames, 2), np.nan, np.float32)
+        self.fake.opened[0].callback(data, frames, None, FINE)
+        np.testing.assert_array_equal(data[:, 0], data[:, 1])
+        return data[:, 0]
+
+    def end(self):
+        self.stop.set()
+        self.thread.join()
+        if self.recorder:
+            self.recorder.close()
+
+
+@pytest.fixture
+def driven(fake, stream_toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(live_queues, "LEAD_IN_S", 0.0)
+    running = []
+
+    def start(**options):
+        running.append(Driven(fake, tmp_path / "rec", stream_toy, **options))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.end()
+
+
+def read(folder):
+    import soundfile
+
+    names = ("mixture", "spk1", "spk2")
+    return np.stack([soundfile.read(folder / f"{name}.wav", dtype="float32")[0] for name in names])
+
+
+@pytest.mark.parametrize("listen", [0, 1, 2])
+def test_what_goes_in_comes_out_and_is_recorded(driven, streamed, noise, tmp_path, listen):
+    run, mix = driven(listen=listen), noise(BLOCK * 40)
+    heard = []
+    for block in mix.reshape(-1, BLOCK):
+        run.feed(block)
+        heard.append(run.hear())
+    run.end()
+    assert run.error is None
+    expected = np.concatenate([mix[None], streamed(mix, 2)])
+    np.testing.assert_allclose(read(tmp_path / "rec"), expected, atol=1e-6)
+    heard = np.concatenate(heard)
+    sound = heard[np.flatnonzero(heard)[0] :]
+    begin = next(k for k in range(2000) if np.abs(expected[listen][k : k + 64] - sound[:64]).max() < 1e-6)
+    np.testing.assert_allclose(sound, expected[listen][begin : begin + len(sound)], atol=1e-6)
+    assert len(sound) > 2000
+    assert run.final.underflows == run.final.overflows == 0
+
+
+def test_a_backlog_at_the_first_output_is_thrown_away(driven, noise):
+    run = driven()
+    for block in noise(BLOCK * 60).reshape(-1, BLOCK):
+        run.feed(block)
+    run.hear()
+    assert run.session.status().latency_ms["queue"] < 30
+    assert run.session.output.delay_s < 0.06  # of the 0.48 s that came
+
+
+def test_underflows_are_counted_and_answered_by_silence(driven, noise):
+    run = driven()
+    for block in noise(BLOCK * 20).reshape(-1, BLOCK):
+        run.feed(block)
+    heard = [run.hear() for _ in range(20)]
+    assert run.session.status().underflows == 1
+    assert all((block == 0).all() for block in heard[8:])
+    assert np.abs(heard[0]).max() > 0.01
+
+
+def test_device_faults_are_counted(driven):
+    run = driven()
+    bad = types.SimpleNamespace(input_overflow=True, output_underflow=True)
+    run.fake.opened[1].callback(np.zeros((BLOCK, 1), np.float32), BLOCK, None, bad)
+    run.fake.opened[0].callback(np.zeros((BLOCK, 2), np.float32), BLOCK, None, bad)
+    status = run.session.status()
+    assert (status.overflows, status.underflows) == (1, 1)
+
+
+def test_listening_changes_without_a_click(driven, stream_toy):
+    """A constant mixture has constant tracks: a change may be no step, only a slope over one chunk."""
+    run = driven(listen=0)
+    heard = []
+    for k in range(60):
+        run.feed(np.full(BLOCK, 0.5, np.float32))
+        heard.append(run.hear())
+        if k == 40:
+            run.session.listen = 1
+    sound = np.concatenate(heard[20:])
+    assert abs(sound[0] - 0.5) < 1e-6
+    assert abs(sound[-1] - sound[0]) > 0.05
+    assert np.abs(np.diff(sound)).max() < 2 * abs(sound[-1] - sound[0]) / BLOCK
+
+
+def test_a_lost_device_is_told_after_trying_again(driven, noise, tmp_path, monkeypatch):
+    monkeypatch.setattr(live, "RETRY_S", 0.2)
+    run, mix = driven(), noise(BLOCK * 10)
+    for block in mix.reshape(-1, BLOCK):
+        run.feed(block)
+    run.fake.broken = True
+    run.fake.opened[1].active = False  # all that happens when a device is lost
+    run.thread.join(timeout=5)
+    assert isinstance(run.error, DeviceError)
+    assert "'Laptop microphone' or 'USB headset' was lost" in str(run.error)
+    assert run.fake.looked >= 2
+    run.recorder.close()
+    np.testing.assert_array_equal(read(tmp_path / "rec")[0], mix)
+
+
+def test_a_device_that_comes_back_goes_on(driven, noise):
+    run = driven()
+    run.fake.opened[1].active = False
+    while len(run.fake.opened) < 4:
+        time.sleep(0.001)
+    run.fake.opened = run.fake.opened[2:]
+    for block in noise(BLOCK * 20).reshape(-1, BLOCK):
+        run.feed(block)
+    assert np.abs(run.hear()).max() > 0.01
+    run.end()
+    assert (run.error, run.final.restarts) == (None, 1)
+
+
+def test_a_device_without_callbacks_is_lost_too(fake, monkeypatch):
+    opened = devices.OpenPair(devices.choose(None, None, None, RATE), BLOCK, print, print)
+    assert opened.is_alive
+    monkeypatch.setattr(devices, "STALLED_S", 0.01)
+    time.sleep(0.02)
+    assert not opened.is_alive
+
+
+def test_a_failing_network_ends_the_run(driven, noise, monkeypatch):
+    run = driven()
+
+    def fail(chunk):
+        raise tisdiss_rt.BundleError("the block graph failed")
+
+    monkeypatch.setattr(run.session._stream, "process", fail)
+    run.fake.opened[1].callback(np.zeros((BLOCK, 1), np.float32), BLOCK, None, FINE)
+    run.thread.join(timeout=5)
+    assert str(run.error) == "the block graph failed"
+    assert not any(stream.active for stream in run.fake.opened)
