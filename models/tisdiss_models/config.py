@@ -88,6 +88,10 @@ class NetworkConfig:
             ),
             (not (self.bands and self.mask), "mask is for the full band; the band-split head always masks"),
             (
+                not self.lookback or min(self.lookback, self.ffn_kernel) >= 2,
+                "lookback and ffn_kernel of a network for streams must be at least 2",
+            ),
+            (
                 not self.lookback or self._can_stream,
                 "lookback is for band-split networks with splitter conv2d, one separator repeat, n_fft of at "
                 "least 2 hops, and without time_first and residuals",

@@ -165,13 +165,15 @@ class Trainer:
         Raises:
             CheckpointError: if the file is none.
         """
-        weights = read_tensors(path).get("weights")
+        state = read_tensors(path)
+        weights = state.get("weights")
         if not isinstance(weights, dict):
             raise CheckpointError(f"{path}: not a checkpoint of tisdiss-rt: weights missing")
         own = self.network.state_dict()
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         self.network.load_state_dict(fitting, strict=False)
-        if isinstance(self.network, StreamingNetwork):
+        was_offline = not state.get("network", {}).get("lookback")
+        if isinstance(self.network, StreamingNetwork) and was_offline:
             encoder = self.network.stem.encoder
             mix = self.validation[0].to(self.device)
             spec, scale = self.network.stem.analyse(

@@ -12,10 +12,10 @@ the budget::
 Expectations are a high quantile of what was measured here, not the mean, so that contention on the machine
 shows up as less depth and not as late audio. Pauses too rare for that quantile, such as another program
 getting the core for a few milliseconds, would still make one step in twenty late. So the controller also
-remembers by how much each of the last ``MISS_MEMORY`` steps was later than planned, and plans to be ready
-earlier by the worst of them. Where pauses come at random, about one step in ``MISS_MEMORY`` is worse than all
-that came before it; once they stop, they are forgotten after as many steps. A pause that not even the least
-depth could have absorbed does not count: less depth would not help.
+remembers by how much each of the steps of the last ``MISS_MEMORY_S`` was later than planned, and plans to be
+ready earlier by the worst of them. Where pauses come at random, about one step in ``MISS_MEMORY`` is worse
+than all that came before it; once they stop, they are forgotten after that time. A pause that not even the
+least depth could have absorbed does not count: less depth would not help.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,7 +38,8 @@ Clock = Callable[[], float]
 
 QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
-MISS_MEMORY = 110  # steps; of 8 ms each, less than a second
+MISS_MEMORY_S = 0.9  # of audio; a window longer than that forgets at once
+MISS_MEMORY = 110  # steps, at most
 MEASURED_STEPS = 3
 MEASURED_DEPTH = 2  # both feature buffers get used
 MEASURING_S = 0.5  # stop measuring a window after this time
@@ -249,7 +251,8 @@ def run_step(
         history.append(elapsed_ms() - before_ms)
         return result
 
-    ready_ms = math.inf if plan.budget_ms is None else plan.budget_ms - max(timings.late, default=0.0)
+    remembered = islice(reversed(timings.late), int(MISS_MEMORY_S / plan.window_s))
+    ready_ms = math.inf if plan.budget_ms is None else plan.budget_ms - max(remembered, default=0.0)
 
     def one_more_fits() -> bool:
         return ready_ms == math.inf or elapsed_ms() + timings.finish_ms(1) <= ready_ms

@@ -1,7 +1,8 @@
 """The bundle format: owned here, so that the exporter and every runtime agree on one definition.
 
 A bundle is a folder with ``manifest.json``, the graphs that it names, and ``conformance.npz``: an array
-``mix`` (samples,) and, for each checked depth N, an array ``est_N`` (sources, samples), all float32. The
+``mix`` (samples,) and, for each checked depth N, an array ``est_N`` (sources, samples), all float32; that of
+a streaming bundle also has ``depths``, int64, one for each step, and ``est_switching``, what they give. The
 dataclasses below are the schema of the manifest; keys they do not know are errors, so that a misspelt or
 newer entry is never ignored in silence.
 """

@@ -48,7 +48,11 @@ _FITTING = ("headphone", "headset", "earphone", "earbud", "airpods")
 @click.option("--duration-s", type=float, help="Stop after so many seconds.")
 @click.option("--no-ui", is_flag=True, help="No display, no keys.")
 @click.option("--bundle", default="live-16k", show_default=True, help="Name of a bundle, or a folder.")
-@click.option("--budget-ms", type=float, help="Time that one step may take; by default 75 % of the step.")
+@click.option(
+    "--budget-ms",
+    type=float,
+    help="Time that one step may take; by default, of a streaming bundle, 75 % of it.",
+)
 @click.option("--depth", type=int, help="Fixed number of repetitions, instead of a budget.")
 @click.option("--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run.")
 @click.option("--input", "source", metavar="FILE", help="Audio file to take in the place of the microphone.")
@@ -58,7 +62,7 @@ _FITTING = ("headphone", "headset", "earphone", "earbud", "airpods")
 )
 @click.option("--no-realtime", is_flag=True, help="With --input: as fast as it goes, no budget by default.")
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=int, help="Threads of the CPU; one by default.")
+@click.option("--threads", type=int, help="Threads of the CPU; by default as for separate.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("--quiet", is_flag=True, help="Print errors and warnings only.")

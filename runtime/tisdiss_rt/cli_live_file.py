@@ -1,6 +1,7 @@
 """``live --input FILE``: a stream against the clock, with a file in the place of the microphone.
 
-Chunk i is there once it would have been recorded, and what it yields should be ready before chunk i + 1 is::
+Chunk i is there once it would have been recorded, and what it yields should be ready before chunk i + 1 is,
+or a step later where steps are longer::
 
     time      0        8 ms      16 ms     24 ms
     chunk     |   0    |    1    |    2    |
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections.abc import Iterable, Iterator
@@ -46,8 +48,8 @@ def play_file(
     """Separate a file as if it came live, and say how it went."""
     from tisdiss_rt.priority import raised_priority
 
-    if not chunk_ms > 0:
-        raise OptionError(f"the chunk must be above 0 ms, not {chunk_ms:g}")
+    if not 0 < chunk_ms < math.inf:
+        raise OptionError(f"the chunk must be above 0 ms and finite, not {chunk_ms:g}")
     targets = _targets(separator, source, Path(output_dir), force)
     with nullcontext("normal") if no_realtime else raised_priority() as priority:
         report = _play(separator, source, targets, options, chunk_ms, realtime=not no_realtime)
@@ -92,8 +94,9 @@ def _play(
                 if realtime:
                     time.sleep(max(0.0, begin_s + chunks * chunk_ms / 1e3 - time.perf_counter()))
                 output = stream.process(chunk)
-                if realtime:
-                    late += time.perf_counter() > begin_s + (chunks + 1) * chunk_ms / 1e3
+                if realtime:  # steps may be longer than chunks
+                    due_s = begin_s + chunks * chunk_ms / 1e3 + max(chunk_ms / 1e3, stream.step_s)
+                    late += time.perf_counter() > due_s
                 writers.write(output.T)
             took_s = time.perf_counter() - begin_s
             writers.write(stream.flush().T)
@@ -162,5 +165,7 @@ def _describe(report: dict[str, Any]) -> str:
         lines.append(f"late: {report['late']} of {report['chunks']} chunks, at {report['priority']} priority")
     if report["late"] and report["priority"] == "normal":
         lines.append("priority could not be raised; allow it with rtprio in /etc/security/limits.conf")
+    if report["clipped"]:
+        lines.append(f"{report['clipped']} samples of the sources clipped at full scale")
     lines.append(f"latency in ms, without devices: {parts}")
     return "\n".join(lines)

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 @click.option("--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run.")
 @click.option("--window-s", type=float, help="Length of the windows, instead of the planned one.")
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu or cuda.")
-@click.option("--threads", type=int, help="Threads of the CPU; by default one for each physical core.")
+@click.option(
+    "--threads", type=int, help="Threads of the CPU; by default one per physical core, or 1 for steps."
+)
 @click.option("--precision", default="auto", show_default=True, help="auto, or one that the bundle has.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")

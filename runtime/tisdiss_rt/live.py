@@ -238,7 +238,7 @@ class LiveSession:
 def _warm_up(stream: Stream) -> float:
     """Run on silence, as the first steps are slow; gives the length of a step in seconds."""
     stream.process(np.zeros(round(WARMING_S * stream.sample_rate), np.float32))
-    return stream.steps[-1].window_s
+    return stream.step_s
 
 
 @contextmanager

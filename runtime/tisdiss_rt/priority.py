@@ -39,6 +39,8 @@ def raised_priority() -> Iterator[str]:
 
 def _ask_for_real_time() -> Callable[[], None]:
     policy, level = os.sched_getscheduler(0), os.sched_getparam(0)
+    if level.sched_priority >= REAL_TIME_LEVEL:  # the caller has seen to it
+        return lambda: None
     os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REAL_TIME_LEVEL))
     return lambda: os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, level)
 

@@ -144,7 +144,7 @@ class Separator:
         window_s: float | None = None,
         progress: Progress | None = None,
     ) -> FileSeparation:
-        """Separate a file of any length in constant memory.
+        """Separate a file of any length in constant memory, but for the record of its steps.
 
         Args:
             path: an audio file, or ``-`` for standard input.
@@ -183,13 +183,21 @@ class Separator:
         """Begin a stream of live sound at ``sample_rate`` Hz; any number may run side by side.
 
         The options are those of the class; with a budget this measures the machine for a moment and warns as
-        `plan` does. An offline bundle slides a window of up to 2 s over the sound (`sliding`): its steps are
-        long, and so is its latency, see `Stream.latency_ms`. Raises OptionError.
+        `plan` does, and where the budget is longer than a step, since live sound does not wait. An offline
+        bundle slides a window of up to 2 s over the sound (`sliding`): its steps are long, and so is its
+        latency, see `Stream.latency_ms`. Raises OptionError.
         """
         manifest = self.bundle.manifest
         lengths_s = manifest.windows_s if manifest.stream else sliding.windows_s(manifest)
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
-        return self._open_stream(sample_rate, plan, STEPS_KEPT)
+        stream = self._open_stream(sample_rate, plan, STEPS_KEPT)
+        if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
+            message = (
+                f"a budget of {budget_ms:g} ms is longer than a step of {1e3 * stream.step_s:g} ms: a stream "
+                "that uses it up falls behind live sound"
+            )
+            warnings.warn(message, SeparationWarning, stacklevel=2)
+        return stream
 
     def plan(
         self,

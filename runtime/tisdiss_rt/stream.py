@@ -29,6 +29,7 @@ from tisdiss_rt.resampling import StreamResampler
 Array = npt.NDArray[np.float32]
 
 STEPS_KEPT = 1000
+LOUDEST = 1e6  # samples beyond it are no sound at full scale 1; a network that follows levels never recovers
 
 
 class StreamCore(Protocol):
@@ -99,9 +100,9 @@ class Stream:
         budget_ms: float | None = None,
         steps_kept: int | None = STEPS_KEPT,
     ) -> None:
-        if sample_rate <= 0:
-            raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
-        self.sample_rate = sample_rate
+        if sample_rate <= 0 or sample_rate != int(sample_rate):
+            raise OptionError(f"sample_rate must be a whole number above 0, not {sample_rate}")
+        self.sample_rate = sample_rate = int(sample_rate)
         self._core, self._sources, self._model_hz, self._budget_ms = core, sources, model_hz, budget_ms
         self._steps_kept = steps_kept
         self._to_model = StreamResampler(sample_rate, model_hz, 1)
@@ -121,6 +122,11 @@ class Stream:
         self._owed_to_model = 0  # model samples that came and of which no estimate is there yet
         self._owed = 0  # samples that came and were not given back yet
         self._ended = False
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of sound that a step takes up and gives."""
+        return self._core.step_samples / self._model_hz
 
     @property
     def depth(self) -> int:
@@ -150,8 +156,8 @@ class Stream:
             (sources, m) float32; m may be 0.
 
         Raises:
-            AudioError: another shape or type, NaN or infinity (the stream goes on as if the chunk had not
-                been given), or the stream has ended.
+            AudioError: another shape or type, NaN, infinity or values far beyond full scale (the stream goes
+                on as if the chunk had not been given), or the stream has ended.
             BundleError: the network failed; the stream has to be reset.
         """
         self._refuse_if_ended()
@@ -198,10 +204,9 @@ class Stream:
         return joined
 
     def _record(self, depth: int, elapsed_ms: float) -> None:
-        window_s = self._core.step_samples / self._model_hz
-        start_s = self.depth_counts.total() * window_s
+        start_s = self.depth_counts.total() * self.step_s
         missed = self._budget_ms is not None and elapsed_ms > self._budget_ms
-        self.steps.append(Step(start_s, window_s, depth, elapsed_ms, missed))
+        self.steps.append(Step(start_s, self.step_s, depth, elapsed_ms, missed))
         self.depth_counts[depth] += 1
         self.misses += missed
 
@@ -222,4 +227,7 @@ def _mono(chunk: npt.NDArray[np.generic]) -> Array:
     if not np.issubdtype(chunk.dtype, np.floating):
         raise AudioError(f"a chunk must be floating point with full scale 1, not {chunk.dtype}")
     channels = chunk.shape[1] if chunk.ndim == 2 else 1
-    return audio.mix_down(chunk.reshape(len(chunk), channels), "the chunk")  # type: ignore[arg-type]
+    mono = audio.mix_down(chunk.reshape(len(chunk), channels), "the chunk")  # type: ignore[arg-type]
+    if len(mono) and np.abs(mono).max() > LOUDEST:
+        raise AudioError(f"a chunk with samples beyond {LOUDEST:g}, where full scale is 1: scale it down")
+    return mono

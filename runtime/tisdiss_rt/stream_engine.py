@@ -198,7 +198,9 @@ class StreamState:
         estimate = outputs["est"]
         if not np.isfinite(estimate).all():
             name = self._engine.manifest.name
-            raise BundleError(f"bundle {name} gave NaN or infinity at depth {step.depth}")
+            raise BundleError(
+                f"bundle {name} gave NaN or infinity at depth {step.depth}; reset() begins a new stream"
+            )
         return estimate
 
 

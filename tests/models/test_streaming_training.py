@@ -129,6 +129,23 @@ def test_a_new_run_takes_the_fitting_weights_of_another_network(speech: Path, tm
     assert abs(float(mean)) < 1e-3 and float(std) == pytest.approx(1, abs=1e-2)
 
 
+def test_a_new_run_takes_the_weights_of_a_network_for_streams_as_they_are(
+    speech: Path, tmp_path: Path
+) -> None:
+    before = trainer(speech)
+    before.start_from(_offline_checkpoint(tmp_path))
+    before.save(tmp_path / "stream.pt")
+    made = trainer(speech)
+    assert made.start_from(tmp_path / "stream.pt") == []
+    torch.testing.assert_close(made.network.state_dict(), before.network.state_dict(), rtol=0, atol=0)
+
+
+def _offline_checkpoint(folder: Path) -> Path:
+    torch.manual_seed(9)
+    save_checkpoint(folder / "offline.pt", Network(OFFLINE), {})
+    return folder / "offline.pt"
+
+
 def test_what_is_no_checkpoint_is_not_started_from(speech: Path, tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1)}, tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"other\.pt"):

@@ -136,6 +136,19 @@ def test_contention_costs_depth_and_recovers():
     assert [run(engine, plan, timings)[1] for _ in range(80)][-1] == 7
 
 
+def test_a_long_window_forgets_a_pause_at_once():
+    """The memory of pauses is for short steps: of long windows it would last for minutes."""
+    engine, plan = FakeEngine(), second_plan(40.1)
+    timings = known(engine)
+    timings.decoder.extend([2.0] * 20)
+    engine.costs_ms["decoder"] += 15
+    assert run(engine, plan, timings)[2] > 40.1
+    engine.costs_ms["decoder"] -= 15
+    assert run(engine, plan, timings)[1] == 7
+    short = dataclasses.replace(plan, window_s=0.008)
+    assert run(engine, short, timings)[1] < 7
+
+
 def test_a_slow_moment_does_not_rule_out_repetitions_for_ever():
     engine = FakeEngine()
     timings = known(engine)

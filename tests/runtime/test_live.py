@@ -114,6 +114,7 @@ def test_report_for_people(live, noise):
         (("--duration-s", 0), "above 0 s"),
         (("--input", "none.wav"), "no such file"),
         (("--input", "talk.wav", "--chunk-ms", 0), "above 0 ms"),
+        (("--input", "talk.wav", "--chunk-ms", "inf"), "finite"),
         (("--input", "talk.wav", "--depth", 1, "--budget-ms", 3), "exclude"),
         (("--input", "talk.wav", "--depth", 99), "from 0 to 6"),
     ],

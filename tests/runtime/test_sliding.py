@@ -233,6 +233,7 @@ def test_a_separator_streams_an_offline_bundle(gain_toy, noise, rate, chunk):
     assert stream.latency_ms.algorithmic == pytest.approx(200 * (1 / 4 + 2 / 16))
 
 
+@pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
 def test_a_budget_chooses_among_the_windows_that_may_slide(toy_maker, noise):
     separator = Separator(toy_maker(windows_s=(0.05, 0.1, 4.0)), provider="cpu")
     stream = separator.stream(RATE, budget_ms=1000)

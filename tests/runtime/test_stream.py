@@ -323,6 +323,11 @@ def test_a_budget_that_nothing_fits_is_told(stream_toy):
 # ---- what it says about itself ----
 
 
+def test_a_budget_longer_than_a_step_is_told(stream_toy):
+    with pytest.warns(SeparationWarning, match=r"budget of 40 ms is longer than a step of 8 ms"):
+        Separator(stream_toy, provider="cpu").stream(RATE, budget_ms=40)
+
+
 def test_latency_has_named_parts(sep, noise):
     latency = sep.stream(48000, budget_ms=5).latency_ms
     assert latency.algorithmic == 16
@@ -370,6 +375,7 @@ def test_small_steps_have_small_overhead(sep, noise):
     ("chunk", "message"),
     [
         (np.array([0, np.nan]), "NaN"),
+        (np.array([0, 1e20]), "scale it down"),
         (np.array([[0, np.inf]]), "infinite"),
         (np.zeros(10, np.int16), "floating point"),
         (np.zeros((2, 3, 4)), r"\(n, channels\)"),
