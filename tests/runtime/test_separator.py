@@ -163,11 +163,12 @@ def test_bad_arrays(sep):
 def test_errors_are_builtins_too():
     assert issubclass(tisdiss_rt.AudioError, ValueError)
     assert issubclass(tisdiss_rt.BundleError, ValueError)
+    assert issubclass(tisdiss_rt.DeviceError, OSError)
     assert issubclass(tisdiss_rt.OptionError, ValueError)
     assert issubclass(tisdiss_rt.OutputError, OSError)
     assert issubclass(tisdiss_rt.ProviderError, RuntimeError)
     family = [getattr(tisdiss_rt, name) for name in tisdiss_rt.__all__ if name.endswith("Error")]
-    assert len(family) == 6
+    assert len(family) == 7
     assert all(issubclass(error, TisdissError) for error in family)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         tisdiss_rt.nothing  # noqa: B018
