@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from tisdiss_rt.cli_live_file import depth_spread, play_file
 from tisdiss_rt.errors import OptionError
 from tisdiss_rt.live_display import keys, picture, shown
 
@@ -100,8 +100,6 @@ def live(
         own = {name: others[name] for name in _DEVICES_ONLY}
         _run_devices(separator, options, **own, **common)
     else:
-        from tisdiss_rt.cli_live_file import play_file
-
         own = {name: others[name] for name in _FILE_ONLY}
         play_file(separator, source, options=options, **own, **common)
 
@@ -232,7 +230,7 @@ def _tell(
     quiet: bool,
 ) -> None:
     """Say how it went."""
-    depth_run = _spread(stream)
+    depth_run = depth_spread(stream)
     if not quiet:
         spread = "depth {min} to {max}, median {median}".format(**depth_run) if depth_run else "no step"
         faults = f"{status.underflows} underflows, {status.overflows} overflows"
@@ -257,11 +255,3 @@ def _tell(
             "outputs": [str(path) for path in paths],
         }
         click.echo(json.dumps(report, indent=1))
-
-
-def _spread(stream: Stream) -> dict[str, int] | None:
-    """Least, median and greatest depth of the steps."""
-    depths = sorted(stream.depth_counts.elements())
-    if not depths:
-        return None
-    return {"min": depths[0], "median": statistics.median_low(depths), "max": depths[-1]}

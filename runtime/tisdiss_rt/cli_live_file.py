@@ -139,17 +139,21 @@ def _chunks(blocks: Iterable[Array], chunk_samples: float) -> Iterator[Array]:
 
 def _steps(stream: Stream) -> dict[str, Any]:
     """Say what the steps of a stream did."""
-    depths = sorted(stream.depth_counts.elements())
-    spread = (
-        {"min": depths[0], "median": statistics.median_low(depths), "max": depths[-1]} if depths else None
-    )
     latency = stream.latency_ms
     return {
-        "steps": len(depths),
+        "steps": stream.depth_counts.total(),
         "missed": stream.misses,
-        "depth_run": spread,
+        "depth_run": depth_spread(stream),
         "latency_ms": {**dataclasses.asdict(latency), "total": latency.total},
     }
+
+
+def depth_spread(stream: Stream) -> dict[str, int] | None:
+    """Least, median and greatest depth of the steps; None if there was no step."""
+    depths = sorted(stream.depth_counts.elements())
+    if not depths:
+        return None
+    return {"min": depths[0], "median": statistics.median_low(depths), "max": depths[-1]}
 
 
 def _describe(report: dict[str, Any]) -> str:

@@ -189,7 +189,7 @@ def test_what_is_long_past_is_forgotten() -> None:
     "changes",
     [
         {"bands": (), "n_fft": 128}, {"splitter": "swiglu_conv_deconv2d"}, {"separator_repeats": 2},
-        {"time_first": True}, {"separator_residual": True}, {"hop": 128},
+        {"time_first": True}, {"separator_residual": True}, {"hop": 128}, {"lookback": 1}, {"ffn_kernel": 1},
     ],
 )  # fmt: skip
 def test_what_streams_cannot_have_is_refused(changes: dict) -> None:

@@ -33,6 +33,21 @@ def raise_and_look():
     return said, within, inherited, policy()
 
 
+def test_a_thread_that_goes_before_us_already_stays_there():
+    def look():
+        try:
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+        except PermissionError:
+            return None
+        with raised_priority() as said:
+            return said, policy(), os.sched_getparam(0).sched_priority
+
+    found = in_a_thread(look)
+    if found is None:
+        pytest.skip("real-time scheduling is not allowed here")
+    assert found == ("real-time", os.SCHED_FIFO, 50)
+
+
 def test_what_it_says_is_what_the_system_does_for_as_long_as_it_says():
     said, within, inherited, after = in_a_thread(raise_and_look)
     assert (said == "real-time") == (within == os.SCHED_RR)
