@@ -18,9 +18,12 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import soundfile
@@ -43,9 +46,15 @@ BUSY_PER_CORE = 2
 LOOK_S = 0.1
 
 
-def live(
-    rate: int, seconds: float, look: Callable[[Status], None], is_tapped: bool = True
-) -> dict[str, float]:
+@dataclass(frozen=True)
+class Look:
+    """How it goes at a moment, with how many steps have run at each depth since the beginning."""
+
+    status: Status
+    depths: Counter[int]
+
+
+def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: bool = True) -> dict[str, float]:
     """Run so long on the example, over and over again; ``look`` is called ten times a second.
 
     Gives the ``latency_ms`` from end to end, and the greatest ``difference`` between what the headphones
@@ -69,7 +78,7 @@ def live(
             def tick(status: Status) -> bool:
                 if status.running_s > 1 and not playing:
                     playing.append(sound.play(folder / "mix.wav"))
-                look(status)
+                look(Look(status, stream.depth_counts.copy()))
                 time.sleep(LOOK_S)
                 return status.running_s < seconds + 2.0
 
@@ -90,46 +99,56 @@ def live(
     return {"latency_ms": latency_ms, "difference": float(difference)}
 
 
-def row(name: str, statuses: list[Status]) -> str:
+def row(name: str, looks: list[Look]) -> str:
     """One line on a part of a run."""
-    depths = [status.depth for status in statuses]
+    statuses = [look.status for look in looks]
     first, last = statuses[0], statuses[-1]
+    depths = looks[-1].depths - looks[0].depths
+    depth = sum(depth * count for depth, count in depths.items()) / depths.total()
+    shallow = sum(count for depth, count in depths.items() if depth < 3) / depths.total()
     counts = [getattr(last, key) - getattr(first, key) for key in ("misses", "underflows", "overflows")]
     mean_ms = np.mean([status.compute_ms for status in statuses])
     return (
-        f"| {name} | {np.mean(depths):.1f} | {mean_ms:.1f} | {counts[0]} of {last.steps - first.steps} "
-        f"| {counts[1]} | {counts[2]} | {last.total_ms:.0f} |"
+        f"| {name} | {depth:.1f} | {100 * shallow:.1f} % | {mean_ms:.1f} "
+        f"| {counts[0]} of {last.steps - first.steps} | {counts[1]} | {counts[2]} | {last.total_ms:.0f} |"
     )
 
 
 HEAD = (
-    "| part | depth | compute ms | missed | underflows | overflows | latency ms |\n"
-    "|---|---|---|---|---|---|---|"
+    "| part | depth | below 3 | compute ms | missed | underflows | overflows | latency ms |\n"
+    "|---|---|---|---|---|---|---|---|"
 )
 
 
 def latency() -> None:
     """Latency from end to end, measured and as `live` reports it."""
     for rate in (16000, 48000):
-        statuses: list[Status] = []
-        found = live(rate, PHASE_S, statuses.append)
-        parts = ", ".join(f"{name} {part_ms:.1f}" for name, part_ms in statuses[-1].latency_ms.items())
+        looks: list[Look] = []
+        found = live(rate, PHASE_S, looks.append)
+        parts = ", ".join(f"{name} {part_ms:.1f}" for name, part_ms in looks[-1].status.latency_ms.items())
         print(
             f"{rate} Hz: {found['latency_ms']:.0f} ms from end to end; "
-            f"reported {statuses[-1].total_ms:.0f}: {parts}"
+            f"reported {looks[-1].status.total_ms:.0f}: {parts}"
         )
         print(f"greatest difference of heard and recorded: {found['difference']:.1e}\n{HEAD}")
-        print(row("quiet machine", statuses[10:]), flush=True)
+        print(row("quiet machine", looks[10:]), flush=True)
 
 
 def load() -> None:
-    """The same with other programs on all cores, in the second of three parts."""
-    statuses: list[Status] = []
+    """The same with other programs on all cores in the second of three parts, at each priority."""
+    print(HEAD)
+    load_at("real-time", raised_priority)
+    load_at("normal", lambda: nullcontext("normal"))
+
+
+def load_at(name: str, priority: Callable[[], AbstractContextManager[str]]) -> None:
+    """Rows before, while and after other programs compute, for a session that asks for this priority."""
+    looks: list[Look] = []
     busy: list[subprocess.Popen[bytes]] = []
 
-    def look(status: Status) -> None:
-        statuses.append(status)
-        is_time = PHASE_S < status.running_s < 2 * PHASE_S
+    def look(now: Look) -> None:
+        looks.append(now)
+        is_time = PHASE_S < now.status.running_s < 2 * PHASE_S
         if is_time and not busy:
             loop = [sys.executable, "-c", "while True: pass"]
             cores = len(os.sched_getaffinity(0))
@@ -139,44 +158,45 @@ def load() -> None:
                 process.kill()
 
     try:
-        found = live(16000, 3 * PHASE_S, look)
+        with mock.patch("tisdiss_rt.live.raised_priority", priority):
+            live(16000, 3 * PHASE_S, look, is_tapped=False)
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    print(f"greatest difference of heard and recorded: {found['difference']:.1e}\n{HEAD}")
-    for part, name in enumerate(("before", f"{BUSY_PER_CORE} busy processes per core", "after")):
-        inside = [s for s in statuses if part * PHASE_S + 1 < s.running_s < (part + 1) * PHASE_S]
-        print(row(name, inside), flush=True)
+    for part, title in enumerate(("before", f"{BUSY_PER_CORE} busy processes per core", "after")):
+        inside = [x for x in looks if part * PHASE_S + 1 < x.status.running_s < (part + 1) * PHASE_S]
+        print(row(f"{name}: {title}", inside), flush=True)
 
 
 def long(minutes: float) -> None:
     """Memory and latency of a long run."""
     seen: list[tuple[float, float, float]] = []
-    statuses: list[Status] = []
+    looks: list[Look] = []
 
-    def look(status: Status) -> None:
+    def look(now: Look) -> None:
+        status = now.status
         if len(seen) < status.running_s * 10 / (6 * minutes):
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             inside_ms = status.total_ms - status.compute_ms
             seen.append((status.running_s, pages * os.sysconf("SC_PAGE_SIZE") / 2**20, inside_ms))
-            statuses.append(status)
+            looks.append(now)
 
     live(16000, 60 * minutes, look, is_tapped=False)
     print("| minute | memory MiB | latency ms |\n|---|---|---|")
     for running_s, mib, late_ms in seen[:: max(1, len(seen) // 10)]:
         print(f"| {running_s / 60:.1f} | {mib:.1f} | {late_ms:.1f} |")
-    print(f"{HEAD}\n{row('all of it', statuses)}", flush=True)
+    print(f"{HEAD}\n{row('all of it', looks)}", flush=True)
 
 
 def draw() -> None:
     """The display in the middle of a run, as an SVG file."""
-    statuses: list[Status] = []
-    live(16000, 6.0, statuses.append)
+    looks: list[Look] = []
+    live(16000, 6.0, looks.append)
     console = Console(record=True, width=104, file=io.StringIO())
     depth = tisdiss_rt.Separator(BUNDLE, provider="cpu").bundle.manifest.depth.trained
     title = f"{BUNDLE} on cpu, Microphone to Headphones at 16000 Hz"
-    console.print(picture(title, statuses[40], BUDGET_MS, depth))
+    console.print(picture(title, looks[40].status, BUDGET_MS, depth))
     svg = console.export_svg(title="tisdiss-rt live", unique_id="live")
     PICTURE.write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL), encoding="utf-8")
     print(PICTURE)

@@ -91,7 +91,7 @@ class DelayControl:
 
     def __init__(self, sample_rate: int) -> None:
         self._sample_rate = sample_rate
-        self.average = 0.0
+        self.average = self._target = 0.0
         self.restart(0.0)
 
     def restart(self, most: float) -> None:
@@ -107,6 +107,10 @@ class DelayControl:
         self.average += min(1.0, frames / self._sample_rate / since_s) * (delay - self.average)
         if is_settling:
             self._target = min(self.average, self._most)
+
+    def shorten(self, samples: int) -> None:
+        """Keep a delay that is so much shorter from now on."""
+        self._target -= samples
 
     @property
     def speed(self) -> float:

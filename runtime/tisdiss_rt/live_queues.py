@@ -10,7 +10,8 @@ from the input's to the output's callback. It has to cover all that may happen i
 runs dry; what is more than that is only latency. So playing begins at that delay, to the sample: what has
 gathered by then is thrown away, and so is what comes all at once after the separation was held up. After an
 underflow the output stays silent until the delay is reached, which is then longer: a device that delivers
-unevenly shows it once.
+unevenly shows it once. After a calm minute the delay becomes shorter again, by a little speed, as what was in
+the way may be over; where that was too short after all, the next try is twice as far away.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ LEAD_IN_S = 0.5  # that is not played: devices begin unevenly
 SPARE_S = 0.05  # of delay beyond what is needed, before it is cut
 GROWTH_S = 0.004  # of the delay, by each underflow
 MOST_GROWTH_S = 0.06
+CALM_S = 60.0  # without underflow, before a delay that has grown becomes shorter by as much
 
 
 class InputQueue:
@@ -81,7 +83,12 @@ class OutputQueue:
         self.underflows = self.overflows = 0
         self._sample_rate = sample_rate
         self._start = round(delay_s * sample_rate)  # samples of delay
+        self._growth = round(GROWTH_S * sample_rate)
+        self._least_start = self._start
         self._most_start = self._start + round(MOST_GROWTH_S * sample_rate)
+        self._calm = 0  # samples played since the delay changed last
+        self._patience = round(CALM_S * sample_rate)
+        self._is_trying = False  # a shorter delay than one that was needed
         self._lock = threading.Lock()
         self._sound: Array = np.zeros(0, np.float32)
         self._done = 0  # input samples whose sound was put
@@ -111,10 +118,12 @@ class OutputQueue:
             self._control.hear(delay, frames)
             taken, self._sound = self._sound[:frames], self._sound[frames:]
             if len(taken) == frames:
+                self._calm += frames
+                if self._calm >= self._patience and self._start > self._least_start:
+                    self._shorten()
                 return taken
             self.underflows += 1
-            self._is_playing = False
-            self._start = min(self._start + round(GROWTH_S * self._sample_rate), self._most_start)
+            self._lengthen()
             return np.concatenate([taken, np.zeros(frames - len(taken), np.float32)])
 
     def _begin(self, delay: float, frames: int) -> float:
@@ -127,6 +136,17 @@ class OutputQueue:
         self._sound = self._sound[excess:]
         self._control.restart(self._start + TOLERANCE_S * self._sample_rate)
         return delay - excess
+
+    def _lengthen(self) -> None:
+        self._is_playing = False
+        self._start = min(self._start + self._growth, self._most_start)
+        self._patience *= 2 if self._is_trying else 1
+        self._calm, self._is_trying = 0, False
+
+    def _shorten(self) -> None:
+        self._start -= self._growth
+        self._control.shorten(self._growth)
+        self._calm, self._is_trying = 0, True
 
     def restart(self) -> None:
         """Begin as if nothing had been played yet, after the device was away."""

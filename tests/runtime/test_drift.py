@@ -94,6 +94,35 @@ def test_what_comes_late_at_the_beginning_is_no_latency_for_ever():
     assert queue.underflows == queue.overflows == 0
 
 
+def late_at(blocks, minutes):
+    """A queue whose sound is 10 ms late at those blocks; the delay in ms by block."""
+    queue, player, block = OutputQueue(RATE, 0.012), VariableSpeed(), np.zeros(BLOCK, np.float32)
+    came, waiting, delays = 0, 0, []
+    for k in range(int(minutes * 60 * RATE / BLOCK)):
+        came += BLOCK
+        waiting += 1
+        while waiting and k not in blocks:
+            queue.put(player.process(block, queue.speed), BLOCK)
+            waiting -= 1
+        queue.take(BLOCK, came)
+        delays.append(1e3 * queue.delay_s)
+    return np.array(delays), queue
+
+
+def test_a_delay_that_grew_becomes_shorter_again():
+    """Three late blocks in the first minute cost delay, five calm minutes later there is none of it left."""
+    delays, queue = late_at({2000, 3000, 3001, 4000, 4001}, 8)
+    assert queue.underflows >= 2
+    assert delays[7000] > delays[1500] + 3
+    assert delays[-1] == pytest.approx(delays[1500], abs=3.5)  # the tolerance of the control
+
+
+def test_tries_to_be_shorter_become_rare_where_they_fail():
+    """A block late by 10 ms every second all day: hardly an underflow once the delay covers it."""
+    _, queue = late_at(set(range(100, 10**6, 125)), 20)
+    assert 1 <= queue.underflows <= 8
+
+
 def test_clocks_that_differ_are_a_problem_without_correction(monkeypatch):
     monkeypatch.setattr(DelayControl, "speed", 1.0)
     for ppm in (-300, 300):
