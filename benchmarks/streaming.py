@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import re
 import resource
 import shutil
 import subprocess
@@ -29,6 +28,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import soundfile
+from pages import update
 from quality import improvement_db, interval_db, mixtures, speech_folder
 
 import tisdiss_rt
@@ -297,16 +297,7 @@ def main() -> None:
             text = part(options.bundle)
             print(f"## {title}\n\n{text}")
             if options.update:
-                update(title, text)
-
-
-def update(title: str, text: str) -> None:
-    """Put a section into the page, in the place of the one with the same title."""
-    head, *old = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    sections = dict(section.split("\n\n", 1) for section in old)
-    sections[title] = text + "\n"
-    ordered = [f"## {name}\n\n{sections[name]}" for name, _ in PARTS.values() if name in sections]
-    PAGE.write_text((head + "".join(ordered)).rstrip() + "\n", encoding="utf-8")
+                update(PAGE, [heading for heading, _ in PARTS.values()], title, text)
 
 
 if __name__ == "__main__":

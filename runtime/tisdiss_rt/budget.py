@@ -12,10 +12,8 @@ the budget::
 Expectations are a high quantile of what was measured here, not the mean, so that contention on the machine
 shows up as less depth and not as late audio. Pauses too rare for that quantile, such as another program
 getting the core for a few milliseconds, would still make one step in twenty late. So the controller also
-remembers by how much each of the steps of the last ``MISS_MEMORY_S`` was later than planned, and plans to be
-ready earlier by the worst of them. Where pauses come at random, about one step in ``MISS_MEMORY`` is worse
-than all that came before it; once they stop, they are forgotten after that time. A pause that not even the
-least depth could have absorbed does not count: less depth would not help.
+remembers by how much steps were later than planned (`Pauses`), and plans to be ready earlier by the worst of
+them. A pause that not even the least depth could have absorbed does not count: less depth would not help.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -38,8 +36,11 @@ Clock = Callable[[], float]
 
 QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
-MISS_MEMORY_S = 0.9  # of audio; a window longer than that forgets at once
-MISS_MEMORY = 110  # steps, at most
+PAUSE_MEMORY_S = 4.0  # of audio
+MANY_PAUSES = 4  # of about the same length tell how often to expect one
+PATIENCE = 3  # longest intervals between them, after which they are over
+MOST_PAUSES = 512
+LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
 MEASURED_STEPS = 3
 MEASURED_DEPTH = 2  # both feature buffers get used
 MEASURING_S = 0.5  # stop measuring a window after this time
@@ -62,17 +63,51 @@ def _history() -> deque[float]:
     return deque(maxlen=HISTORY)
 
 
+class Pauses:
+    """By how much steps were later than planned, and how early the next one has to plan to be ready.
+
+    What happens by chance once in ``PAUSE_MEMORY_S`` has to be remembered for as long, or it makes a step
+    late each time. But when other programs stop computing, depth should be back at once: where pauses came
+    every few steps, they are over when none has come for ``PATIENCE`` times the longest interval between
+    them::
+
+        late    ___|________|_||__|_|____|____|___________________
+                   few: kept      many                 over here
+    """
+
+    def __init__(self) -> None:
+        self._step = 0
+        self._pauses = deque[tuple[int, float]](maxlen=MOST_PAUSES)  # step and milliseconds, oldest first
+
+    def add(self, late_ms: float, memory: int) -> None:
+        """Take note of the next step, late by so much or by nothing; older than ``memory`` is forgotten."""
+        self._step += 1
+        if late_ms > 0:
+            self._pauses.append((self._step, late_ms))
+        while self._pauses and self._pauses[0][0] <= self._step - memory:
+            self._pauses.popleft()
+
+    def worst_ms(self) -> float:
+        """Give the worst that may still come, 0 if there is none; forgets those that are over."""
+        while self._pauses:
+            worst_ms = max(late_ms for _, late_ms in self._pauses)
+            alike = [step for step, late_ms in self._pauses if late_ms >= worst_ms / 2]
+            longest = max((after - before for before, after in pairwise(alike)), default=0)
+            if len(alike) < MANY_PAUSES or self._step - alike[-1] <= PATIENCE * longest:
+                return worst_ms
+            less = [pause for pause in self._pauses if pause[1] < worst_ms / 2]
+            self._pauses = deque(less, maxlen=MOST_PAUSES)
+        return 0.0
+
+
 @dataclass
 class Timings:
-    """Milliseconds that each graph took lately on this machine, for one window length.
-
-    ``late`` is by how much each of the last steps was later than planned, 0 where that was not so.
-    """
+    """Milliseconds that each graph took lately on this machine, for one window length, and pauses beside."""
 
     stem: deque[float] = field(default_factory=_history)
     repetition: deque[float] = field(default_factory=_history)
     decoder: deque[float] = field(default_factory=_history)
-    late: deque[float] = field(default_factory=lambda: deque(maxlen=MISS_MEMORY))
+    pauses: Pauses = field(default_factory=Pauses)
 
     def step_ms(self, depth: int) -> float:
         """Predicted time of a whole step."""
@@ -251,8 +286,7 @@ def run_step(
         history.append(elapsed_ms() - before_ms)
         return result
 
-    remembered = islice(reversed(timings.late), int(MISS_MEMORY_S / plan.window_s))
-    ready_ms = math.inf if plan.budget_ms is None else plan.budget_ms - max(remembered, default=0.0)
+    ready_ms = math.inf if plan.budget_ms is None else plan.budget_ms - timings.pauses.worst_ms()
 
     def one_more_fits() -> bool:
         return ready_ms == math.inf or elapsed_ms() + timings.finish_ms(1) <= ready_ms
@@ -272,7 +306,7 @@ def run_step(
         planned_ms = ready_ms if depth > plan.min_depth else timings.step_ms(depth)
         late_ms = max(0.0, took_ms - planned_ms)
         avoidable = timings.step_ms(plan.min_depth) + late_ms <= plan.budget_ms
-        timings.late.append(late_ms if avoidable else 0.0)
+        timings.pauses.add(late_ms if avoidable else 0.0, int(PAUSE_MEMORY_S / plan.window_s))
     return estimate, depth, took_ms
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tisdiss_rt import budget
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan, Timings
+from tisdiss_rt.budget import Pauses, Plan, Timings
 
 RATE = 16000
 
@@ -136,17 +136,58 @@ def test_contention_costs_depth_and_recovers():
     assert [run(engine, plan, timings)[1] for _ in range(80)][-1] == 7
 
 
-def test_a_long_window_forgets_a_pause_at_once():
-    """The memory of pauses is for short steps: of long windows it would last for minutes."""
-    engine, plan = FakeEngine(), second_plan(40.1)
+def late_by(pauses, *late_ms, memory=500):
+    for one_ms in late_ms:
+        pauses.add(one_ms, memory)
+    return pauses.worst_ms()
+
+
+def test_a_rare_pause_is_remembered_for_its_time():
+    pauses = Pauses()
+    assert late_by(pauses, 0, 0, 3.0) == 3.0
+    assert late_by(pauses, *[0] * 499) == 3.0
+    assert late_by(pauses, 0) == 0
+
+
+def test_the_worst_counts():
+    pauses = Pauses()
+    assert late_by(pauses, 1.0, 3.0, 2.0) == 3.0
+    assert late_by(pauses, *[0] * 498, 0) == 2.0
+
+
+def test_many_pauses_are_over_after_some_of_their_intervals():
+    pauses = Pauses()
+    for _ in range(10):
+        late_by(pauses, 2.5, 0, 3.0, *[0] * 7)  # the longest interval is 8 steps
+    assert late_by(pauses, *[0] * 17) == 3.0
+    assert late_by(pauses, 0) == 0
+
+
+def test_smaller_pauses_that_go_on_do_not_keep_the_larger_ones():
+    pauses = Pauses()
+    for _ in range(10):
+        late_by(pauses, 0.1, 3.0, 0)
+    for _ in range(30):
+        worst_ms = late_by(pauses, 0.1, 0, 0)
+    assert worst_ms == 0.1
+
+
+def test_three_pauses_are_too_few_to_know_their_interval():
+    pauses = Pauses()
+    late_by(pauses, 2.0, 2.0, 2.0, *[0] * 400)
+    assert pauses.worst_ms() == 2.0
+
+
+def test_a_pause_costs_depth_as_long_as_it_is_remembered():
+    engine = FakeEngine()
+    plan = dataclasses.replace(second_plan(40.1), window_s=0.5)  # of which 8 are remembered
     timings = known(engine)
     timings.decoder.extend([2.0] * 20)
     engine.costs_ms["decoder"] += 15
     assert run(engine, plan, timings)[2] > 40.1
     engine.costs_ms["decoder"] -= 15
-    assert run(engine, plan, timings)[1] == 7
-    short = dataclasses.replace(plan, window_s=0.008)
-    assert run(engine, short, timings)[1] < 7
+    depths = [run(engine, plan, timings)[1] for _ in range(10)]
+    assert depths == [3] * 8 + [7] * 2
 
 
 def test_a_slow_moment_does_not_rule_out_repetitions_for_ever():
