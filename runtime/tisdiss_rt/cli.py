@@ -19,6 +19,7 @@ import click
 
 from tisdiss_rt import __version__
 from tisdiss_rt.bundle import GRAPHS, load, shipped
+from tisdiss_rt.cli_bench import bench
 from tisdiss_rt.cli_live import live
 from tisdiss_rt.cli_separate import separate
 from tisdiss_rt.errors import SeparationWarning, TisdissError
@@ -76,6 +77,7 @@ def cli(ctx: click.Context) -> None:
 
 cli.add_command(separate)
 cli.add_command(live)
+cli.add_command(bench)
 
 
 @cli.command()

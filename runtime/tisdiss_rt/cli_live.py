@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from tisdiss_rt.separator import Separator
     from tisdiss_rt.stream import Stream
 
-DEFAULT_BUDGET = 0.75  # of a step's duration; the rest is for resampling and for writing
 _FILE_ONLY = ("output_dir", "chunk_ms", "no_realtime")
 _DEVICES_ONLY = ("input_device", "output_device", "sample_rate", "listen", "record", "duration_s", "no_ui")
 _TICK_S = 0.1
@@ -87,13 +86,14 @@ def live(
     Keys change what is heard while it runs: 1, 2, m; q stops. With --input a file is played in the place of
     the devices; the sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder.
     """
-    from tisdiss_rt.separator import Separator  # takes the time that --help should not
+    from tisdiss_rt.budget import LIVE_SHARE  # take the time that --help should not
+    from tisdiss_rt.separator import Separator
 
     _refuse_unused(context, source)
     separator = Separator(bundle, provider, threads)
     timing = separator.bundle.manifest.stream
     if budget_ms is None and depth is None and not others["no_realtime"] and timing is not None:
-        budget_ms = DEFAULT_BUDGET * 1e3 * timing.step_samples / separator.bundle.manifest.sample_rate
+        budget_ms = LIVE_SHARE * 1e3 * timing.step_samples / separator.bundle.manifest.sample_rate
     options = {"budget_ms": budget_ms, "depth": depth, "min_depth": min_depth}
     common: dict[str, Any] = {"as_json": as_json, "force": force, "quiet": quiet}
     if source is None:

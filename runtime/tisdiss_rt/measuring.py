@@ -1,0 +1,189 @@
+"""What each depth costs on this machine, measured on steps as they are run.
+
+Every step goes to the deepest depth, and says of every depth on its way when that would have been ready::
+
+    |-- stem --|-- rep --|-- rep --|-- rep --| decoder |
+    depth 0    |                             <-------->      stem + decoder
+    depth 1              |                                   stem + 1 repetition + decoder
+    depth 2                        |                         ...
+
+So all depths are measured in the same moments, and differ by what they compute alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.budget import HISTORY, LIVE_SHARE, Clock, Timings, window_quality, window_samples
+from tisdiss_rt.bundle import Manifest
+from tisdiss_rt.engine import Engine
+from tisdiss_rt.stream_engine import StreamEngine
+
+Milliseconds = npt.NDArray[np.float64]
+
+LEAST_STEPS = 10
+
+
+@dataclass(frozen=True)
+class DepthCost:
+    """What a depth costs for one length of window or step.
+
+    Attributes:
+        window_s: length of the window, or of the step of a streaming bundle.
+        depth: repetitions.
+        p50_ms: time of a step, median; the next two are higher percentiles.
+        p95_ms: see above.
+        p99_ms: see above.
+        real_time_factor: seconds of computing for a second of audio; windows overlap by half.
+        memory_mb: the most that this process has needed until then, None where the system does not say.
+        quality_db: what was measured for the bundle, None where nothing was.
+    """
+
+    window_s: float
+    depth: int
+    p50_ms: float
+    p95_ms: float
+    p99_ms: float
+    real_time_factor: float
+    memory_mb: float | None
+    quality_db: float | None
+
+
+def measure_bundle(
+    engine: Engine | StreamEngine, seconds: float
+) -> tuple[list[DepthCost], dict[int, Timings]]:
+    """Measure every depth up to the best, for each window or for the step, about ``seconds`` each.
+
+    Returns the costs in rising order, and the times of the graphs by the length in samples, for the planner.
+    """
+    manifest = engine.manifest
+    stream = manifest.stream
+    lengths = [stream.step_samples] if stream else [window_samples(manifest, w) for w in manifest.windows_s]
+    costs, timings = [], {}
+    for samples in lengths:
+        quality = _quality(manifest, samples)
+        deepest = max(quality, default=manifest.depth.trained)
+        took_ms, timings[samples] = measure_depths(engine, samples, deepest, seconds)
+        costs += _summarise(manifest, samples, took_ms, quality)
+    return costs, timings
+
+
+def measure_depths(
+    engine: Engine | StreamEngine,
+    samples: int,
+    deepest: int,
+    seconds: float,
+    clock: Clock = time.perf_counter,
+) -> tuple[Milliseconds, Timings]:
+    """Run steps of noise at the deepest depth for about so many seconds, at least `LEAST_STEPS` of them.
+
+    Args:
+        engine: runs the graphs.
+        samples: of a window, or of a step of a streaming bundle.
+        deepest: repetitions.
+        seconds: how long to measure, after a tenth of that for warming up.
+        clock: seconds, as ``time.perf_counter``.
+
+    Returns:
+        (steps, deepest + 1) milliseconds that a step takes at each depth, and the last times of each graph.
+    """
+    mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
+    runner = engine.open(deepest) if isinstance(engine, StreamEngine) else engine
+    begin_s = clock()
+    _time_graphs(runner, mix, deepest, clock)
+    while clock() - begin_s < seconds / 10:
+        _time_graphs(runner, mix, deepest, clock)
+    rows: list[list[float]] = []
+    begin_s = clock()
+    while len(rows) < LEAST_STEPS or clock() - begin_s < seconds:
+        rows.append(_time_graphs(runner, mix, deepest, clock))
+    took_ms = np.array(rows)  # (steps, stem + repetitions + decoder)
+    timings = Timings()
+    timings.stem.extend(took_ms[-HISTORY:, 0].tolist())
+    timings.repetition.extend(took_ms[:, 1:-1].ravel()[-HISTORY:].tolist())
+    timings.decoder.extend(took_ms[-HISTORY:, -1].tolist())
+    return np.cumsum(took_ms[:, :-1], axis=1) + took_ms[:, -1:], timings
+
+
+def _time_graphs(runner: Any, mix: npt.NDArray[np.float32], deepest: int, clock: Clock) -> list[float]:
+    """Run a step; milliseconds of the stem, of every repetition and of the decoder."""
+    marks = [clock()]
+    state = runner.start(mix)
+    marks.append(clock())
+    for _ in range(deepest):
+        runner.repeat(state)
+        marks.append(clock())
+    runner.decode(state)
+    marks.append(clock())
+    return [1e3 * (after - before) for before, after in itertools.pairwise(marks)]
+
+
+def _quality(manifest: Manifest, samples: int) -> dict[int, float]:
+    if manifest.stream is None:
+        return window_quality(manifest, samples / manifest.sample_rate)
+    return {e.depth: e.si_sdri_db for e in manifest.quality.depths} if manifest.quality else {}
+
+
+def _summarise(
+    manifest: Manifest, samples: int, took_ms: Milliseconds, quality: dict[int, float]
+) -> list[DepthCost]:
+    """Turn (steps, depths) milliseconds into a row for each depth."""
+    window_s = samples / manifest.sample_rate
+    advance_s = window_s if manifest.stream else window_s / 2  # what a step makes ready
+    memory_mb = _memory_mb()
+    rows = []
+    for depth, column in enumerate(took_ms.T):
+        p50, p95, p99 = np.percentile(column, [50, 95, 99]).tolist()
+        factor = float(column.mean()) / 1e3 / advance_s
+        rows.append(DepthCost(window_s, depth, p50, p95, p99, factor, memory_mb, quality.get(depth)))
+    return rows
+
+
+def _memory_mb() -> float | None:
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return None
+    unit = 1e6 if sys.platform == "darwin" else 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def recommend(manifest: Manifest, costs: list[DepthCost], threads: int) -> str:
+    """Say in a sentence what this machine is good for."""
+    cores = "one core" if threads == 1 else f"{threads} cores"
+    if manifest.stream is None:
+        best = _best(manifest, costs)
+        speed = f"a minute of audio in {60 * best.real_time_factor:.1f} s on {cores}"
+        return (
+            f"files: windows of {best.window_s:g} s at depth {best.depth}{_promise(best)}, {speed}; "
+            f"--budget-ms {math.ceil(best.p99_ms)} allows it"
+        )
+    step_ms = 1e3 * costs[0].window_s
+    fitting = [cost for cost in costs if cost.depth and cost.p99_ms <= LIVE_SHARE * step_ms]
+    if not fitting:
+        return f"too slow for live: depth 1 takes {costs[1].p99_ms:.1f} ms of each {step_ms:g} ms"
+    best = _best(manifest, fitting)
+    share = f"{100 * best.real_time_factor:.0f} % of {cores}"
+    return f"live: depth {best.depth}{_promise(best)} with {step_ms:g} ms steps, {share}"
+
+
+def _best(manifest: Manifest, costs: list[DepthCost]) -> DepthCost:
+    """The one of best measured quality; where nothing was measured, the nearest to the trained depth."""
+
+    def rank(cost: DepthCost) -> tuple[float, ...]:
+        quality_db = -math.inf if cost.quality_db is None else cost.quality_db
+        return quality_db, -abs(cost.depth - manifest.depth.trained), cost.window_s
+
+    return max(costs, key=rank)
+
+
+def _promise(cost: DepthCost) -> str:
+    return "" if cost.quality_db is None else f" ({cost.quality_db:.1f} dB)"

@@ -1,0 +1,78 @@
+"""What `bench` has measured, kept for the planner: its first prediction is then no guess from three steps.
+
+One JSON file for each combination of bundle, processor and way to run, in the user's folder for settings, or
+in ``TISDISS_CACHE``. A file that cannot be read is as good as none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+from pathlib import Path
+
+import click
+
+from tisdiss_rt.budget import Timings
+from tisdiss_rt.engine import VERSION, Sessions, physical_cores
+
+GRAPHS = ("stem", "repetition", "decoder")
+
+
+def write(engine: Sessions, timings: dict[int, Timings]) -> Path:
+    """Keep the timings, by the length of windows or steps in samples; returns where. Raises OSError."""
+    path = _path(engine)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = {
+        samples: {name: list(getattr(measured, name)) for name in GRAPHS}
+        for samples, measured in timings.items()
+    }
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps({"machine": _machine(engine), "timings_ms": kept}, indent=1))
+    partial.replace(path)
+    return path
+
+
+def read(engine: Sessions, samples: int) -> Timings | None:
+    """Find what was kept for this length of window or step; None if there is nothing."""
+    try:
+        kept = json.loads(_path(engine).read_text())["timings_ms"][str(samples)]
+        timings = Timings()
+        for name in GRAPHS:
+            getattr(timings, name).extend(float(ms) for ms in kept[name])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return timings if all(getattr(timings, name) for name in GRAPHS) else None
+
+
+def _path(engine: Sessions) -> Path:
+    folder = Path(os.environ.get("TISDISS_CACHE") or click.get_app_dir("tisdiss-rt"))
+    digest = hashlib.sha256(json.dumps(_machine(engine)).encode()).hexdigest()
+    return folder / f"timings-{digest[:16]}.json"
+
+
+def _machine(engine: Sessions) -> dict[str, object]:
+    """All that the times depend on."""
+    graphs = dataclasses.asdict(engine.manifest.graphs)
+    return {
+        "bundle": engine.manifest.name,
+        "graphs": hashlib.sha256(json.dumps(graphs, sort_keys=True).encode()).hexdigest(),
+        "provider": engine.provider,
+        "threads": engine.threads,
+        "precision": engine.precision,
+        "ONNX Runtime": VERSION,
+        "processor": processor(),
+        "cores": physical_cores(),
+    }
+
+
+def processor() -> str:
+    """Name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
