@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN = .venv/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint embed clean
 
 demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
@@ -12,6 +12,12 @@ demo: .venv/.runtime
 
 test: lint
 	$(BIN)/pytest
+
+# The library for C, the binding for C# and their tests, which are part of `test`, too, where there are compilers.
+embed: .venv/.development
+	cmake -S runtime/cpp -B build/embed/release/library -DCMAKE_INSTALL_LIBDIR=lib
+	cmake --build build/embed/release/library --parallel 2
+	$(BIN)/pytest tests/embed
 
 lint: .venv/.development
 	$(BIN)/ruff check .

@@ -1,0 +1,159 @@
+// The C++17 face of tisdiss_rt.h: handles that free themselves, and exceptions with the text of the error.
+//
+//     tisdiss::Separator separator("edge-16k");
+//     tisdiss::Voices voices = separator.separate(mix);
+#pragma once
+
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "tisdiss_rt.h"
+
+namespace tisdiss {
+
+using Voices = std::vector<std::vector<float>>;  // (sources, samples)
+
+// Sound in memory of the caller: what has data() and size(), such as std::vector<float> or std::span<const float>,
+// or a pointer and a length.
+class Span {
+ public:
+  Span(const float* data, size_t size) : data_(data), size_(size) {}
+
+  template <class Samples>
+  Span(const Samples& samples) : data_(samples.data()), size_(samples.size()) {}
+
+  const float* data() const { return data_; }
+  size_t size() const { return size_; }
+
+ private:
+  const float* data_;
+  size_t size_;
+};
+
+class Failure : public std::runtime_error {
+ public:
+  Failure(tisdiss_status status, const char* text) : std::runtime_error(text), status(status) {}
+
+  const tisdiss_status status;
+};
+
+struct OpenOptions : tisdiss_open_options {
+  OpenOptions() : tisdiss_open_options TISDISS_OPEN_OPTIONS_INIT {}
+};
+
+struct RunOptions : tisdiss_run_options {
+  RunOptions() : tisdiss_run_options TISDISS_RUN_OPTIONS_INIT {}
+};
+
+struct Report : tisdiss_report {
+  Report() : tisdiss_report TISDISS_REPORT_INIT {}
+};
+
+struct Info : tisdiss_info {
+  Info() : tisdiss_info TISDISS_INFO_INIT {}
+};
+
+namespace detail {
+
+// Rows that a call has written one after the other, each in memory of its own.
+template <class Write>
+Voices rows(size_t sources, size_t samples, Write&& write) {
+  std::vector<float> flat(sources * samples);
+  write(flat.data(), samples);
+  Voices voices;
+  for (size_t i = 0; i < sources; ++i) {
+    const float* row = flat.data() + i * samples;
+    voices.emplace_back(row, row + samples);
+  }
+  return voices;
+}
+
+}  // namespace detail
+
+// Live sound, made by Separator::stream. Not for several threads at once.
+class Stream {
+ public:
+  // Takes a chunk of any length; gives what has become ready.
+  Voices process(Span mix) {
+    return detail::rows(sources_, ready(mix.size()), [&](float* out, size_t capacity) { process(mix, out, capacity); });
+  }
+
+  // The same without new memory, for the thread of an audio device: writes to rows of `capacity` floats, one for
+  // each source, and gives how many of each were written.
+  size_t process(Span mix, float* out, size_t capacity) {
+    size_t given = 0;
+    check(tisdiss_stream_process(handle_.get(), mix.data(), mix.size(), out, capacity, &given));
+    return given;
+  }
+
+  // Ends the stream and gives the rest.
+  Voices flush() {
+    return detail::rows(sources_, tisdiss_stream_rest(handle_.get()), [&](float* out, size_t capacity) {
+      size_t given = 0;
+      check(tisdiss_stream_flush(handle_.get(), out, capacity, &given));
+    });
+  }
+
+  void reset() { check(tisdiss_stream_reset(handle_.get())); }
+  void set_depth(int depth) { check(tisdiss_stream_set_depth(handle_.get(), depth)); }
+  size_t ready(size_t samples) const { return tisdiss_stream_ready(handle_.get(), samples); }
+
+  Report report() {
+    Report report;
+    check(tisdiss_stream_get_report(handle_.get(), &report));
+    return report;
+  }
+
+ private:
+  friend class Separator;
+
+  Stream(tisdiss_stream* handle, size_t sources) : handle_(handle, tisdiss_stream_free), sources_(sources) {}
+
+  void check(tisdiss_status status) const {
+    if (status != TISDISS_OK) throw Failure(status, tisdiss_stream_error_text(handle_.get()));
+  }
+
+  std::unique_ptr<tisdiss_stream, void (*)(tisdiss_stream*)> handle_;
+  size_t sources_;
+};
+
+// A bundle that is ready to separate; several streams of it may run on several threads.
+class Separator {
+ public:
+  explicit Separator(const std::string& folder, const OpenOptions& options = {}) : handle_(nullptr, tisdiss_close) {
+    tisdiss_bundle* bundle = nullptr;
+    const tisdiss_status status = tisdiss_open(folder.c_str(), &options, &bundle);
+    if (status != TISDISS_OK) throw Failure(status, tisdiss_error_text(nullptr));
+    handle_.reset(bundle);
+  }
+
+  Info info() const {
+    Info info;
+    check(tisdiss_get_info(handle_.get(), &info));
+    return info;
+  }
+
+  // Separates a whole signal at the bundle's sample rate.
+  Voices separate(Span mix, const RunOptions& options = {}, Report* report = nullptr) {
+    return detail::rows(static_cast<size_t>(info().sources), mix.size(), [&](float* out, size_t capacity) {
+      check(tisdiss_separate(handle_.get(), mix.data(), mix.size(), &options, out, capacity, report));
+    });
+  }
+
+  Stream stream(const RunOptions& options = {}) {
+    tisdiss_stream* stream = nullptr;
+    check(tisdiss_stream_open(handle_.get(), &options, &stream));
+    return Stream(stream, static_cast<size_t>(info().sources));
+  }
+
+ private:
+  void check(tisdiss_status status) const {
+    if (status != TISDISS_OK) throw Failure(status, tisdiss_error_text(handle_.get()));
+  }
+
+  std::unique_ptr<tisdiss_bundle, void (*)(tisdiss_bundle*)> handle_;
+};
+
+}  // namespace tisdiss

@@ -1,0 +1,315 @@
+// The C interface: arguments are checked here, and no exception gets out of here.
+#include "tisdiss_rt.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <memory>
+#include <new>
+
+#include "budget.h"
+#include "error.h"
+#include "offline.h"
+#include "sessions.h"
+#include "stream.h"
+#include "stream_steps.h"
+#include "windows.h"
+
+namespace tisdiss {
+namespace {
+
+// A window whose peak is below this is silence: less than any integer format can hold.
+constexpr float kSilence = 1e-10f;
+
+// Samples of a stream beyond this are no sound at full scale 1; a network that follows levels never recovers.
+constexpr float kLoudest = 1e6f;
+
+// Text of a failed call; an array, so that keeping it cannot fail.
+using ErrorText = std::array<char, 512>;
+
+thread_local ErrorText no_handle_error{};
+
+std::unique_ptr<StepEngine> open_steps(const Sessions& sessions, int depth) {
+  if (sessions.manifest.streaming) return std::make_unique<StreamSteps>(sessions, depth);
+  return std::make_unique<OfflineSteps>(sessions);
+}
+
+}  // namespace
+}  // namespace tisdiss
+
+struct tisdiss_bundle {
+  tisdiss_bundle(const char* folder, const tisdiss::OpenOptions& options)
+      : sessions(std::make_shared<tisdiss::Sessions>(folder, options)),
+        planner(sessions->manifest, [this](int depth) { return tisdiss::open_steps(*sessions, depth); }) {}
+
+  const std::shared_ptr<const tisdiss::Sessions> sessions;
+  tisdiss::Planner planner;
+  tisdiss::ErrorText error{};
+};
+
+struct tisdiss_stream {
+  tisdiss_stream(tisdiss_bundle& bundle, const tisdiss::Plan& plan, const tisdiss::Timings& timings)
+      : stream(bundle.sessions, plan, timings), sources(static_cast<size_t>(bundle.sessions->manifest.sources)) {}
+
+  tisdiss::Stream stream;
+  const size_t sources;
+  tisdiss::ErrorText error{};
+};
+
+namespace tisdiss {
+namespace {
+
+tisdiss_status keep(ErrorText& error, tisdiss_status status, const char* text) {
+  std::snprintf(error.data(), error.size(), "%s", text);
+  return status;
+}
+
+// Runs the body of a call and turns exceptions into a status and a text.
+template <class Body>
+tisdiss_status guarded(ErrorText& error, Body&& body) noexcept {
+  try {
+    body();
+    return TISDISS_OK;
+  } catch (const Error& failure) {
+    return keep(error, failure.status, failure.what());
+  } catch (const std::bad_alloc&) {
+    return keep(error, TISDISS_ERROR_MEMORY, "not enough memory");
+  } catch (const std::exception& failure) {
+    return keep(error, TISDISS_ERROR_INTERNAL, failure.what());
+  } catch (...) {
+    return keep(error, TISDISS_ERROR_INTERNAL, "unknown failure");
+  }
+}
+
+// The same for a call on a handle, which may be NULL.
+template <class Handle, class Body>
+tisdiss_status guarded_on(Handle* handle, const char* null_text, Body&& body) noexcept {
+  if (!handle) return keep(no_handle_error, TISDISS_ERROR_ARGUMENT, null_text);
+  return guarded(handle->error, [&] { body(*handle); });
+}
+
+template <class Body>
+tisdiss_status on_bundle(tisdiss_bundle* bundle, Body&& body) noexcept {
+  return guarded_on(bundle, "the bundle is NULL: open one with tisdiss_open", body);
+}
+
+template <class Body>
+tisdiss_status on_stream(tisdiss_stream* stream, Body&& body) noexcept {
+  return guarded_on(stream, "the stream is NULL: open one with tisdiss_stream_open", body);
+}
+
+void need_argument(bool condition, const char* text) { need(condition, TISDISS_ERROR_ARGUMENT, text); }
+
+template <class Struct>
+void check_size(const Struct& value, const char* text) {
+  need_argument(value.size == sizeof(Struct), text);
+}
+
+OpenOptions read(const tisdiss_open_options* given) {
+  OpenOptions options;
+  if (!given) return options;
+  check_size(*given, "the options have another size: begin with TISDISS_OPEN_OPTIONS_INIT");
+  if (given->onnxruntime) options.onnxruntime = given->onnxruntime;
+  if (given->provider) options.provider = given->provider;
+  if (given->precision) options.precision = given->precision;
+  options.threads = given->threads;
+  return options;
+}
+
+RunOptions read(const tisdiss_run_options* given) {
+  RunOptions options;
+  if (!given) return options;
+  check_size(*given, "the options have another size: begin with TISDISS_RUN_OPTIONS_INIT");
+  if (given->budget_ms != 0) options.budget_ms = given->budget_ms;
+  if (given->depth != -1) options.depth = given->depth;
+  if (given->window_s != 0) options.window_s = given->window_s;
+  options.min_depth = given->min_depth;
+  return options;
+}
+
+void check_mix(const float* mix, size_t samples) {
+  need_argument(mix || samples == 0, "the mixture is NULL");
+  const bool finite = std::all_of(mix, mix + samples, [](float x) { return std::isfinite(x); });
+  need_argument(finite, "the mixture has NaN or infinity: replace them");
+}
+
+void check_out(const float* out, size_t capacity, size_t samples) {
+  need_argument(out || samples == 0, "the output is NULL");
+  if (capacity >= samples) return;
+  throw Error(TISDISS_ERROR_ARGUMENT, "the output has room for " + std::to_string(capacity) +
+                                          " samples of each source, where " + std::to_string(samples) +
+                                          " are needed");
+}
+
+void check_report(const tisdiss_report* report) {
+  if (report) check_size(*report, "the report has another size: begin with TISDISS_REPORT_INIT");
+}
+
+void write(const Plan& plan, const Progress& progress, tisdiss_report* report) {
+  if (!report) return;
+  *report = {sizeof(tisdiss_report), plan.window_s,  plan.predicted_ms, plan.quality_db,    progress.last.elapsed_ms,
+             progress.steps,         progress.misses, plan.depth,        progress.last.depth};
+}
+
+Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan, const Rows& out) {
+  const bool with_budget = plan.budget_ms.has_value();
+  OfflineSteps steps(*bundle.sessions);
+  Progress progress;
+  const auto separate = [&](size_t start, size_t length, float* estimate) {
+    const float* begin = mix + start;
+    if (std::all_of(begin, begin + length, [](float x) { return std::abs(x) < kSilence; })) {
+      std::fill_n(estimate, length * out.count, 0.0f);
+      progress.add({0, 0.0}, plan);
+      return;
+    }
+    Timings unused;  // a window of another length predicts nothing for the next full one
+    const bool learns = with_budget && length == plan.window_samples;
+    if (with_budget && !learns) unused = bundle.planner.measure(plan.window_samples);
+    Timings& timings = learns ? bundle.planner.measure(length) : unused;
+    progress.add(run_step(steps, begin, length, plan, timings, estimate), plan);
+  };
+  separate_windows(samples, plan.window_samples, separate, out);
+  return progress;
+}
+
+Timings stream_timings(tisdiss_bundle& bundle, const Plan& plan) {
+  return plan.budget_ms ? bundle.planner.measure(plan.window_samples) : Timings();
+}
+
+Progress separate_streaming(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan,
+                            const Rows& out) {
+  Stream stream(bundle.sessions, plan, stream_timings(bundle, plan));
+  const size_t ready = stream.ready(samples);
+  stream.process(mix, samples, out);
+  stream.flush(out.from(ready));
+  return stream.progress();
+}
+
+}  // namespace
+}  // namespace tisdiss
+
+using namespace tisdiss;
+
+const char* tisdiss_version(void) { return TISDISS_VERSION; }
+
+const char* tisdiss_error_text(const tisdiss_bundle* bundle) {
+  return bundle ? bundle->error.data() : no_handle_error.data();
+}
+
+const char* tisdiss_stream_error_text(const tisdiss_stream* stream) {
+  return stream ? stream->error.data() : no_handle_error.data();
+}
+
+tisdiss_status tisdiss_open(const char* folder, const tisdiss_open_options* options, tisdiss_bundle** bundle) {
+  if (bundle) *bundle = nullptr;
+  return guarded(no_handle_error, [&] {
+    need_argument(folder, "the folder is NULL: give the path of a bundle");
+    need_argument(bundle, "the place for the bundle is NULL");
+    *bundle = new tisdiss_bundle(folder, read(options));
+  });
+}
+
+void tisdiss_close(tisdiss_bundle* bundle) { delete bundle; }
+
+tisdiss_status tisdiss_get_info(tisdiss_bundle* bundle, tisdiss_info* info) {
+  return on_bundle(bundle, [&](tisdiss_bundle& self) {
+    need_argument(info, "the info is NULL");
+    check_size(*info, "the info has another size: begin with TISDISS_INFO_INIT");
+    const Sessions& sessions = *self.sessions;
+    const Manifest& manifest = sessions.manifest;
+    *info = {sizeof(tisdiss_info),
+             manifest.name.c_str(),
+             sessions.on_cuda ? "cuda" : "cpu",
+             sessions.precision.c_str(),
+             manifest.licence.c_str(),
+             sessions.threads,
+             manifest.sample_rate,
+             manifest.sources,
+             manifest.trained_depth,
+             manifest.max_depth,
+             manifest.streaming,
+             manifest.step_samples,
+             manifest.latency_samples};
+  });
+}
+
+tisdiss_status tisdiss_separate(tisdiss_bundle* bundle, const float* mix, size_t samples,
+                                const tisdiss_run_options* options, float* out, size_t capacity,
+                                tisdiss_report* report) {
+  return on_bundle(bundle, [&](tisdiss_bundle& self) {
+    need_argument(samples > 0, "the mixture is empty");
+    check_mix(mix, samples);
+    check_out(out, capacity, samples);
+    check_report(report);
+    const Plan plan = self.planner.plan(read(options));
+    const Manifest& manifest = self.sessions->manifest;
+    const Rows rows{out, static_cast<size_t>(manifest.sources), capacity};
+    const auto separate = manifest.streaming ? separate_streaming : separate_offline;
+    write(plan, separate(self, mix, samples, plan, rows), report);
+  });
+}
+
+tisdiss_status tisdiss_stream_open(tisdiss_bundle* bundle, const tisdiss_run_options* options,
+                                   tisdiss_stream** stream) {
+  if (stream) *stream = nullptr;
+  return on_bundle(bundle, [&](tisdiss_bundle& self) {
+    need_argument(stream, "the place for the stream is NULL");
+    const Manifest& manifest = self.sessions->manifest;
+    need(manifest.streaming, TISDISS_ERROR_UNSUPPORTED,
+         "bundle " + manifest.name + " is for whole signals: use tisdiss_separate, or a streaming bundle");
+    const Plan plan = self.planner.plan(read(options));
+    *stream = new tisdiss_stream(self, plan, stream_timings(self, plan));
+  });
+}
+
+void tisdiss_stream_free(tisdiss_stream* stream) { delete stream; }
+
+size_t tisdiss_stream_ready(const tisdiss_stream* stream, size_t samples) {
+  return stream ? stream->stream.ready(samples) : 0;
+}
+
+size_t tisdiss_stream_rest(const tisdiss_stream* stream) { return stream ? stream->stream.rest() : 0; }
+
+tisdiss_status tisdiss_stream_process(tisdiss_stream* stream, const float* mix, size_t samples, float* out,
+                                      size_t capacity, size_t* given) {
+  if (given) *given = 0;
+  return on_stream(stream, [&](tisdiss_stream& self) {
+    need_argument(given, "the place for the number of samples is NULL");
+    self.stream.refuse_if_over();
+    check_mix(mix, samples);
+    const bool in_scale = std::all_of(mix, mix + samples, [](float x) { return std::abs(x) <= kLoudest; });
+    need_argument(in_scale, "the mixture has samples beyond 1e6, where full scale is 1: scale it down");
+    const size_t ready = self.stream.ready(samples);
+    check_out(out, capacity, ready);
+    self.stream.process(mix, samples, {out, self.sources, capacity});
+    *given = ready;
+  });
+}
+
+tisdiss_status tisdiss_stream_flush(tisdiss_stream* stream, float* out, size_t capacity, size_t* given) {
+  if (given) *given = 0;
+  return on_stream(stream, [&](tisdiss_stream& self) {
+    need_argument(given, "the place for the number of samples is NULL");
+    self.stream.refuse_if_over();
+    const size_t rest = self.stream.rest();
+    check_out(out, capacity, rest);
+    self.stream.flush({out, self.sources, capacity});
+    *given = rest;
+  });
+}
+
+tisdiss_status tisdiss_stream_reset(tisdiss_stream* stream) {
+  return on_stream(stream, [](tisdiss_stream& self) { self.stream.reset(); });
+}
+
+tisdiss_status tisdiss_stream_set_depth(tisdiss_stream* stream, int32_t depth) {
+  return on_stream(stream, [&](tisdiss_stream& self) { self.stream.set_depth(depth); });
+}
+
+tisdiss_status tisdiss_stream_get_report(tisdiss_stream* stream, tisdiss_report* report) {
+  return on_stream(stream, [&](tisdiss_stream& self) {
+    need_argument(report, "the report is NULL");
+    check_report(report);
+    write(self.stream.plan(), self.stream.progress(), report);
+  });
+}

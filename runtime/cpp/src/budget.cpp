@@ -1,0 +1,79 @@
+#include "budget.h"
+
+#include <chrono>
+
+namespace tisdiss {
+
+double now_s() {
+  using std::chrono::duration;
+  return duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+template <class Condition>
+void Pauses::drop_if(Condition condition) {
+  const auto end = pauses_.begin() + static_cast<std::ptrdiff_t>(count_);
+  count_ = static_cast<size_t>(std::remove_if(pauses_.begin(), end, condition) - pauses_.begin());
+}
+
+void Pauses::add(double late_ms, int64_t memory) {
+  ++step_;
+  if (late_ms > 0) {
+    if (count_ == kMostPauses) drop_if([oldest = pauses_[0].step](const Pause& p) { return p.step == oldest; });
+    pauses_[count_++] = {step_, late_ms};
+  }
+  drop_if([&](const Pause& pause) { return pause.step <= step_ - memory; });
+}
+
+double Pauses::worst_ms() {
+  while (count_ > 0) {
+    double worst_ms = 0.0;
+    for (size_t i = 0; i < count_; ++i) worst_ms = std::max(worst_ms, pauses_[i].late_ms);
+    size_t alike = 0;
+    int64_t last = 0, longest = 0;
+    for (size_t i = 0; i < count_; ++i) {
+      if (pauses_[i].late_ms < worst_ms / 2) continue;
+      if (alike++ > 0) longest = std::max(longest, pauses_[i].step - last);
+      last = pauses_[i].step;
+    }
+    if (alike < kManyPauses || step_ - last <= kPatience * longest) return worst_ms;
+    drop_if([&](const Pause& pause) { return pause.late_ms >= worst_ms / 2; });
+  }
+  return 0.0;
+}
+
+StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
+                  float* estimate, Clock clock) {
+  const double begin = clock();
+  const auto elapsed_ms = [&] { return (clock() - begin) * 1e3; };
+  const auto timed = [&](auto& history, auto&& call) {
+    const double before_ms = elapsed_ms();
+    call();
+    history.add(elapsed_ms() - before_ms);
+  };
+  const double ready_ms = plan.budget_ms ? *plan.budget_ms - timings.pauses.worst_ms() : 0.0;
+  const auto one_more_fits = [&] {
+    return !plan.budget_ms || elapsed_ms() + timings.finish_ms(1) <= ready_ms;
+  };
+
+  timed(timings.stem, [&] { engine.start(mix, samples); });
+  int depth = 0;
+  while (depth < plan.min_depth || (depth < plan.max_depth && one_more_fits())) {
+    timed(timings.repetition, [&] { engine.repeat(); });
+    ++depth;
+  }
+  timed(timings.decoder, [&] { engine.decode(estimate); });
+  // Nothing new was learnt about a repetition: one slow moment must not rule it out for ever.
+  if (depth == 0 && timings.repetition.size() > 1) timings.repetition.drop_largest();
+  const double took_ms = elapsed_ms();
+  if (plan.budget_ms) {
+    // At the least depth nothing was decided; it can only be later than expected.
+    const double planned_ms = depth > plan.min_depth ? ready_ms : timings.step_ms(depth);
+    const double late_ms = std::max(0.0, took_ms - planned_ms);
+    // What not even the least depth could have absorbed does not count: less depth would not help.
+    const bool avoidable = timings.step_ms(plan.min_depth) + late_ms <= *plan.budget_ms;
+    timings.pauses.add(avoidable ? late_ms : 0.0, static_cast<int64_t>(kPauseMemoryS / plan.window_s));
+  }
+  return {depth, took_ms};
+}
+
+}  // namespace tisdiss

@@ -1,0 +1,158 @@
+// The latency budget, as tisdiss_rt/budget.py explains and does it: same decisions from the same times.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <map>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "manifest.h"
+
+namespace tisdiss {
+
+constexpr double kQuantile = 0.95;
+constexpr size_t kHistory = 64;      // measurements remembered of each graph
+constexpr double kPauseMemoryS = 4.0;  // of audio
+constexpr size_t kManyPauses = 4;      // of about the same length tell how often to expect one
+constexpr int64_t kPatience = 3;       // longest intervals between them, after which they are over
+constexpr size_t kMostPauses = 512;
+constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
+
+// The newest numbers, oldest first. It allocates nothing, so that a step may use it.
+template <size_t Capacity>
+class History {
+ public:
+  void add(double value) {
+    if (count_ == Capacity) erase(0);
+    values_[count_++] = value;
+  }
+
+  void drop_largest() { erase(static_cast<size_t>(std::max_element(begin(), end()) - begin())); }
+
+  // The high quantile that predictions are made from; the largest of a few values.
+  double high() const {
+    if (count_ == 0) return 0.0;
+    std::array<double, Capacity> ordered = values_;
+    const auto rank = static_cast<size_t>(std::ceil(kQuantile * static_cast<double>(count_))) - 1;
+    const auto last = ordered.begin() + static_cast<std::ptrdiff_t>(count_);
+    std::nth_element(ordered.begin(), ordered.begin() + static_cast<std::ptrdiff_t>(rank), last);
+    return ordered[rank];
+  }
+
+  size_t size() const { return count_; }
+
+ private:
+  const double* begin() const { return values_.data(); }
+  const double* end() const { return values_.data() + count_; }
+
+  void erase(size_t index) {
+    std::copy(begin() + index + 1, end(), values_.data() + index);
+    --count_;
+  }
+
+  std::array<double, Capacity> values_{};
+  size_t count_ = 0;
+};
+
+// By how much steps were later than planned, and how early the next one has to plan to be ready, as the Python
+// class explains it. It allocates nothing either.
+class Pauses {
+ public:
+  // Takes note of the next step, late by so much or by nothing; what is older than `memory` is forgotten.
+  void add(double late_ms, int64_t memory);
+
+  // The worst that may still come, 0 if there is none; forgets those that are over.
+  double worst_ms();
+
+ private:
+  struct Pause {
+    int64_t step;
+    double late_ms;
+  };
+
+  template <class Condition>
+  void drop_if(Condition condition);
+
+  std::array<Pause, kMostPauses> pauses_{};  // oldest first
+  size_t count_ = 0;
+  int64_t step_ = 0;
+};
+
+// Milliseconds that each graph took lately on this machine, for one window length, and pauses beside.
+struct Timings {
+  History<kHistory> stem, repetition, decoder;
+  Pauses pauses;
+
+  double finish_ms(int repetitions) const { return repetitions * repetition.high() + decoder.high(); }
+  double step_ms(int depth) const { return stem.high() + finish_ms(depth); }
+};
+
+struct Plan {
+  double window_s;
+  size_t window_samples;
+  int depth;  // that the planner expects
+  int min_depth, max_depth;
+  std::optional<double> budget_ms;
+  double predicted_ms = kUnknown;
+  double quality_db = kUnknown;
+};
+
+struct RunOptions {
+  std::optional<double> budget_ms;
+  std::optional<int> depth;
+  int min_depth = 1;
+  std::optional<double> window_s;
+};
+
+// One call for each graph; the step under way is inside.
+class StepEngine {
+ public:
+  virtual ~StepEngine() = default;
+  virtual void start(const float* mix, size_t samples) = 0;
+  virtual void repeat() = 0;
+  virtual void decode(float* estimate) = 0;  // (sources, samples)
+};
+
+struct StepTime {
+  int depth;
+  double elapsed_ms;
+};
+
+using Clock = double (*)();  // seconds
+double now_s();
+
+// Separates one window within the plan and remembers how long each graph took.
+StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
+                  float* estimate, Clock clock = now_s);
+
+// Makes the plans for a bundle: options checked, machine measured once for each length.
+class Planner {
+ public:
+  // Makes an engine for measuring, that can run so many repetitions.
+  using Open = std::function<std::unique_ptr<StepEngine>(int depth)>;
+
+  Planner(const Manifest& manifest, Open open, Clock clock = now_s)
+      : manifest_(manifest), open_(std::move(open)), clock_(clock) {}
+
+  Plan plan(const RunOptions& options);
+
+  // What windows or steps of so many samples take here, measured the first time.
+  Timings& measure(size_t samples);
+
+ private:
+  void check(const RunOptions& options) const;
+  Plan window_plan(const RunOptions& options);
+  Plan stream_plan(const RunOptions& options);
+
+  const Manifest& manifest_;
+  Open open_;
+  Clock clock_;
+  std::map<size_t, Timings> timings_;
+};
+
+}  // namespace tisdiss

@@ -1,0 +1,285 @@
+#include "manifest.h"
+
+#include <algorithm>
+#include <fstream>
+#include <initializer_list>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "error.h"
+#include "sha256.h"
+
+namespace tisdiss {
+namespace {
+
+using nlohmann::json;
+using std::string;
+
+constexpr int kFormat = 1;
+constexpr const char* kManifestName = "manifest.json";
+
+void need(bool condition, const string& text) { tisdiss::need(condition, TISDISS_ERROR_BUNDLE, text); }
+
+// Keys that are not known are errors, so that a misspelt or newer entry is never ignored in silence.
+void check_keys(const json& value, const string& where, std::initializer_list<const char*> known) {
+  need(value.is_object(), where + " is not an object");
+  for (const char* key : known) need(value.contains(key), where + " lacks " + key);
+  for (const auto& item : value.items()) {
+    const bool found = std::find(known.begin(), known.end(), item.key()) != known.end();
+    need(found, where + " has unknown " + item.key());
+  }
+}
+
+const json& items(const json& value, const string& where) {
+  need(value.is_array(), where + " is not a list");
+  return value;
+}
+
+string text(const json& value, const string& where) {
+  need(value.is_string(), where + " is not a text");
+  return value.get<string>();
+}
+
+double number(const json& value, const string& where) {
+  need(value.is_number(), where + " is not a number");
+  return value.get<double>();
+}
+
+int integer(const json& value, const string& where) {
+  need(value.is_number_integer(), where + " is not a whole number");
+  const auto whole = value.get<int64_t>();
+  const bool fits = whole >= 0 && whole <= std::numeric_limits<int>::max();
+  need(fits, where + " is out of range");
+  return static_cast<int>(whole);
+}
+
+FileRef read_file_ref(const json& value, const string& where) {
+  check_keys(value, where, {"path", "sha256"});
+  FileRef file{text(value["path"], where + ".path"), text(value["sha256"], where + ".sha256")};
+  const std::filesystem::path path = std::filesystem::u8path(file.path);
+  const bool upwards = std::find(path.begin(), path.end(), "..") != path.end();
+  const bool inside = !file.path.empty() && file.path.find_first_of("\\:") == string::npos &&
+                      file.path.front() != '/' && !upwards;
+  need(inside, "the path '" + file.path + "' leaves the bundle");
+  return file;
+}
+
+std::vector<TensorSpec> read_tensors(const json& value, const string& where) {
+  std::vector<TensorSpec> tensors;
+  for (const json& item : items(value, where)) {
+    check_keys(item, where, {"name", "shape"});
+    TensorSpec tensor{text(item["name"], where + ".name"), {}};
+    for (const json& size : items(item["shape"], where + ".shape")) {
+      tensor.shape.push_back(size.is_string() ? -1 : integer(size, where + ".shape"));
+    }
+    tensors.push_back(std::move(tensor));
+  }
+  return tensors;
+}
+
+GraphSpec read_graph(const json& value, const string& where) {
+  check_keys(value, where, {"inputs", "outputs", "files"});
+  GraphSpec graph{read_tensors(value["inputs"], where + ".inputs"),
+                  read_tensors(value["outputs"], where + ".outputs"),
+                  {}};
+  need(value["files"].is_object(), where + ".files is not an object");
+  for (const auto& item : value["files"].items()) {
+    graph.files[item.key()] = read_file_ref(item.value(), where + ".files." + item.key());
+  }
+  need(graph.files.count("fp32") > 0, where + ".files has no fp32");
+  return graph;
+}
+
+void read_state(const json& value, Manifest& manifest) {
+  for (const json& item : items(value, "state")) {
+    check_keys(item, "state", {"graph", "input", "newest", "axis"});
+    const string graph = text(item["graph"], "state.graph");
+    const auto found = std::find(kGraphNames.begin(), kGraphNames.end(), graph);
+    need(found != kGraphNames.end(), "unknown graph '" + graph + "' in state");
+    StateBuffer buffer{static_cast<GraphIndex>(found - kGraphNames.begin()),
+                       text(item["input"], "state.input"), text(item["newest"], "state.newest")};
+    need(integer(item["axis"], "state.axis") == 0, "state " + buffer.input + ": axis must be 0");
+    manifest.state.push_back(std::move(buffer));
+  }
+}
+
+void read_quality(const json& value, Manifest& manifest) {
+  if (value.is_null()) return;
+  check_keys(value, "quality", {"test_set", "metric", "mixtures", "depths", "windows"});
+  for (const json& item : items(value["depths"], "quality.depths")) {
+    check_keys(item, "quality.depths", {"depth", "si_sdri_db", "low_db", "high_db"});
+    manifest.depth_quality.push_back({integer(item["depth"], "quality.depths.depth"),
+                                      number(item["si_sdri_db"], "quality.depths.si_sdri_db")});
+  }
+  for (const json& item : items(value["windows"], "quality.windows")) {
+    check_keys(item, "quality.windows", {"window_s", "depth", "si_sdri_db"});
+    manifest.window_quality.push_back({number(item["window_s"], "quality.windows.window_s"),
+                                       integer(item["depth"], "quality.windows.depth"),
+                                       number(item["si_sdri_db"], "quality.windows.si_sdri_db")});
+  }
+}
+
+void read_timing(const json& value, Manifest& manifest) {
+  const string kind = text(value["kind"], "kind");
+  need(kind == "offline" || kind == "streaming", "unknown kind '" + kind + "'; there are offline, streaming");
+  manifest.streaming = kind == "streaming";
+  for (const json& window : items(value["windows_s"], "windows_s")) {
+    manifest.windows_s.push_back(number(window, "windows_s"));
+  }
+  if (!manifest.streaming) {
+    const std::vector<double>& windows = manifest.windows_s;
+    const bool rising = std::adjacent_find(windows.begin(), windows.end(), std::greater_equal<>()) == windows.end();
+    need(!windows.empty() && windows.front() > 0 && rising, "windows_s must be positive numbers in rising order");
+    need(value["stream"].is_null() && value["state"].empty(), "stream and state are for streaming bundles");
+    return;
+  }
+  need(manifest.windows_s.empty(), "windows_s is for offline bundles");
+  check_keys(value["stream"], "stream", {"step_samples", "latency_samples"});
+  manifest.step_samples = integer(value["stream"]["step_samples"], "stream.step_samples");
+  manifest.latency_samples = integer(value["stream"]["latency_samples"], "stream.latency_samples");
+  need(0 < manifest.step_samples && manifest.step_samples <= manifest.latency_samples,
+       "stream must have 0 < step_samples <= latency_samples");
+}
+
+Manifest read_manifest(const json& value) {
+  need(value.is_object(), "the manifest is not an object");
+  const int format = value.contains("format") ? integer(value["format"], "format") : kFormat;
+  need(format <= kFormat, "made for a newer tisdiss-rt (format " + std::to_string(format) + "); upgrade");
+  check_keys(value, "the manifest",
+             {"format", "name", "kind", "sample_rate", "sources", "min_samples", "windows_s", "depth", "graphs",
+              "stream", "state", "conformance", "quality", "training", "licence"});
+  need(format == kFormat, "unknown format " + std::to_string(format));
+  Manifest manifest;
+  manifest.name = text(value["name"], "name");
+  manifest.licence = text(value["licence"], "licence");
+  manifest.sample_rate = integer(value["sample_rate"], "sample_rate");
+  manifest.sources = integer(value["sources"], "sources");
+  manifest.min_samples = integer(value["min_samples"], "min_samples");
+  need(manifest.sample_rate > 0 && manifest.sources > 0 && manifest.min_samples > 0,
+       "sample_rate, sources and min_samples must be above 0");
+  check_keys(value["depth"], "depth", {"trained", "max"});
+  manifest.trained_depth = integer(value["depth"]["trained"], "depth.trained");
+  manifest.max_depth = integer(value["depth"]["max"], "depth.max");
+  need(manifest.trained_depth <= manifest.max_depth && manifest.max_depth >= 1,
+       "depth must have 0 <= trained <= max, max >= 1");
+  check_keys(value["graphs"], "graphs", {"stem", "block", "decoder"});
+  for (size_t i = 0; i < kGraphNames.size(); ++i) {
+    manifest.graphs[i] = read_graph(value["graphs"][kGraphNames[i]], string("graphs.") + kGraphNames[i]);
+  }
+  read_timing(value, manifest);
+  read_state(value["state"], manifest);
+  read_quality(value["quality"], manifest);
+  if (!value["training"].is_null()) check_keys(value["training"], "training", {"data", "steps", "licence"});
+  manifest.conformance = read_file_ref(value["conformance"], "conformance");
+  return manifest;
+}
+
+bool has(const std::vector<TensorSpec>& tensors, const string& name) {
+  return position(tensors, name) < tensors.size();
+}
+
+// Every input of a graph is the mixture, an output of the stem or one of the graph's buffers.
+void check_tensors(const Manifest& manifest) {
+  const auto& [stem, block, decoder] = manifest.graphs;
+  need(has(stem.inputs, "mix"), "the stem must take mix");
+  need(has(stem.outputs, "z"), "the stem has no output z");
+  need(!block.outputs.empty(), "the block has no output");
+  need(!decoder.outputs.empty() && decoder.outputs[0].name == "est", "the decoder's output must be est");
+  for (size_t i = 0; i < kGraphNames.size(); ++i) {
+    for (const TensorSpec& input : manifest.graphs[i].inputs) {
+      const bool buffer = std::any_of(manifest.state.begin(), manifest.state.end(), [&](const StateBuffer& b) {
+        return b.graph == static_cast<GraphIndex>(i) && b.input == input.name;
+      });
+      const bool known = input.name == "mix" || buffer || (i != kStem && has(stem.outputs, input.name));
+      need(known, string("an input of ") + kGraphNames[i] + " comes from nowhere: " + input.name);
+    }
+  }
+}
+
+// In a streaming bundle every shape is fixed, and what is new fits its buffer.
+void check_state(const Manifest& manifest) {
+  for (size_t i = 0; i < kGraphNames.size(); ++i) {
+    for (const auto* tensors : {&manifest.graphs[i].inputs, &manifest.graphs[i].outputs}) {
+      for (const TensorSpec& tensor : *tensors) elements(tensor);
+    }
+  }
+  const auto& [stem, block, decoder] = manifest.graphs;
+  const std::vector<int64_t> estimate = {manifest.sources, manifest.step_samples};
+  need(decoder.outputs[0].shape == estimate, "est must be (sources, step_samples)");
+  need(stem.inputs[position(stem.inputs, "mix")].shape == std::vector<int64_t>{1, manifest.step_samples},
+       "mix must be (1, step_samples)");
+  need(block.outputs[0].shape == stem.outputs[position(stem.outputs, "z")].shape,
+       "the block's first output must have the shape of z");
+  for (const StateBuffer& buffer : manifest.state) {
+    const GraphSpec& graph = manifest.graphs[buffer.graph];
+    need(has(graph.inputs, buffer.input) && has(graph.outputs, buffer.newest),
+         "state " + buffer.input + " must be an input of " + kGraphNames[buffer.graph] + ", and " +
+             buffer.newest + " an output");
+    const auto& all = graph.inputs[position(graph.inputs, buffer.input)].shape;
+    const auto& newest = graph.outputs[position(graph.outputs, buffer.newest)].shape;
+    const bool fits = !all.empty() && all.size() == newest.size() && newest[0] <= all[0] &&
+                      std::equal(all.begin() + 1, all.end(), newest.begin() + 1);
+    need(fits, "state " + buffer.input + ": the output " + buffer.newest + " cannot be appended to it");
+  }
+}
+
+string read_file(const std::filesystem::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::ostringstream content;
+  content << stream.rdbuf();
+  need(stream.good() || (stream.is_open() && stream.eof()), path.u8string() + " cannot be read");
+  return content.str();
+}
+
+}  // namespace
+
+Manifest load_manifest(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kManifestName;
+  need(std::filesystem::is_directory(folder), "no bundle '" + folder.u8string() + "': there is no such folder");
+  need(std::filesystem::is_regular_file(path),
+       folder.u8string() + " is not a bundle: it has no " + kManifestName);
+  const json value = json::parse(read_file(path), nullptr, false);
+  need(!value.is_discarded(), path.u8string() + " cannot be read: it is not JSON");
+  Manifest manifest;
+  try {
+    manifest = read_manifest(value);
+    check_tensors(manifest);
+    if (manifest.streaming) check_state(manifest);
+  } catch (const Error& error) {
+    throw Error(error.status, path.u8string() + ": " + error.what());
+  }
+  std::vector<FileRef> files = {manifest.conformance};
+  for (const GraphSpec& graph : manifest.graphs) {
+    for (const auto& item : graph.files) files.push_back(item.second);
+  }
+  for (const FileRef& file : files) {
+    need(std::filesystem::is_regular_file(folder / std::filesystem::u8path(file.path)),
+         "bundle " + folder.u8string() + " is incomplete: " + file.path + " is missing");
+  }
+  return manifest;
+}
+
+string read_verified(const std::filesystem::path& folder, const FileRef& file) {
+  const std::filesystem::path path = folder / std::filesystem::u8path(file.path);
+  string content = read_file(path);
+  need(sha256(content) == file.sha256, path.u8string() + " is damaged: its SHA-256 is not the manifest's");
+  return content;
+}
+
+size_t position(const std::vector<TensorSpec>& tensors, const string& name) {
+  const auto found =
+      std::find_if(tensors.begin(), tensors.end(), [&](const TensorSpec& tensor) { return tensor.name == name; });
+  return static_cast<size_t>(found - tensors.begin());
+}
+
+size_t elements(const TensorSpec& tensor) {
+  constexpr int64_t kMost = int64_t{1} << 28;  // a gigabyte
+  int64_t count = 1;
+  for (const int64_t size : tensor.shape) {
+    need(size > 0 && size <= kMost && (count *= size) <= kMost, "the shape of " + tensor.name + " must be fixed");
+  }
+  return static_cast<size_t>(count);
+}
+
+}  // namespace tisdiss

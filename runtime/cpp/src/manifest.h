@@ -1,0 +1,80 @@
+// The manifest of a bundle: the schema that tisdiss_rt/bundle.py owns, read as strictly.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+namespace tisdiss {
+
+enum GraphIndex { kStem, kBlock, kDecoder };
+constexpr std::array<const char*, 3> kGraphNames = {"stem", "block", "decoder"};
+
+struct FileRef {
+  std::string path;
+  std::string sha256;
+};
+
+struct TensorSpec {
+  std::string name;
+  std::vector<int64_t> shape;  // -1 where it varies
+};
+
+struct GraphSpec {
+  std::vector<TensorSpec> inputs;
+  std::vector<TensorSpec> outputs;
+  std::map<std::string, FileRef> files;  // by precision
+};
+
+struct StateBuffer {
+  GraphIndex graph;
+  std::string input;
+  std::string newest;
+};
+
+struct DepthQuality {
+  int depth;
+  double si_sdri_db;
+};
+
+struct WindowQuality {
+  double window_s;
+  int depth;
+  double si_sdri_db;
+};
+
+struct Manifest {
+  std::string name;
+  std::string licence;
+  bool streaming = false;
+  int sample_rate = 0;
+  int sources = 0;
+  int min_samples = 0;
+  int trained_depth = 0;
+  int max_depth = 0;
+  int step_samples = 0;     // of a streaming bundle
+  int latency_samples = 0;  // of a streaming bundle
+  std::vector<double> windows_s;
+  std::array<GraphSpec, 3> graphs;
+  std::vector<StateBuffer> state;
+  FileRef conformance;
+  std::vector<DepthQuality> depth_quality;
+  std::vector<WindowQuality> window_quality;
+};
+
+// Reads and checks the manifest in a folder, and that every file it names is there.
+Manifest load_manifest(const std::filesystem::path& folder);
+
+// The content of one of its files; fails unless it has the SHA-256 of the manifest.
+std::string read_verified(const std::filesystem::path& folder, const FileRef& file);
+
+// Where a tensor is among others, by name; their number if it is not.
+size_t position(const std::vector<TensorSpec>& tensors, const std::string& name);
+
+// How many numbers a tensor of fixed shape holds.
+size_t elements(const TensorSpec& tensor);
+
+}  // namespace tisdiss

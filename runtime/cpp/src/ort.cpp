@@ -1,0 +1,181 @@
+#include "ort.h"
+
+#include <cstdlib>
+
+#include "denormals.h"
+#include "error.h"
+
+#ifdef _WIN32
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+namespace tisdiss {
+namespace {
+
+constexpr int kApiVersion = 11;  // the oldest that has all that is used here: CUDA's options by name
+constexpr const char* kEnvironmentVariable = "TISDISS_ONNXRUNTIME";
+constexpr const char* kCudaProvider = "CUDAExecutionProvider";
+
+#ifdef _WIN32
+constexpr std::array<const char*, 1> kUsualNames = {"onnxruntime.dll"};
+
+void* load(const std::string& path) { return LoadLibraryW(std::filesystem::u8path(path).c_str()); }
+void* find(void* library, const char* name) {
+  return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
+}
+std::string load_error() { return "error " + std::to_string(GetLastError()); }
+#else
+#ifdef __APPLE__
+constexpr std::array<const char*, 2> kUsualNames = {"libonnxruntime.dylib", "libonnxruntime.1.dylib"};
+#else
+constexpr std::array<const char*, 2> kUsualNames = {"libonnxruntime.so.1", "libonnxruntime.so"};
+#endif
+
+void* load(const std::string& path) { return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL); }
+void* find(void* library, const char* name) { return dlsym(library, name); }
+std::string load_error() {
+  const char* text = dlerror();
+  return text ? text : "unknown error";
+}
+#endif
+
+[[noreturn]] void fail(const std::string& text) {
+  throw Error(TISDISS_ERROR_ONNXRUNTIME, text + "; get 1.11 or newer, for example with pip install onnxruntime, and " +
+                                             "give its library's path in the options or in " + kEnvironmentVariable);
+}
+
+// Loads the library at a path, or else by its usual names. It is never unloaded: it may have threads.
+void* load_library(std::string path) {
+  const char* variable = std::getenv(kEnvironmentVariable);
+  if (path.empty() && variable) path = variable;
+  if (!path.empty()) {
+    if (void* library = load(path)) return library;
+    fail("ONNX Runtime cannot be loaded from " + path + " (" + load_error() + ")");
+  }
+  for (const char* name : kUsualNames) {
+    if (void* library = load(name)) return library;
+  }
+  fail("ONNX Runtime is not found by its usual names");
+}
+
+const OrtApi& load_api(const std::string& path) {
+  void* library = load_library(path);
+  using GetBase = const OrtApiBase*(ORT_API_CALL*)();
+  const auto get_base = reinterpret_cast<GetBase>(find(library, "OrtGetApiBase"));
+  if (!get_base) fail("the library at " + path + " is not ONNX Runtime");
+  const OrtApiBase* base = get_base();
+  const std::string version = base->GetVersionString();
+  // Asked for too new an interface, ONNX Runtime would print; so its version is looked at first.
+  const bool is_old = version.rfind("1.", 0) == 0 && std::atoi(version.c_str() + 2) < kApiVersion;
+  const OrtApi* api = is_old ? nullptr : base->GetApi(kApiVersion);
+  if (!api) fail("ONNX Runtime " + version + " is too old");
+  return *api;
+}
+
+// ONNX Runtime would print its messages; what matters comes with the status of a call.
+void ORT_API_CALL drop_message(void*, OrtLoggingLevel, const char*, const char*, const char*, const char*) {}
+
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+}  // namespace
+
+Ort::Ort(const std::string& path)
+    : api(load_api(path)),
+      cpu(nullptr, api.ReleaseMemoryInfo),
+      cuda(nullptr, api.ReleaseMemoryInfo),
+      env_(nullptr, api.ReleaseEnv) {
+  OrtEnv* env = nullptr;
+  check(api.CreateEnvWithCustomLogger(drop_message, nullptr, ORT_LOGGING_LEVEL_FATAL, "tisdiss", &env), "starting");
+  env_.reset(env);
+  check(api.GetAllocatorWithDefaultOptions(&allocator), "starting");
+  OrtMemoryInfo* info = nullptr;
+  check(api.CreateMemoryInfo("Cpu", OrtArenaAllocator, 0, OrtMemTypeDefault, &info), "starting");
+  cpu.reset(info);
+  check(api.CreateMemoryInfo("Cuda", OrtArenaAllocator, 0, OrtMemTypeDefault, &info), "starting");
+  cuda.reset(info);
+  // All graphs allocate from one arena, because only one of them runs at a time. Where the program, or another
+  // bundle, has registered one already, that one serves.
+  OrtArenaCfg* arena = nullptr;
+  check(api.CreateArenaCfg(0, -1, -1, -1, &arena), "starting");
+  const Owned<OrtArenaCfg> owned_arena(arena, api.ReleaseArenaCfg);
+  const Owned<OrtStatus> ignored(api.CreateAndRegisterAllocator(env, cpu.get(), arena), api.ReleaseStatus);
+}
+
+void Ort::check(OrtStatus* status, const std::string& what) const {
+  if (!status) return;
+  const Owned<OrtStatus> owned(status, api.ReleaseStatus);
+  throw Error(TISDISS_ERROR_BUNDLE, what + " failed: " + first_line(api.GetErrorMessage(status)));
+}
+
+Owned<OrtSession> Ort::open(const std::string& content, int threads, bool on_cuda,
+                            const std::string& label) const {
+  const DenormalsAreZero kept;  // ONNX Runtime changes the mode of the thread that opens the first session
+  const std::string what = "opening the " + label + " graph";
+  OrtSessionOptions* raw = nullptr;
+  check(api.CreateSessionOptions(&raw), what);
+  const Owned<OrtSessionOptions> options(raw, api.ReleaseSessionOptions);
+  check(api.SetIntraOpNumThreads(raw, threads), what);
+  check(api.SetInterOpNumThreads(raw, 1), what);
+  check(api.SetSessionExecutionMode(raw, ORT_SEQUENTIAL), what);
+  check(api.DisableMemPattern(raw), what);  // lengths vary
+  check(api.AddSessionConfigEntry(raw, "session.use_env_allocators", "1"), what);
+  check(api.AddSessionConfigEntry(raw, "session.set_denormal_as_zero", "1"), what);
+  check(api.AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"), what);  // idle threads leave the cores
+  if (on_cuda) use_cuda(raw);
+  OrtSession* session = nullptr;
+  check(api.CreateSessionFromArray(env_.get(), content.data(), content.size(), raw, &session), what);
+  return {session, api.ReleaseSession};
+}
+
+void Ort::use_cuda(OrtSessionOptions* options) const {
+  OrtCUDAProviderOptionsV2* raw = nullptr;
+  check(api.CreateCUDAProviderOptions(&raw), "starting CUDA");
+  const Owned<OrtCUDAProviderOptionsV2> cuda_options(raw, api.ReleaseCUDAProviderOptions);
+  // Every new length would otherwise start an exhaustive search for convolution algorithms.
+  const char *key = "cudnn_conv_algo_search", *value = "HEURISTIC";
+  check(api.UpdateCUDAProviderOptions(raw, &key, &value, 1), "starting CUDA");
+  check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, raw), "starting CUDA");
+}
+
+bool Ort::has_cuda() const {
+  char** names = nullptr;
+  int count = 0;
+  check(api.GetAvailableProviders(&names, &count), "asking for providers");
+  bool found = false;
+  for (int i = 0; i < count; ++i) found = found || std::string(names[i]) == kCudaProvider;
+  check(api.ReleaseAvailableProviders(names, count), "asking for providers");
+  return found;
+}
+
+std::vector<std::string> Ort::input_names(OrtSession* session) const {
+  return names(session, api.SessionGetInputCount, api.SessionGetInputName);
+}
+
+std::vector<std::string> Ort::output_names(OrtSession* session) const {
+  return names(session, api.SessionGetOutputCount, api.SessionGetOutputName);
+}
+
+std::vector<std::string> Ort::names(OrtSession* session, CountCall count_of, NameCall name_of) const {
+  size_t count = 0;
+  check(count_of(session, &count), "reading names");
+  std::vector<std::string> names;
+  for (size_t i = 0; i < count; ++i) {
+    char* name = nullptr;
+    check(name_of(session, i, allocator, &name), "reading names");
+    names.emplace_back(name);
+    check(api.AllocatorFree(allocator, name), "reading names");
+  }
+  return names;
+}
+
+Value Ort::tensor(float* data, size_t count, const std::vector<int64_t>& shape) const {
+  OrtValue* value = nullptr;
+  check(api.CreateTensorWithDataAsOrtValue(cpu.get(), data, count * sizeof(float), shape.data(), shape.size(),
+                                           ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, &value),
+        "making a tensor");
+  return {value, api.ReleaseValue};
+}
+
+}  // namespace tisdiss

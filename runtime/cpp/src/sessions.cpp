@@ -1,0 +1,105 @@
+#include "sessions.h"
+
+#include <fstream>
+#include <set>
+#include <thread>
+
+#include "error.h"
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+namespace tisdiss {
+namespace {
+
+// Number of physical cores that this process may run on; of logical ones outside Linux.
+int physical_cores() {
+  const int logical = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+#ifdef __linux__
+  cpu_set_t usable;
+  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return logical;
+  std::set<std::string> cores;
+  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &usable)) continue;
+    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
+    std::string siblings;
+    if (!std::getline(file, siblings)) return CPU_COUNT(&usable);  // hidden in some containers
+    cores.insert(siblings);
+  }
+  return static_cast<int>(cores.size());
+#else
+  return logical;
+#endif
+}
+
+int choose_threads(int threads, const Manifest& manifest) {
+  need(threads >= 0, TISDISS_ERROR_OPTION, "threads must be at least 1, or 0 for the default");
+  if (threads > 0) return threads;
+  return manifest.streaming ? 1 : physical_cores();  // a step is too short to be worth sharing
+}
+
+std::string choose_precision(const std::string& precision, const Manifest& manifest) {
+  if (precision == "auto") return "fp32";
+  std::set<std::string> carried;
+  for (const GraphSpec& graph : manifest.graphs) {
+    for (const auto& item : graph.files) carried.insert(item.first);
+  }
+  std::string there;
+  for (const std::string& name : carried) there += (there.empty() ? "" : ", ") + name;
+  need(carried.count(precision) > 0, TISDISS_ERROR_OPTION,
+       "bundle " + manifest.name + " has no precision '" + precision + "', only " + there);
+  return precision;
+}
+
+std::vector<std::string> names_of(const std::vector<TensorSpec>& tensors) {
+  std::vector<std::string> names;
+  for (const TensorSpec& tensor : tensors) names.push_back(tensor.name);
+  return names;
+}
+
+}  // namespace
+
+Sessions::Sessions(const std::string& folder, const OpenOptions& options)
+    : manifest(load_manifest(std::filesystem::u8path(folder))),
+      ort(options.onnxruntime),
+      precision(choose_precision(options.precision, manifest)),
+      threads(choose_threads(options.threads, manifest)) {
+  const std::string& provider = options.provider;
+  need(provider == "auto" || provider == "cpu" || provider == "cuda", TISDISS_ERROR_OPTION,
+       "unknown provider '" + provider + "'; there are auto, cpu, cuda");
+  const bool has_cuda = provider != "cpu" && ort.has_cuda();
+  need(has_cuda || provider != "cuda", TISDISS_ERROR_ONNXRUNTIME,
+       "CUDA is not available in this ONNX Runtime: give the path of one with CUDA, or use the provider cpu");
+  on_cuda = has_cuda;
+  try {
+    open(folder);
+  } catch (const Error& error) {
+    if (!has_cuda) throw;
+    need(provider == "auto", TISDISS_ERROR_ONNXRUNTIME, std::string("CUDA does not start: ") + error.what());
+    on_cuda = false;
+    open(folder);
+  }
+  check_names();
+}
+
+void Sessions::open(const std::string& folder) {
+  sessions_.clear();
+  for (size_t i = 0; i < kGraphNames.size(); ++i) {
+    const auto& files = manifest.graphs[i].files;
+    const auto chosen = files.count(precision) ? files.find(precision) : files.find("fp32");
+    const std::string content = read_verified(std::filesystem::u8path(folder), chosen->second);
+    sessions_.push_back(ort.open(content, threads, on_cuda, kGraphNames[i]));
+  }
+}
+
+void Sessions::check_names() const {
+  for (size_t i = 0; i < kGraphNames.size(); ++i) {
+    const bool same = ort.input_names(sessions_[i].get()) == names_of(manifest.graphs[i].inputs) &&
+                      ort.output_names(sessions_[i].get()) == names_of(manifest.graphs[i].outputs);
+    need(same, TISDISS_ERROR_BUNDLE,
+         std::string("the ") + kGraphNames[i] + " graph has not the inputs and outputs that the manifest says");
+  }
+}
+
+}  // namespace tisdiss

@@ -1,0 +1,37 @@
+// The opened graphs of a bundle of either kind. They remember nothing, so that all streams share them.
+#pragma once
+
+#include <string>
+
+#include "manifest.h"
+#include "ort.h"
+
+namespace tisdiss {
+
+struct OpenOptions {
+  std::string onnxruntime;  // path of the library; may be empty
+  std::string provider = "auto";
+  std::string precision = "auto";
+  int threads = 0;
+};
+
+class Sessions {
+ public:
+  Sessions(const std::string& folder, const OpenOptions& options);
+
+  OrtSession* operator[](GraphIndex graph) const { return sessions_[graph].get(); }
+
+  const Manifest manifest;
+  const Ort ort;
+  const std::string precision;  // that runs
+  const int threads;
+  bool on_cuda = false;
+
+ private:
+  void open(const std::string& folder);
+  void check_names() const;
+
+  std::vector<Owned<OrtSession>> sessions_;
+};
+
+}  // namespace tisdiss

@@ -1,0 +1,91 @@
+#include "stream.h"
+
+#include <algorithm>
+
+#include "error.h"
+
+namespace tisdiss {
+
+void Progress::add(const StepTime& step, const Plan& plan) {
+  ++steps;
+  misses += plan.budget_ms && step.elapsed_ms > *plan.budget_ms;
+  last = step;
+}
+
+Stream::Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const Timings& timings)
+    : sessions_(std::move(sessions)),
+      steps_(*sessions_, plan.max_depth),
+      plan_(plan),
+      opened_depth_(plan.max_depth),
+      timings_(timings),
+      waiting_(plan.window_samples),
+      estimate_(plan.window_samples * static_cast<size_t>(sessions_->manifest.sources)) {
+  reset();
+}
+
+void Stream::reset() {
+  steps_.reset();
+  progress_ = {};
+  heard_ = owed_ = 0;
+  to_drop_ = static_cast<size_t>(sessions_->manifest.latency_samples) - waiting_.size();
+  state_ = State::kOpen;
+}
+
+void Stream::set_depth(int depth) {
+  need(!plan_.budget_ms, TISDISS_ERROR_OPTION, "the budget chooses the depth: open the stream without one");
+  need(0 <= depth && depth <= opened_depth_, TISDISS_ERROR_OPTION,
+       "the depth must be from 0 to " + std::to_string(opened_depth_) + ", which the stream was opened with, not " +
+           std::to_string(depth));
+  plan_.depth = plan_.min_depth = plan_.max_depth = depth;
+}
+
+void Stream::refuse_if_over() const {
+  need(state_ != State::kEnded, TISDISS_ERROR_STATE, "the stream has ended: tisdiss_stream_reset begins a new one");
+  need(state_ != State::kFailed, TISDISS_ERROR_STATE, "the stream has failed: tisdiss_stream_reset begins a new one");
+}
+
+size_t Stream::ready(size_t samples) const {
+  const size_t whole = (heard_ + samples) / waiting_.size() * waiting_.size();
+  return whole > to_drop_ ? whole - to_drop_ : 0;
+}
+
+void Stream::process(const float* mix, size_t samples, const Rows& out) {
+  owed_ += samples;
+  size_t given = 0;
+  while (samples > 0) {
+    const size_t taken = std::min(samples, waiting_.size() - heard_);
+    std::copy_n(mix, taken, waiting_.data() + heard_);
+    heard_ += taken;
+    mix += taken;
+    samples -= taken;
+    if (heard_ == waiting_.size()) given += step(out.from(given), waiting_.size());
+  }
+}
+
+void Stream::flush(const Rows& out) {
+  state_ = State::kEnded;
+  size_t given = 0;
+  while (owed_ > 0) {
+    std::fill(waiting_.begin() + static_cast<std::ptrdiff_t>(heard_), waiting_.end(), 0.0f);
+    given += step(out.from(given), owed_);
+  }
+}
+
+size_t Stream::step(const Rows& out, size_t most) {
+  const size_t length = waiting_.size();
+  const State before = state_;
+  state_ = State::kFailed;  // unless it comes back from the network
+  progress_.add(run_step(steps_, waiting_.data(), length, plan_, timings_, estimate_.data()), plan_);
+  state_ = before;
+  heard_ = 0;
+  const size_t dropped = std::min(to_drop_, length);
+  const size_t wanted = std::min(length - dropped, most);
+  to_drop_ -= dropped;
+  owed_ -= wanted;
+  for (size_t source = 0; source < out.count; ++source) {
+    std::copy_n(estimate_.data() + source * length + dropped, wanted, out.row(source));
+  }
+  return wanted;
+}
+
+}  // namespace tisdiss

@@ -1,0 +1,67 @@
+// Live sound in chunks of any length, for steps of one length, as tisdiss_rt/stream.py explains it. The output is
+// the input's timeline from its first sample on: it only comes later.
+//
+//     pushed        | step 0 | step 1 | step 2 | step 3 |              flush pushes zeros
+//     steps give    | before | step 0 | step 1 | step 2 |              with a latency of two steps
+//                   |  drop  |
+#pragma once
+
+#include <memory>
+
+#include "budget.h"
+#include "sessions.h"
+#include "stream_steps.h"
+#include "windows.h"
+
+namespace tisdiss {
+
+// What happened so far.
+struct Progress {
+  uint64_t steps = 0;
+  uint64_t misses = 0;
+  StepTime last{0, 0.0};
+
+  void add(const StepTime& step, const Plan& plan);
+};
+
+class Stream {
+ public:
+  Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const Timings& timings);
+
+  size_t ready(size_t samples) const;
+  size_t rest() const { return owed_; }
+
+  // Takes a chunk, and writes what has become ready: `ready` samples of each source.
+  void process(const float* mix, size_t samples, const Rows& out);
+
+  // Ends the stream, and writes the rest.
+  void flush(const Rows& out);
+
+  void reset();
+  void set_depth(int depth);
+  void refuse_if_over() const;
+
+  const Plan& plan() const { return plan_; }
+  const Progress& progress() const { return progress_; }
+
+ private:
+  enum class State { kOpen, kEnded, kFailed };
+
+  // Runs a step on what waits, and writes what of it is wanted; gives how much that is.
+  size_t step(const Rows& out, size_t most);
+
+  const std::shared_ptr<const Sessions> sessions_;
+  StreamSteps steps_;
+  Plan plan_;
+  const int opened_depth_;
+  Timings timings_;
+  Progress progress_;
+  std::vector<float> waiting_;   // the next step, so far `heard_` samples
+  std::vector<float> estimate_;  // of a step
+  size_t heard_ = 0;
+  size_t to_drop_ = 0;  // samples that come out before the first
+  size_t owed_ = 0;     // samples that came in and did not come out yet
+  State state_ = State::kOpen;
+};
+
+}  // namespace tisdiss

@@ -1,0 +1,98 @@
+// The graphs of a streaming bundle, step by step, as tisdiss_rt/stream_engine.py explains and does it.
+//
+//     mix ──> stem ──────> block ──────> block ──────> decoder ──> est        one step
+//             buffers      buffers 1     buffers 2     buffers
+//
+// A step may run fewer repetitions than the one before. What it skips would then have a hole in its history, so
+// every skipped repetition is given the newest entries of the deepest one that ran. All shapes are fixed: every
+// tensor is made once, over memory of ours, and a step allocates nothing.
+#pragma once
+
+#include <memory>
+
+#include "budget.h"
+#include "sessions.h"
+
+namespace tisdiss {
+
+// The newest L entries along the first axis, always in one piece and in order, zeros at the start.
+//
+// Every entry is written twice, L apart. The L entries from the oldest on are then never interrupted, and the
+// graph reads them where they are. With L = 4 after the entries a to f:
+//
+//     index     0   1   2   3   4   5   6   7
+//     content   e   f   c   d   e   f   c   d
+//                       |<-- window -->|            the oldest entry, at 2, is overwritten next (and at 6)
+class Fifo {
+ public:
+  Fifo(const Ort& ort, const TensorSpec& buffer, size_t newest_count);
+
+  // All L entries, oldest first, until the next push.
+  const OrtValue* window() const { return windows_[oldest_ / stride_].get(); }
+
+  // Appends `newest_count` entries, zeros for NULL; as many of the oldest are dropped.
+  void push(const float* newest);
+  void clear();
+
+ private:
+  void write(size_t begin, const float* entries, size_t count);
+
+  size_t length_, newest_, entry_;  // entries, entries of a push, numbers of an entry
+  size_t oldest_ = 0;
+  size_t stride_;  // between the places that the oldest entry can be at
+  std::vector<float> entries_;
+  std::vector<Value> windows_;  // one for each place of the oldest entry
+};
+
+class StreamSteps : public StepEngine {
+ public:
+  // Steps run at most `max_depth` repetitions.
+  StreamSteps(const Sessions& sessions, int max_depth);
+
+  void start(const float* mix, size_t samples) override;
+  void repeat() override;
+  void decode(float* estimate) override;
+
+  // Forgets everything: the next step is the first.
+  void reset();
+
+ private:
+  using Memory = std::vector<Fifo>;
+
+  struct Tensor {
+    Tensor(const Ort& ort, const TensorSpec& spec);
+    std::vector<float> data;
+    Value value;
+  };
+
+  // How to run a graph: its tensors in order. The places of the buffers, and of z, are filled before each run.
+  struct Call {
+    std::vector<const char*> input_names, output_names;
+    std::vector<const OrtValue*> inputs;
+    std::vector<OrtValue*> outputs;
+    std::vector<const float*> output_data;
+    std::vector<size_t> buffers;  // which input each buffer is
+    std::vector<size_t> newest;   // which output belongs to each buffer
+    std::vector<size_t> z;        // which inputs are the current feature map
+  };
+
+  Tensor& add_tensor(const TensorSpec& spec);
+  void prepare(GraphIndex graph);
+  Memory make_memory(GraphIndex graph) const;
+  void run(GraphIndex graph, Memory& memory);
+
+  // Appends to the buffers of a graph what its last run gave, or zeros.
+  void append(GraphIndex graph, Memory& memory, bool nothing_ran) const;
+  Tensor& z() { return *z_[static_cast<size_t>(depth_ % 2)]; }
+
+  const Sessions& sessions_;
+  std::vector<std::unique_ptr<Tensor>> tensors_;
+  std::array<Tensor*, 2> z_{};  // take turns as the block's input and output
+  std::array<Call, 3> calls_;
+  Tensor* mix_ = nullptr;
+  Memory stem_, decoder_;
+  std::vector<Memory> block_;  // one for each repetition
+  int depth_ = 0;              // of the step under way
+};
+
+}  // namespace tisdiss

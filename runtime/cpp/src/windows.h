@@ -1,0 +1,27 @@
+// Long signals in overlapping windows, as tisdiss_rt/windows.py explains and does it: the newer estimate fades in
+// while the older one fades out, and each window's sources take the order that continues the window before.
+#pragma once
+
+#include <functional>
+
+#include <cstddef>
+
+namespace tisdiss {
+
+// Rows of numbers, `stride` apart.
+struct Rows {
+  float* data;
+  size_t count;
+  size_t stride;
+
+  float* row(size_t index) const { return data + index * stride; }
+  Rows from(size_t column) const { return {data + column, count, stride}; }
+};
+
+// Separates a window: `samples` of the mixture from `start` on, to rows of as many.
+using SeparateWindow = std::function<void(size_t start, size_t samples, float* estimate)>;
+
+// Separates a signal of `samples` in windows of `window`, which is even, into `out`.
+void separate_windows(size_t samples, size_t window, const SeparateWindow& separate, const Rows& out);
+
+}  // namespace tisdiss

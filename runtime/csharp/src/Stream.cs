@@ -1,0 +1,86 @@
+using System;
+
+namespace TisdissRt
+{
+    /// <summary>Live sound, made by <see cref="Separator.OpenStream"/>. Not for several threads at once.</summary>
+    /// <remarks>The methods throw <see cref="TisdissException"/>.</remarks>
+    public sealed class Stream : IDisposable
+    {
+        private readonly StreamHandle handle;
+        private readonly int sources;
+
+        internal Stream(StreamHandle handle, int sources)
+        {
+            this.handle = handle;
+            this.sources = sources;
+        }
+
+        /// <summary>What happened since the beginning or the last reset.</summary>
+        public Report Report
+        {
+            get
+            {
+                var report = new Native.Report { size = Native.Size<Native.Report>() };
+                Check(Native.tisdiss_stream_get_report(handle, ref report));
+                return new Report(report);
+            }
+        }
+
+        /// <summary>How many samples of each voice <see cref="Process(float[])"/> will give for so many.</summary>
+        public int Ready(int samples) => (int)Native.tisdiss_stream_ready(handle, (UIntPtr)samples);
+
+        /// <summary>Takes a chunk of any length; gives what has become ready, one array for each voice.</summary>
+        public float[][] Process(float[] chunk)
+        {
+            chunk = chunk ?? throw new ArgumentNullException(nameof(chunk));
+            int ready = Ready(chunk.Length);
+            var flat = new float[sources * ready];
+            Process(chunk, chunk.Length, flat);
+            return Native.Rows(flat, sources, ready);
+        }
+
+        /// <summary>The same without new arrays, for the thread of an audio device.</summary>
+        /// <param name="chunk">The sound.</param>
+        /// <param name="samples">How many of its samples are meant.</param>
+        /// <param name="rows">Gets a row of equal length for each voice, long enough for Ready(samples).</param>
+        /// <returns>How many samples of each row were written.</returns>
+        public int Process(float[] chunk, int samples, float[] rows)
+        {
+            chunk = chunk ?? throw new ArgumentNullException(nameof(chunk));
+            rows = rows ?? throw new ArgumentNullException(nameof(rows));
+            if (samples < 0 || samples > chunk.Length)
+            {
+                throw new ArgumentOutOfRangeException(nameof(samples));
+            }
+            var capacity = (UIntPtr)(rows.Length / sources);
+            Check(Native.tisdiss_stream_process(handle, chunk, (UIntPtr)samples, rows, capacity, out UIntPtr given));
+            return (int)given;
+        }
+
+        /// <summary>Ends the stream and gives the rest, so that all output is as long as all input.</summary>
+        public float[][] Flush()
+        {
+            UIntPtr rest = Native.tisdiss_stream_rest(handle);
+            var flat = new float[sources * (int)rest];
+            Check(Native.tisdiss_stream_flush(handle, flat, rest, out UIntPtr _));
+            return Native.Rows(flat, sources, (int)rest);
+        }
+
+        /// <summary>Begins anew as if just opened; what was learnt about the machine's speed stays.</summary>
+        public void Reset() => Check(Native.tisdiss_stream_reset(handle));
+
+        /// <summary>Sets the depth of the steps to come, up to the one that it was opened with.</summary>
+        public void SetDepth(int depth) => Check(Native.tisdiss_stream_set_depth(handle, depth));
+
+        /// <summary>Frees the stream.</summary>
+        public void Dispose() => handle.Dispose();
+
+        private void Check(Status status)
+        {
+            if (status != Status.Ok)
+            {
+                throw new TisdissException(status, Native.tisdiss_stream_error_text(handle));
+            }
+        }
+    }
+}

@@ -1,0 +1,176 @@
+using System;
+
+namespace TisdissRt
+{
+    /// <summary>Why a call failed.</summary>
+    public enum Status
+    {
+        /// <summary>It did not fail.</summary>
+        Ok = 0,
+        /// <summary>A buffer that is too small, or NaN or infinity in the sound.</summary>
+        Argument = 1,
+        /// <summary>An option that is impossible, here or for this bundle.</summary>
+        Option = 2,
+        /// <summary>The folder is no bundle, or is damaged, or its network failed.</summary>
+        Bundle = 3,
+        /// <summary>ONNX Runtime is missing, too old or has not the provider.</summary>
+        OnnxRuntime = 4,
+        /// <summary>A stream with an offline bundle.</summary>
+        Unsupported = 5,
+        /// <summary>The stream has ended or failed: reset it.</summary>
+        State = 6,
+        /// <summary>Not enough memory.</summary>
+        Memory = 7,
+        /// <summary>A fault of the library.</summary>
+        Internal = 8
+    }
+
+    /// <summary>A failed call; the message is one line that says what to do.</summary>
+    public sealed class TisdissException : Exception
+    {
+        internal TisdissException(Status status, IntPtr text) : base(Native.FromUtf8(text))
+        {
+            Status = status;
+        }
+
+        /// <summary>Why the call failed.</summary>
+        public Status Status { get; }
+    }
+
+    /// <summary>How to open a bundle.</summary>
+    public sealed class OpenOptions
+    {
+        /// <summary>Path of ONNX Runtime's library; null takes TISDISS_ONNXRUNTIME, or else its usual names.</summary>
+        public string OnnxRuntime { get; set; }
+
+        /// <summary>"auto" (CUDA where it works), "cpu" or "cuda".</summary>
+        public string Provider { get; set; } = "auto";
+
+        /// <summary>"auto", or one that the bundle carries.</summary>
+        public string Precision { get; set; } = "auto";
+
+        /// <summary>0 is one for each physical core, or one alone for a streaming bundle.</summary>
+        public int Threads { get; set; }
+    }
+
+    /// <summary>How to separate; with neither budget nor depth, at the trained depth.</summary>
+    public sealed class RunOptions
+    {
+        /// <summary>Milliseconds that a window, or a step of a stream, may take.</summary>
+        public double? BudgetMs { get; set; }
+
+        /// <summary>Repetitions of the block, instead of a budget.</summary>
+        public int? Depth { get; set; }
+
+        /// <summary>With a budget, repetitions that always run.</summary>
+        public int MinDepth { get; set; } = 1;
+
+        /// <summary>Length of the windows of an offline bundle; null is as planned, or the longest.</summary>
+        public double? WindowS { get; set; }
+
+        internal Native.RunOptions ToNative() => new Native.RunOptions
+        {
+            size = Native.Size<Native.RunOptions>(),
+            budget_ms = BudgetMs ?? 0,
+            depth = Depth ?? -1,
+            min_depth = MinDepth,
+            window_s = WindowS ?? 0
+        };
+    }
+
+    /// <summary>What a bundle is, and how it runs.</summary>
+    public sealed class Info
+    {
+        internal Info(Native.Info info)
+        {
+            Name = Native.FromUtf8(info.name);
+            Provider = Native.FromUtf8(info.provider);
+            Precision = Native.FromUtf8(info.precision);
+            Licence = Native.FromUtf8(info.licence);
+            Threads = info.threads;
+            SampleRate = info.sample_rate;
+            Sources = info.sources;
+            TrainedDepth = info.trained_depth;
+            MaxDepth = info.max_depth;
+            Streaming = info.streaming != 0;
+            StepSamples = info.step_samples;
+            LatencySamples = info.latency_samples;
+        }
+
+        /// <summary>Name of the bundle.</summary>
+        public string Name { get; }
+
+        /// <summary>What really runs: "cpu" or "cuda".</summary>
+        public string Provider { get; }
+
+        /// <summary>What really runs.</summary>
+        public string Precision { get; }
+
+        /// <summary>Of the weights.</summary>
+        public string Licence { get; }
+
+        /// <summary>Threads of the CPU.</summary>
+        public int Threads { get; }
+
+        /// <summary>In Hz; nothing here resamples.</summary>
+        public int SampleRate { get; }
+
+        /// <summary>How many voices come out.</summary>
+        public int Sources { get; }
+
+        /// <summary>Repetitions that it was trained with.</summary>
+        public int TrainedDepth { get; }
+
+        /// <summary>Repetitions that it may run.</summary>
+        public int MaxDepth { get; }
+
+        /// <summary>Whether it has streams.</summary>
+        public bool Streaming { get; }
+
+        /// <summary>Of a streaming bundle; else 0.</summary>
+        public int StepSamples { get; }
+
+        /// <summary>Of a streaming bundle: a sample comes out once so many from it on went in.</summary>
+        public int LatencySamples { get; }
+    }
+
+    /// <summary>What was planned, and what happened.</summary>
+    public sealed class Report
+    {
+        internal Report(Native.Report report)
+        {
+            WindowS = report.window_s;
+            PredictedMs = report.predicted_ms;
+            QualityDb = report.quality_db;
+            ElapsedMs = report.elapsed_ms;
+            Steps = (long)report.steps;
+            Misses = (long)report.misses;
+            PlannedDepth = report.planned_depth;
+            Depth = report.depth;
+        }
+
+        /// <summary>Length of a window or step.</summary>
+        public double WindowS { get; }
+
+        /// <summary>For a step at PlannedDepth; NaN without a budget. Above the budget: that is too small.</summary>
+        public double PredictedMs { get; }
+
+        /// <summary>What the manifest promises; NaN if unknown.</summary>
+        public double QualityDb { get; }
+
+        /// <summary>Milliseconds of the last step.</summary>
+        public double ElapsedMs { get; }
+
+        /// <summary>Steps that have run.</summary>
+        public long Steps { get; }
+
+        /// <summary>Of those, the ones that took longer than the budget.</summary>
+        public long Misses { get; }
+
+        /// <summary>Depth that the planner expects.</summary>
+        public int PlannedDepth { get; }
+
+        /// <summary>Depth of the last step.</summary>
+        public int Depth { get; }
+    }
+}

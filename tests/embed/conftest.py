@@ -1,0 +1,43 @@
+"""What the library for C is built to, and toy bundles for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from embedding import BUILD, PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, need
+from toys import make_stream_toy, make_toy
+
+
+@pytest.fixture(scope="session")
+def release() -> Built:
+    """The library as users build it."""
+    return built("release")
+
+
+@pytest.fixture(scope="session")
+def sanitized() -> Built:
+    """With AddressSanitizer and UndefinedBehaviorSanitizer."""
+    return built("sanitized", SANITIZERS)
+
+
+@pytest.fixture(scope="session")
+def csharp(release: Built) -> Path:
+    """A folder with the binding and the programs in C#."""
+    need("mcs", "mono")
+    folder = BUILD / "csharp"
+    folder.mkdir(exist_ok=True)
+    sources = RUNTIME / "csharp"
+    strict = ("mcs", "-langversion:7.2", "-warnaserror")
+    binding = folder / "TisdissRt.dll"
+    build(*strict, "-target:library", f"-out:{binding}", *sorted(sources.glob("src/*.cs")))
+    for program in (PROGRAMS / "Conformance.cs", sources / "examples" / "Separate.cs"):
+        build(*strict, f"-r:{binding}", f"-out:{folder / program.stem}.exe", program)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Toy bundles, not to be changed: their sources change places, or it is a streaming one."""
+    folder = tmp_path_factory.mktemp("toys")
+    return {"toy": make_toy(folder / "toy", swap=True), "stream-toy": make_stream_toy(folder / "stream-toy")}

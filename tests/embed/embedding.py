@@ -1,0 +1,91 @@
+"""Builds the C library, the binding for C# and programs that use them, in build/embed.
+
+The library is installed, and the programs find it there, as any other project would. What was built before is
+used again where nothing changed.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+RUNTIME = REPOSITORY / "runtime"
+BUILD = REPOSITORY / "build" / "embed"
+PROGRAMS = Path(__file__).parent / "programs"
+ONNXRUNTIME = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"), Path())
+SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
+
+
+def need(*tools: str) -> None:
+    missing = [tool for tool in tools if shutil.which(tool) is None]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}: see README")
+
+
+def run(
+    *command: str | Path,
+    env: dict[str, str] | None = None,
+    stdin: Any = subprocess.DEVNULL,
+    stdout: Any = subprocess.PIPE,
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end; what it prints is text."""
+    environment = {
+        **os.environ,
+        "TISDISS_ONNXRUNTIME": str(ONNXRUNTIME),
+        "LD_LIBRARY_PATH": str(BUILD / "release" / "prefix" / "lib"),  # where mono looks for the library
+        **(env or {}),
+    }
+    words = [str(word) for word in command]
+    return subprocess.run(
+        words, env=environment, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+    )
+
+
+def build(*command: str | Path) -> None:
+    done = run(*command)
+    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """Where the library is installed, and where the programs are."""
+
+    prefix: Path
+    programs: Path
+
+
+def built(name: str, flags: str = "") -> Built:
+    need("cmake", "c++", "npm", "pkg-config")
+    library, programs, prefix = (BUILD / name / part for part in ("library", "programs", "prefix"))
+    common = [f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}", "-DCMAKE_INSTALL_LIBDIR=lib"]
+    build("cmake", "-S", RUNTIME / "cpp", "-B", library, *common)
+    build("cmake", "--build", library, "--parallel", "2")
+    build("cmake", "--install", library, "--prefix", prefix)
+    cache = (library / "CMakeCache.txt").read_text()
+    headers = cache.split("ONNXRUNTIME_INCLUDE_DIR:PATH=")[1].split("\n")[0]
+    found = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DONNXRUNTIME_INCLUDE_DIR={headers}"]
+    build("cmake", "-S", PROGRAMS, "-B", programs, *common, *found)
+    build("cmake", "--build", programs, "--parallel", "2")
+    return Built(prefix, programs)
+
+
+def estimates(
+    command: list[str | Path], bundle: Path, mix: np.ndarray, runs: list[str], folder: Path
+) -> list[np.ndarray]:
+    """What a conformance program gives for a mixture (n,): (sources, n) for each of the runs."""
+    mix.astype(np.float32).tofile(folder / "mix.f32")
+    outputs = [folder / f"{i}.f32" for i in range(len(runs))]
+    pairs = [word for pair in zip(runs, outputs, strict=True) for word in pair]
+    done = run(*command, bundle, folder / "mix.f32", *pairs)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout == ""
+    return [np.fromfile(output, np.float32).reshape(-1, len(mix)) for output in outputs]

@@ -1,0 +1,85 @@
+// The same as conformance.c by the C# binding.
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using TisdissRt;
+
+internal static class Conformance
+{
+    private static int Main(string[] arguments)
+    {
+        try
+        {
+            using (var separator = new Separator(arguments[0]))
+            {
+                byte[] bytes = File.ReadAllBytes(arguments[1]);
+                var mix = new float[bytes.Length / sizeof(float)];
+                Buffer.BlockCopy(bytes, 0, mix, 0, bytes.Length);
+                for (int i = 2; i + 1 < arguments.Length; i += 2)
+                {
+                    float[] rows = Run(separator, mix, arguments[i].Split(':')).SelectMany(row => row).ToArray();
+                    var result = new byte[rows.Length * sizeof(float)];
+                    Buffer.BlockCopy(rows, 0, result, 0, result.Length);
+                    File.WriteAllBytes(arguments[i + 1], result);
+                }
+            }
+            return 0;
+        }
+        catch (TisdissException error)
+        {
+            Console.Error.WriteLine("error: " + error.Message);
+            return 1;
+        }
+    }
+
+    private static float[][] Run(Separator separator, float[] mix, string[] what)
+    {
+        int[] depths = what[1].Split(',').Select(int.Parse).ToArray();
+        var options = new RunOptions { Depth = depths.Max() };
+        if (what[0] == "separate")
+        {
+            return separator.Separate(mix, options);
+        }
+        if (what[0] == "windows")
+        {
+            options.WindowS = double.Parse(what[2], CultureInfo.InvariantCulture);
+            return separator.Separate(mix, options);
+        }
+        using (TisdissRt.Stream stream = separator.OpenStream(options))
+        {
+            return what[0] == "stream" ? ByChunks(stream, mix, int.Parse(what[2])) : BySteps(stream, separator, mix, depths);
+        }
+    }
+
+    private static float[][] ByChunks(TisdissRt.Stream stream, float[] mix, int chunk)
+    {
+        var pieces = new List<float[][]>();
+        for (int at = 0; at < mix.Length; at += chunk)
+        {
+            pieces.Add(stream.Process(mix.Skip(at).Take(chunk).ToArray()));
+        }
+        pieces.Add(stream.Flush());
+        return Join(pieces);
+    }
+
+    private static float[][] BySteps(TisdissRt.Stream stream, Separator separator, float[] mix, int[] depths)
+    {
+        int step = separator.Info.StepSamples;
+        var padded = new float[depths.Length * step];
+        mix.CopyTo(padded, 0);
+        var pieces = new List<float[][]>();
+        for (int i = 0; i < depths.Length; i++)
+        {
+            stream.SetDepth(depths[i]);
+            pieces.Add(stream.Process(padded.Skip(i * step).Take(step).ToArray()));
+        }
+        return Join(pieces).Select(row => row.Take(mix.Length).ToArray()).ToArray();
+    }
+
+    private static float[][] Join(List<float[][]> pieces)
+    {
+        return pieces[0].Select((_, source) => pieces.SelectMany(piece => piece[source]).ToArray()).ToArray();
+    }
+}

@@ -1,0 +1,89 @@
+"""C, C++ and C# give what the bundles' examples expect, and what Python gives, at every depth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from embedding import Built, estimates
+
+import tisdiss_rt
+from tisdiss_rt import conformance
+from tisdiss_rt.stream_engine import StreamEngine
+
+PACKAGE = Path(tisdiss_rt.__file__).parent
+BUNDLES = {name: PACKAGE / "bundles" / name for name in ("edge-16k", "live-16k")}
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="session", params=["c", "cpp", "csharp"])
+def command(request: pytest.FixtureRequest, release: Built) -> list[str | Path]:
+    """The conformance program in each language."""
+    if request.param == "csharp":
+        return ["mono", request.getfixturevalue("csharp") / "Conformance.exe"]
+    return [release.programs / f"conformance_{request.param}"]
+
+
+@pytest.fixture(scope="session")
+def example() -> np.ndarray:
+    return soundfile.read(PACKAGE / "example" / "two_voices.wav", dtype="float32")[0]
+
+
+def compare(found: np.ndarray, expected: np.ndarray) -> None:
+    assert np.abs(found - expected).max() <= TOLERANCE * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["edge-16k", "live-16k", "toy", "stream-toy"])
+def test_example_of_the_bundle(
+    command: list[str | Path], name: str, toys: dict[str, Path], tmp_path: Path
+) -> None:
+    """Every depth that the bundle may run: against Python, and against the file where it has the depth."""
+    bundle = BUNDLES.get(name) or toys[name]
+    arrays = np.load(bundle / "conformance.npz")
+    mix = arrays["mix"]
+    engine = tisdiss_rt.Separator(bundle, provider="cpu").engine
+    depths = range(engine.manifest.depth.max + 1)
+    expected = conformance.every_depth(engine, mix, depths[-1])
+    if isinstance(engine, StreamEngine):
+        runs = [f"stream:{depth}:{1 + 53 * depth}" for depth in depths]
+        runs += ["separate:2", "steps:" + ",".join(map(str, arrays["depths"]))]
+        expected += [expected[2], arrays["est_switching"]]
+    else:
+        runs = [f"separate:{depth}" for depth in depths]
+    for found, wanted in zip(estimates(command, bundle, mix, runs, tmp_path), expected, strict=True):
+        compare(found, wanted)
+        stored = arrays.get(f"est_{runs.pop(0).split(':')[1]}")
+        if stored is not None:
+            compare(found, stored)
+
+
+@pytest.mark.parametrize("window_s", [0.5, 1.0, 2.0])
+def test_windows(command: list[str | Path], example: np.ndarray, window_s: float, tmp_path: Path) -> None:
+    bundle = BUNDLES["edge-16k"]
+    (found,) = estimates(command, bundle, example, [f"windows:3:{window_s}"], tmp_path)
+    separator = tisdiss_rt.Separator(bundle, provider="cpu")
+    compare(found, separator.separate(example, 16000, depth=3, window_s=window_s).sources)
+
+
+@pytest.mark.parametrize("length", [1, 31, 799, 800, 801, 1200, 1201, 4801, 5000])
+def test_windows_whose_sources_change_places(
+    command: list[str | Path], toys: dict[str, Path], length: int, tmp_path: Path
+) -> None:
+    mix = np.random.default_rng(length).uniform(-0.5, 0.5, length).astype(np.float32)
+    mix[1600:2600] = 0  # silent windows run nothing
+    (found,) = estimates(command, toys["toy"], mix, ["windows:2:0.05"], tmp_path)
+    separator = tisdiss_rt.Separator(toys["toy"], provider="cpu")
+    compare(found, separator.separate(mix, 16000, depth=2, window_s=0.05).sources)
+
+
+@pytest.mark.parametrize("chunk", [1, 127, 128, 5000])
+def test_streams_of_any_length(
+    command: list[str | Path], toys: dict[str, Path], chunk: int, tmp_path: Path
+) -> None:
+    for length in (1, 127, 128, 129, 700):
+        mix = np.random.default_rng(length).uniform(-0.5, 0.5, length).astype(np.float32)
+        (found,) = estimates(command, toys["stream-toy"], mix, [f"stream:3:{chunk}"], tmp_path)
+        separator = tisdiss_rt.Separator(toys["stream-toy"], provider="cpu")
+        compare(found, separator.separate(mix, 16000, depth=3).sources)

@@ -1,0 +1,125 @@
+"""The budget's decisions in C++ are Python's: same depths from the same times, by a clock of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from embedding import Built
+from toys import make_stream_toy, make_toy
+
+from tisdiss_rt import budget
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.budget import Plan, Timings
+
+
+class Replay:
+    """An engine whose graphs take given times: of stem, decoder and repetitions, in ms."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.times_ms: list[float] = []
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def start(self, mix: np.ndarray) -> dict[str, int]:
+        self.now_s += self.times_ms[0] / 1e3
+        return {"next": 2}
+
+    def repeat(self, state: dict[str, int]) -> None:
+        self.now_s += self.times_ms[state["next"]] / 1e3
+        state["next"] += 1
+
+    def decode(self, state: dict[str, int]) -> np.ndarray:
+        self.now_s += self.times_ms[1] / 1e3
+        return np.zeros((2, 1), np.float32)
+
+
+def ask(program: Path, *arguments: str | Path, text: str) -> list[list[float]]:
+    done = subprocess.run(
+        [str(program), *map(str, arguments)], input=text, capture_output=True, text=True, check=True
+    )
+    return [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_steps(release: Built, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    least, most = int(rng.integers(0, 3)), int(rng.integers(3, 9))
+    usual_ms = rng.uniform(0.3, 1.5, 2 + most)
+    budget_ms = float(usual_ms[: 2 + least + 1].sum() + rng.uniform(2, 5))
+    window_s = float(rng.choice([0.008, 0.05, 0.5, 2.0]))
+    rows_ms = usual_ms * rng.uniform(0.9, 1.3, (400, 2 + most))
+    rows_ms[rng.uniform(size=rows_ms.shape) < 0.01] *= rng.uniform(2, 8)  # pauses
+    lines = [" ".join(repr(float(ms)) for ms in row) for row in rows_ms]
+    text = f"{budget_ms!r} {least} {most} {window_s!r}\n" + "\n".join(lines) + "\n"
+    theirs = ask(release.programs / "decisions_cpp", "steps", text=text)
+
+    engine, timings = Replay(), Timings()
+    for history in (timings.stem, timings.repetition, timings.decoder):
+        history.append(1.0)
+    plan = Plan(window_s, 1, least, least, most, budget_ms, None, None)
+    ours = []
+    for row in rows_ms:
+        engine.times_ms = row.tolist()
+        _, depth, elapsed_ms = budget.run_step(engine, np.zeros(1, np.float32), plan, timings, engine.clock)
+        ours.append([depth, elapsed_ms])
+    np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
+    assert len({depth for depth, _ in ours}) > 1  # or nothing was decided
+
+
+def quality(rng: np.random.Generator, windows_s: tuple[float, ...]) -> bundles.Quality:
+    depths = tuple(bundles.DepthQuality(d, round(float(rng.uniform(5, 9)), 1), 0.0, 9.0) for d in range(7))
+    windows = tuple(
+        bundles.WindowQuality(w, d, round(float(rng.uniform(5, 9)), 1)) for w in windows_s for d in range(6)
+    )
+    return bundles.Quality("toy", "dB", 1, depths, windows)
+
+
+@pytest.mark.parametrize("kind", ["offline", "unmeasured", "streaming"])
+@pytest.mark.parametrize("seed", range(6))
+def test_plans(release: Built, tmp_path: Path, kind: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    make = make_stream_toy if kind == "streaming" else make_toy
+    folder = make(tmp_path / "bundle")
+    manifest = bundles.load(folder).manifest
+    if kind != "unmeasured":
+        manifest = dataclasses.replace(manifest, quality=quality(rng, manifest.windows_s))
+        bundles.write_manifest(folder, manifest)
+    if kind == "streaming":
+        lengths = [manifest.stream.step_samples]
+    else:
+        lengths = [budget.window_samples(manifest, window_s) for window_s in manifest.windows_s]
+    times_ms = np.cumsum(rng.uniform(0.5, 3, (len(lengths), 3)), axis=0)  # stem, repetition, decoder
+    table = "".join(
+        f"{n} {stem!r} {repetition!r} {decoder!r}\n"
+        for n, (stem, repetition, decoder) in zip(lengths, times_ms.tolist(), strict=True)
+    )
+
+    def measure(samples: int) -> Timings:
+        timings = Timings()
+        stem_ms, repetition_ms, decoder_ms = times_ms[lengths.index(samples)].tolist()
+        timings.stem.append(stem_ms)
+        timings.repetition.append(repetition_ms)
+        timings.decoder.append(decoder_ms)
+        return timings
+
+    depths = set()
+    for budget_ms in (0.5, 4.0, 8.0, 12.0, 20.0, 40.0, 1000.0):
+        for least in (0, 1, 4):
+            text = f"{budget_ms} {least}\n{table}"
+            ((window_s, depth, most, predicted_ms),) = ask(
+                release.programs / "decisions_cpp", "plan", folder, text=text
+            )
+            if kind == "streaming":
+                plan = budget.stream_plan(manifest, budget_ms, None, least, measure(lengths[0]))
+            else:
+                plan = budget.budget_plan(manifest, manifest.windows_s, budget_ms, least, measure)
+            assert (window_s, depth, most) == (plan.window_s, plan.depth, plan.max_depth)
+            assert predicted_ms == pytest.approx(plan.predicted_ms, abs=1e-5)
+            depths.add(depth)
+    assert len(depths) > 2

@@ -1,0 +1,98 @@
+"""Nothing is read or written where it should not be, nothing leaks, and a stream's steps allocate nothing."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from embedding import ONNXRUNTIME, Built, estimates, need, run
+from test_conformance import BUNDLES, compare
+
+LEAK_SUPPRESSIONS = "leak:libonnxruntime\n"  # what it keeps for the life of the process
+
+
+def check_conformance(command: list[str | Path], bundle: Path, tmp_path: Path, depths: list[int]) -> None:
+    """Run a bundle's example and look at what comes out, too."""
+    arrays = np.load(bundle / "conformance.npz")
+    runs = [f"separate:{depth}" for depth in depths]
+    expected = [arrays[f"est_{depth}"] for depth in depths]
+    if "depths" in arrays.files:
+        runs += [f"stream:{depths[-1]}:100", "steps:" + ",".join(map(str, arrays["depths"]))]
+        expected += [expected[-1], arrays["est_switching"]]
+    for found, wanted in zip(
+        estimates(command, bundle, arrays["mix"], runs, tmp_path), expected, strict=True
+    ):
+        compare(found, wanted)
+
+
+@pytest.mark.parametrize("language", ["c", "cpp"])
+@pytest.mark.parametrize("name", ["edge-16k", "live-16k", "toy", "stream-toy"])
+def test_sanitizers(
+    sanitized: Built,
+    toys: dict[str, Path],
+    language: str,
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer on the conformance run."""
+    suppressions = tmp_path / "leaks.txt"
+    suppressions.write_text(LEAK_SUPPRESSIONS)
+    monkeypatch.setenv("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
+    bundle = BUNDLES.get(name) or toys[name]
+    check_conformance([sanitized.programs / f"conformance_{language}"], bundle, tmp_path, [1, 4])
+
+
+@pytest.mark.parametrize("name", ["toy", "stream-toy"])
+def test_valgrind(release: Built, toys: dict[str, Path], name: str, tmp_path: Path) -> None:
+    need("valgrind")
+    suppressions = Path(__file__).parent / "programs" / "valgrind.supp"
+    command = [
+        "valgrind",
+        "--quiet",
+        "--error-exitcode=9",
+        "--leak-check=full",
+        "--errors-for-leak-kinds=definite",
+    ]
+    command += [f"--suppressions={suppressions}", release.programs / "conformance_c"]
+    check_conformance(command, toys[name], tmp_path, [1, 4])
+
+
+@pytest.mark.parametrize("name", ["toy", "stream-toy"])
+def test_a_thousand_cycles_leak_nothing(release: Built, toys: dict[str, Path], name: str) -> None:
+    done = run(release.programs / "cycles_c", toys[name], "100", "1000")
+    assert done.returncode == 0, done.stderr
+    grown_kb = int(done.stdout)
+    assert grown_kb < 1000  # a kilobyte for each cycle
+
+
+@pytest.mark.parametrize("name", ["live-16k", "stream-toy"])
+def test_steps_allocate_nothing(release: Built, toys: dict[str, Path], name: str) -> None:
+    done = run(
+        release.programs / "allocations_cpp",
+        BUNDLES.get(name) or toys[name],
+        release.programs / "libmarking_onnxruntime.so",
+        env={"REAL_ONNXRUNTIME": str(ONNXRUNTIME)},
+    )
+    assert done.returncode == 0, done.stderr
+    of_opening, of_steps = map(int, done.stdout.split())
+    assert of_opening > 10  # or the counting would not work
+    assert of_steps == 0
+
+
+def test_two_streams_on_two_threads(release: Built, toys: dict[str, Path], tmp_path: Path) -> None:
+    """Both take every step; how well they keep a budget is measured in benchmarks/embed.py."""
+    mix = np.random.default_rng(0).uniform(-0.5, 0.5, 16000).astype(np.float32)
+    mix.tofile(tmp_path / "mix.f32")
+    done = run(release.programs / "threads_cpp", toys["stream-toy"], tmp_path / "mix.f32", "6")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()] == ["125", "125"]
+
+
+def test_everything_needed_is_here() -> None:
+    """So that a tool that is missing on the machine of CI is seen as a skip, and nothing else is."""
+    assert ONNXRUNTIME.is_file()
+    assert shutil.which("make")
