@@ -23,7 +23,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -37,8 +36,8 @@ Clock = Callable[[], float]
 QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
 PAUSE_MEMORY_S = 4.0  # of audio
-MANY_PAUSES = 4  # of about the same length tell how often to expect one
-PATIENCE = 3  # longest intervals between them, after which they are over
+MANY_PAUSES = 5  # within that time
+CALM_S = 0.9
 MOST_PAUSES = 512
 LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
 MEASURED_STEPS = 3
@@ -66,38 +65,37 @@ def _history() -> deque[float]:
 class Pauses:
     """By how much steps were later than planned, and how early the next one has to plan to be ready.
 
-    What happens by chance once in ``PAUSE_MEMORY_S`` has to be remembered for as long, or it makes a step
-    late each time. But when other programs stop computing, depth should be back at once: where pauses came
-    every few steps, they are over when none has come for ``PATIENCE`` times the longest interval between
-    them::
+    What happens by chance once in some seconds has to be remembered for as long, or it makes a step late each
+    time. But when other programs stop computing, depth should be back at once: where there were many pauses,
+    they are over when none has come for ``CALM_S``. For that all pauses count that are about as long as the
+    worst, those too that made no step late because they came early in it::
 
-        late    ___|________|_||__|_|____|____|___________________
+        pauses  ___|________|_||__|_|____|____|___________________
                    few: kept      many                 over here
     """
 
     def __init__(self) -> None:
         self._step = 0
-        self._pauses = deque[tuple[int, float]](maxlen=MOST_PAUSES)  # step and milliseconds, oldest first
+        # step, by how much it was later than planned, and longer than predicted; oldest first
+        self._pauses = deque[tuple[int, float, float]](maxlen=MOST_PAUSES)
 
-    def add(self, late_ms: float, memory: int) -> None:
-        """Take note of the next step, late by so much or by nothing; older than ``memory`` is forgotten."""
+    def add(self, late_ms: float, longer_ms: float, step_s: float) -> None:
+        """Take note of the next step, so long after the last; forgets what is over."""
         self._step += 1
-        if late_ms > 0:
-            self._pauses.append((self._step, late_ms))
-        while self._pauses and self._pauses[0][0] <= self._step - memory:
+        if late_ms > 0 or longer_ms > 0:
+            self._pauses.append((self._step, late_ms, max(late_ms, longer_ms)))
+        while self._pauses and self._pauses[0][0] <= self._step - int(PAUSE_MEMORY_S / step_s):
             self._pauses.popleft()
+        while worst_ms := self.worst_ms():
+            alike = [step for step, _, pause_ms in self._pauses if pause_ms >= worst_ms / 2]
+            if len(alike) < MANY_PAUSES or alike[-1] > self._step - int(CALM_S / step_s):
+                break
+            less = [pause for pause in self._pauses if pause[2] < worst_ms / 2]
+            self._pauses = deque(less, maxlen=MOST_PAUSES)
 
     def worst_ms(self) -> float:
-        """Give the worst that may still come, 0 if there is none; forgets those that are over."""
-        while self._pauses:
-            worst_ms = max(late_ms for _, late_ms in self._pauses)
-            alike = [step for step, late_ms in self._pauses if late_ms >= worst_ms / 2]
-            longest = max((after - before for before, after in pairwise(alike)), default=0)
-            if len(alike) < MANY_PAUSES or self._step - alike[-1] <= PATIENCE * longest:
-                return worst_ms
-            less = [pause for pause in self._pauses if pause[1] < worst_ms / 2]
-            self._pauses = deque(less, maxlen=MOST_PAUSES)
-        return 0.0
+        """Give the worst lateness that may still come; 0 if there is none."""
+        return max((late_ms for _, late_ms, _ in self._pauses), default=0.0)
 
 
 @dataclass
@@ -302,11 +300,11 @@ def run_step(
         timings.repetition.remove(max(timings.repetition))
     took_ms = elapsed_ms()
     if plan.budget_ms is not None:
+        longer_ms = took_ms - timings.step_ms(depth)
         # At the least depth nothing was decided; it can only be later than expected.
-        planned_ms = ready_ms if depth > plan.min_depth else timings.step_ms(depth)
-        late_ms = max(0.0, took_ms - planned_ms)
+        late_ms = max(0.0, took_ms - ready_ms if depth > plan.min_depth else longer_ms)
         avoidable = timings.step_ms(plan.min_depth) + late_ms <= plan.budget_ms
-        timings.pauses.add(late_ms if avoidable else 0.0, int(PAUSE_MEMORY_S / plan.window_s))
+        timings.pauses.add(late_ms if avoidable else 0.0, longer_ms, plan.window_s)
     return estimate, depth, took_ms
 
 

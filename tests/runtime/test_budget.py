@@ -136,13 +136,14 @@ def test_contention_costs_depth_and_recovers():
     assert [run(engine, plan, timings)[1] for _ in range(80)][-1] == 7
 
 
-def late_by(pauses, *late_ms, memory=500):
+def late_by(pauses, *late_ms):
+    """The worst that is remembered after steps of 8 ms that were late by so much."""
     for one_ms in late_ms:
-        pauses.add(one_ms, memory)
+        pauses.add(one_ms, one_ms, 0.008)
     return pauses.worst_ms()
 
 
-def test_a_rare_pause_is_remembered_for_its_time():
+def test_a_rare_pause_is_remembered_for_four_seconds():
     pauses = Pauses()
     assert late_by(pauses, 0, 0, 3.0) == 3.0
     assert late_by(pauses, *[0] * 499) == 3.0
@@ -152,30 +153,34 @@ def test_a_rare_pause_is_remembered_for_its_time():
 def test_the_worst_counts():
     pauses = Pauses()
     assert late_by(pauses, 1.0, 3.0, 2.0) == 3.0
-    assert late_by(pauses, *[0] * 498, 0) == 2.0
+    assert late_by(pauses, *[0] * 499) == 2.0
 
 
-def test_many_pauses_are_over_after_some_of_their_intervals():
+def test_many_pauses_are_over_after_a_calm_second():
     pauses = Pauses()
-    for _ in range(10):
-        late_by(pauses, 2.5, 0, 3.0, *[0] * 7)  # the longest interval is 8 steps
-    assert late_by(pauses, *[0] * 17) == 3.0
+    late_by(pauses, *[2.5, 0, 3.0, 0, 0] * 3)
+    assert late_by(pauses, *[0] * 109) == 3.0
+    assert late_by(pauses, 0) == 0
+
+
+def test_pauses_that_made_no_step_late_count_as_pauses():
+    """Four that came early in their steps, so that there was time to run less."""
+    pauses = Pauses()
+    for _ in range(4):
+        pauses.add(0.0, 3.0, 0.008)
+    assert pauses.worst_ms() == 0
+    assert late_by(pauses, 2.0, *[0] * 111) == 2.0
     assert late_by(pauses, 0) == 0
 
 
 def test_smaller_pauses_that_go_on_do_not_keep_the_larger_ones():
     pauses = Pauses()
-    for _ in range(10):
-        late_by(pauses, 0.1, 3.0, 0)
-    for _ in range(30):
-        worst_ms = late_by(pauses, 0.1, 0, 0)
-    assert worst_ms == 0.1
+    late_by(pauses, *[0.1, 3.0, 0] * 10)
+    assert late_by(pauses, *[0.1, 0, 0] * 50) == 0.1
 
 
-def test_three_pauses_are_too_few_to_know_their_interval():
-    pauses = Pauses()
-    late_by(pauses, 2.0, 2.0, 2.0, *[0] * 400)
-    assert pauses.worst_ms() == 2.0
+def test_four_pauses_are_not_many():
+    assert late_by(Pauses(), 2.0, 2.0, 2.0, 2.0, *[0] * 400) == 2.0
 
 
 def test_a_pause_costs_depth_as_long_as_it_is_remembered():

@@ -15,30 +15,32 @@ void Pauses::drop_if(Condition condition) {
   count_ = static_cast<size_t>(std::remove_if(pauses_.begin(), end, condition) - pauses_.begin());
 }
 
-void Pauses::add(double late_ms, int64_t memory) {
+void Pauses::add(double late_ms, double longer_ms, double step_s) {
   ++step_;
-  if (late_ms > 0) {
+  if (late_ms > 0 || longer_ms > 0) {
     if (count_ == kMostPauses) drop_if([oldest = pauses_[0].step](const Pause& p) { return p.step == oldest; });
-    pauses_[count_++] = {step_, late_ms};
+    pauses_[count_++] = {step_, late_ms, std::max(late_ms, longer_ms)};
   }
-  drop_if([&](const Pause& pause) { return pause.step <= step_ - memory; });
-}
-
-double Pauses::worst_ms() {
-  while (count_ > 0) {
-    double worst_ms = 0.0;
-    for (size_t i = 0; i < count_; ++i) worst_ms = std::max(worst_ms, pauses_[i].late_ms);
-    size_t alike = 0;
-    int64_t last = 0, longest = 0;
+  const int64_t oldest = step_ - static_cast<int64_t>(kPauseMemoryS / step_s);
+  drop_if([&](const Pause& pause) { return pause.step <= oldest; });
+  for (double worst = worst_ms(); worst > 0; worst = worst_ms()) {
+    const auto alike = [&](const Pause& pause) { return pause.pause_ms >= worst / 2; };
+    size_t count = 0;
+    int64_t last = 0;
     for (size_t i = 0; i < count_; ++i) {
-      if (pauses_[i].late_ms < worst_ms / 2) continue;
-      if (alike++ > 0) longest = std::max(longest, pauses_[i].step - last);
+      if (!alike(pauses_[i])) continue;
+      ++count;
       last = pauses_[i].step;
     }
-    if (alike < kManyPauses || step_ - last <= kPatience * longest) return worst_ms;
-    drop_if([&](const Pause& pause) { return pause.late_ms >= worst_ms / 2; });
+    if (count < kManyPauses || last > step_ - static_cast<int64_t>(kCalmS / step_s)) break;
+    drop_if(alike);
   }
-  return 0.0;
+}
+
+double Pauses::worst_ms() const {
+  double worst = 0.0;
+  for (size_t i = 0; i < count_; ++i) worst = std::max(worst, pauses_[i].late_ms);
+  return worst;
 }
 
 StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
@@ -66,12 +68,12 @@ StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Pl
   if (depth == 0 && timings.repetition.size() > 1) timings.repetition.drop_largest();
   const double took_ms = elapsed_ms();
   if (plan.budget_ms) {
+    const double longer_ms = took_ms - timings.step_ms(depth);
     // At the least depth nothing was decided; it can only be later than expected.
-    const double planned_ms = depth > plan.min_depth ? ready_ms : timings.step_ms(depth);
-    const double late_ms = std::max(0.0, took_ms - planned_ms);
+    const double late_ms = std::max(0.0, depth > plan.min_depth ? took_ms - ready_ms : longer_ms);
     // What not even the least depth could have absorbed does not count: less depth would not help.
     const bool avoidable = timings.step_ms(plan.min_depth) + late_ms <= *plan.budget_ms;
-    timings.pauses.add(avoidable ? late_ms : 0.0, static_cast<int64_t>(kPauseMemoryS / plan.window_s));
+    timings.pauses.add(avoidable ? late_ms : 0.0, longer_ms, plan.window_s);
   }
   return {depth, took_ms};
 }

@@ -18,8 +18,8 @@ namespace tisdiss {
 constexpr double kQuantile = 0.95;
 constexpr size_t kHistory = 64;      // measurements remembered of each graph
 constexpr double kPauseMemoryS = 4.0;  // of audio
-constexpr size_t kManyPauses = 4;      // of about the same length tell how often to expect one
-constexpr int64_t kPatience = 3;       // longest intervals between them, after which they are over
+constexpr size_t kManyPauses = 5;      // within that time
+constexpr double kCalmS = 0.9;
 constexpr size_t kMostPauses = 512;
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
@@ -63,16 +63,17 @@ class History {
 // class explains it. It allocates nothing either.
 class Pauses {
  public:
-  // Takes note of the next step, late by so much or by nothing; what is older than `memory` is forgotten.
-  void add(double late_ms, int64_t memory);
+  // Takes note of the next step, so long after the last; forgets what is over.
+  void add(double late_ms, double longer_ms, double step_s);
 
-  // The worst that may still come, 0 if there is none; forgets those that are over.
-  double worst_ms();
+  // The worst lateness that may still come; 0 if there is none.
+  double worst_ms() const;
 
  private:
   struct Pause {
     int64_t step;
-    double late_ms;
+    double late_ms;   // than planned
+    double pause_ms;  // longer than predicted
   };
 
   template <class Condition>
