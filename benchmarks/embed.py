@@ -58,11 +58,16 @@ class Bundle:
         assert status == OK, self._library.tisdiss_error_text(self._handle)
         return out
 
-    def stream(self, mix: Array) -> tuple[Report, str]:
-        """Stream (n,) in real time: what happened, and at which priority."""
-        library, stream, given, report = self._library, ctypes.c_void_p(), ctypes.c_size_t(), Report()
-        options = RunOptions(budget_ms=BUDGET_MS)
-        assert library.tisdiss_stream_open(self._handle, ctypes.byref(options), ctypes.byref(stream)) == OK
+    def stream(self) -> ctypes.c_void_p:
+        """Open a stream with the budget."""
+        stream, options = ctypes.c_void_p(), RunOptions(budget_ms=BUDGET_MS)
+        status = self._library.tisdiss_stream_open(self._handle, ctypes.byref(options), ctypes.byref(stream))
+        assert status == OK, self._library.tisdiss_error_text(self._handle)
+        return stream
+
+    def play(self, stream: ctypes.c_void_p, mix: Array) -> tuple[Report, str]:
+        """Stream (n,) in real time: what happened, and at which priority. Frees the stream."""
+        library, given, report = self._library, ctypes.c_size_t(), Report()
         step = self.info.step_samples
         out = np.zeros((self.info.sources, step), np.float32)
         with raised_priority() as priority:
@@ -103,7 +108,12 @@ def two_streams(library: ctypes.CDLL, mix: Array) -> None:
     """Rows on two streams of one bundle, side by side."""
     bundle = Bundle(library, "live-16k", 1)
     results: list[tuple[Report, str]] = []
-    threads = [threading.Thread(target=lambda: results.append(bundle.stream(mix))) for _ in range(2)]
+
+    def play(stream: ctypes.c_void_p) -> None:
+        results.append(bundle.play(stream, mix))
+
+    streams = [bundle.stream() for _ in range(2)]  # one after the other: calls on one bundle must not overlap
+    threads = [threading.Thread(target=play, args=(stream,)) for stream in streams]
     for thread in threads:
         thread.start()
     for thread in threads:

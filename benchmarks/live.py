@@ -17,10 +17,11 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
@@ -44,6 +45,7 @@ BUNDLE, BUDGET_MS = "live-16k", 6.0
 PHASE_S = 12.0
 BUSY_PER_CORE = 2
 LOOK_S = 0.1
+WATCH_S, HELD_UP_S = 0.002, 0.005
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Look:
 
     status: Status
     depths: Counter[int]
+    at_s: float  # by the monotonic clock
 
 
 def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: bool = True) -> dict[str, float]:
@@ -78,7 +81,7 @@ def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: boo
             def tick(status: Status) -> bool:
                 if status.running_s > 1 and not playing:
                     playing.append(sound.play(folder / "mix.wav"))
-                look(Look(status, stream.depth_counts.copy()))
+                look(Look(status, stream.depth_counts.copy(), time.monotonic()))
                 time.sleep(LOOK_S)
                 return status.running_s < seconds + 2.0
 
@@ -99,7 +102,57 @@ def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: boo
     return {"latency_ms": latency_ms, "difference": float(difference)}
 
 
-def row(name: str, looks: list[Look]) -> str:
+class HoldUps:
+    """Notes when the machine itself stood still, for which no program is to blame.
+
+    On each core a process that goes before all others sleeps for `WATCH_S` again and again, and says when it
+    came back `HELD_UP_S` late.
+    """
+
+    def __enter__(self) -> HoldUps:
+        self._found: list[tuple[float, float]] = []  # when it was over, and how long it was
+        self._running = [
+            subprocess.Popen(
+                [sys.executable, __file__, "--watch", str(core)], stdout=subprocess.PIPE, text=True
+            )
+            for core in os.sched_getaffinity(0)
+        ]
+        self._readers = [threading.Thread(target=self._read, args=(each,)) for each in self._running]
+        for reader in self._readers:
+            reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait()
+        for reader in self._readers:
+            reader.join()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            end_s, late_s = map(float, line.split())
+            self._found.append((end_s, late_s))
+
+    def between(self, begin_s: float, end_s: float) -> str:
+        """How often, and how long at most."""
+        late = [late_s for at_s, late_s in self._found if begin_s < at_s < end_s]
+        return f"{len(late)}, {1e3 * max(late):.0f} ms at most" if late else "0"
+
+
+def watch(core: int) -> None:
+    """What `HoldUps` runs; ends with a traceback where real-time scheduling is not allowed."""
+    os.sched_setaffinity(0, {core})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(90))
+    while True:
+        begin_s = time.monotonic()
+        time.sleep(WATCH_S)
+        late_s = time.monotonic() - begin_s - WATCH_S
+        if late_s > HELD_UP_S:
+            print(time.monotonic(), late_s, flush=True)
+
+
+def row(name: str, looks: list[Look], holdups: HoldUps | None = None) -> str:
     """One line on a part of a run."""
     statuses = [look.status for look in looks]
     first, last = statuses[0], statuses[-1]
@@ -111,6 +164,7 @@ def row(name: str, looks: list[Look]) -> str:
     return (
         f"| {name} | {depth:.1f} | {100 * shallow:.1f} % | {mean_ms:.1f} "
         f"| {counts[0]} of {last.steps - first.steps} | {counts[1]} | {counts[2]} | {last.total_ms:.0f} |"
+        + (f" {holdups.between(looks[0].at_s, looks[-1].at_s)} |" if holdups else "")
     )
 
 
@@ -136,13 +190,18 @@ def latency() -> None:
 
 def load() -> None:
     """The same with other programs on all cores in the second of three parts, at each priority."""
-    print(HEAD)
-    load_at("real-time", raised_priority)
-    load_at("normal", lambda: nullcontext("normal"))
+    above, below = HEAD.split("\n")
+    print(f"{above} machine stood still |\n{below}---|")
+    load_at("real-time")
+    with (
+        mock.patch("tisdiss_rt.live.raised_priority", lambda: nullcontext("normal")),
+        mock.patch("tisdiss_rt.devices.raised_new_threads", nullcontext),
+    ):
+        load_at("normal")
 
 
-def load_at(name: str, priority: Callable[[], AbstractContextManager[str]]) -> None:
-    """Rows before, while and after other programs compute, for a session that asks for this priority."""
+def load_at(name: str) -> None:
+    """Rows before, while and after other programs compute; ``name`` is of the priority."""
     looks: list[Look] = []
     busy: list[subprocess.Popen[bytes]] = []
 
@@ -158,7 +217,7 @@ def load_at(name: str, priority: Callable[[], AbstractContextManager[str]]) -> N
                 process.kill()
 
     try:
-        with mock.patch("tisdiss_rt.live.raised_priority", priority):
+        with HoldUps() as holdups:
             live(16000, 3 * PHASE_S, look, is_tapped=False)
     finally:
         for process in busy:
@@ -166,7 +225,7 @@ def load_at(name: str, priority: Callable[[], AbstractContextManager[str]]) -> N
             process.wait()
     for part, title in enumerate(("before", f"{BUSY_PER_CORE} busy processes per core", "after")):
         inside = [x for x in looks if part * PHASE_S + 1 < x.status.running_s < (part + 1) * PHASE_S]
-        print(row(f"{name}: {title}", inside), flush=True)
+        print(row(f"{name}: {title}", inside, holdups), flush=True)
 
 
 def long(minutes: float) -> None:
@@ -208,7 +267,10 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("latency", "load", "long", "picture"))
     parser.add_argument("--minutes", type=float, default=30.0, help="of the long run")
+    parser.add_argument("--watch", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.watch is not None:
+        watch(options.watch)
     if missing():
         sys.exit(f"needs packages of Debian: {missing()}")
     parts = {"latency": latency, "load": load, "long": lambda: long(options.minutes), "picture": draw}

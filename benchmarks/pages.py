@@ -1,10 +1,13 @@
-"""Generated pages: a head that is written by hand, and sections, each of which a benchmark writes anew."""
+"""Generated text: pages with a head that is written by hand and sections that benchmarks write, and tables in
+README."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+
+README = Path(__file__).parents[1] / "README.md"
 
 
 def update(page: Path, titles: Iterable[str], title: str, text: str) -> None:
@@ -14,3 +17,14 @@ def update(page: Path, titles: Iterable[str], title: str, text: str) -> None:
     sections[title] = text
     ordered = [f"## {name}\n\n{sections[name].strip()}" for name in titles if name in sections]
     page.write_text("\n\n".join([head.strip(), *ordered]) + "\n", encoding="utf-8")
+
+
+def fill_readme(name: str, text: str) -> None:
+    """Put the text between the two comments in README that have the name."""
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
+    readme = README.read_text(encoding="utf-8")
+    before, _, rest = readme.partition(start)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"README has no place for {name}")
+    README.write_text(before + start + text + end + after, encoding="utf-8")

@@ -6,7 +6,7 @@ interval. Whole mixtures give the table by depth; overlapping windows, put toget
 give what the planner chooses from. A streaming bundle runs as a stream, at each depth from beginning to end.
 
     python benchmarks/quality.py                             # print the table of edge-16k
-    python benchmarks/quality.py --bundle live-16k --update  # and write it to the manifest and to README
+    python benchmarks/quality.py --bundle live-16k --update  # to the manifest and to QUALITY.md, too
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import csv
 import dataclasses
 import itertools
 import os
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
+from pages import update
 
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.budget import window_samples
@@ -38,7 +38,7 @@ METRIC = "SI-SDR improvement in dB"
 RMS = 0.05
 BEYOND = 4  # depths measured beyond the trained one
 WINDOWED_EVERY = 4  # windows take most of the time and need less precision: every fourth mixture
-START, END = "<!-- quality of {} -->\n", "<!-- end of quality -->\n"
+PAGE = Path(__file__).parent / "QUALITY.md"
 
 
 def speech_folder() -> Path:
@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--bundle", default="edge-16k", help="name or folder")
     parser.add_argument("--every", type=int, default=1, help="only every n-th mixture, for a quick look")
     parser.add_argument(
-        "--update", action="store_true", help="write to the manifest, and to README where it has a place"
+        "--update", action="store_true", help="write to the manifest, and of a shipped bundle to QUALITY.md"
     )
     options = parser.parse_args()
     if options.update and options.every != 1:
@@ -180,13 +180,8 @@ def main() -> None:
     print(table(manifest))
     if options.update:
         bundles.write_manifest(bundle.folder, manifest)
-        readme = REPOSITORY / "README.md"
-        text = readme.read_text(encoding="utf-8")
-        start = START.format(manifest.name)
-        if start in text:
-            pattern = re.escape(start) + ".*?" + re.escape(END)
-            block = start + table(manifest) + END
-            readme.write_text(re.sub(pattern, lambda _: block, text, flags=re.DOTALL), encoding="utf-8")
+        if manifest.name in bundles.shipped():
+            update(PAGE, bundles.shipped(), manifest.name, table(manifest))
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ def load(name_or_dir: str | os.PathLike[str]) -> Bundle:
     """
     names = shipped()
     folder = SHIPPED_FOLDER / name_or_dir if os.fspath(name_or_dir) in names else Path(name_or_dir)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112 - false for what cannot be a path, where pathlib raises
         there = ", ".join(names) or "none"
         raise BundleError(f"no bundle {os.fspath(name_or_dir)!r}: neither a folder nor shipped ({there})")
     path = folder / MANIFEST_NAME
@@ -243,7 +243,7 @@ def load(name_or_dir: str | os.PathLike[str]) -> Bundle:
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from None
     for file in bundle.files():
-        if not (folder / file.path).is_file():
+        if not os.path.isfile(folder / file.path):  # noqa: PTH113 - likewise
             raise BundleError(f"bundle {folder} is incomplete: {file.path} is missing")
     return bundle
 

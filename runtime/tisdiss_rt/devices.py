@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tisdiss_rt.errors import DeviceError, OptionError
-from tisdiss_rt.priority import raised_priority
+from tisdiss_rt.priority import raised_new_threads
 
 Callback = Callable[..., None]
 
@@ -168,18 +168,19 @@ class OpenPair:
             (pair.source, sounddevice.InputStream, on_input),
         )
         try:
-            for number, (endpoint, kind, callback) in enumerate(ends):
-                stream = kind(
-                    samplerate=pair.sample_rate,
-                    blocksize=block,
-                    device=endpoint.index,
-                    channels=endpoint.channels,
-                    dtype="float32",
-                    latency="low",
-                    callback=self._noting(number, callback),
-                )
-                self._streams.append(stream)
-                stream.start()
+            with raised_new_threads():  # that call back, and that talk to the sound server
+                for number, (endpoint, kind, callback) in enumerate(ends):
+                    stream = kind(
+                        samplerate=pair.sample_rate,
+                        blocksize=block,
+                        device=endpoint.index,
+                        channels=endpoint.channels,
+                        dtype="float32",
+                        latency="low",
+                        callback=self._noting(number, callback),
+                    )
+                    self._streams.append(stream)
+                    stream.start()
         except (sounddevice.PortAudioError, ValueError) as error:
             self.close()
             raise DeviceError(
@@ -189,12 +190,7 @@ class OpenPair:
         self.latency_s: tuple[float, float] = (self._streams[1].latency, self._streams[0].latency)
 
     def _noting(self, number: int, callback: Callback) -> Callback:
-        raised: list[Any] = []
-
         def call(data: Any, frames: int, when: Any, status: Any) -> None:
-            if not raised:  # PortAudio's own thread: it ends with the stream, and its priority with it
-                raised.append(raised_priority())
-                raised[0].__enter__()
             self._called_s[number] = time.monotonic()
             callback(data, frames, when, status)
 

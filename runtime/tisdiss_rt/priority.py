@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 # Of 1 to 99: above all ordinary threads, below a sound server, which feeds us (PulseAudio asks for 5).
 REAL_TIME_LEVEL = 3
@@ -37,15 +37,35 @@ def raised_priority() -> Iterator[str]:
     yield "normal"
 
 
-def _ask_for_real_time() -> Callable[[], None]:
-    policy, level = os.sched_getscheduler(0), os.sched_getparam(0)
-    if level.sched_priority >= REAL_TIME_LEVEL:  # the caller has seen to it
+@contextmanager
+def raised_new_threads() -> Iterator[None]:
+    """Raise the threads that the block makes, for as long as they live: those of libraries, on Linux."""
+    before = _threads()
+    yield
+    for thread in _threads() - before:
+        for ask in (_ask_for_real_time, _ask_for_nice):
+            with suppress(OSError):
+                ask(thread)
+                break
+
+
+def _threads() -> set[int]:
+    """The system's numbers of all threads of this process; nothing where it does not tell."""
+    try:
+        return {int(name) for name in os.listdir("/proc/self/task")}  # noqa: PTH208 - names, not paths
+    except OSError:
+        return set()
+
+
+def _ask_for_real_time(thread: int = 0) -> Callable[[], None]:
+    policy, level = os.sched_getscheduler(thread), os.sched_getparam(thread)
+    if level.sched_priority >= REAL_TIME_LEVEL:  # somebody has seen to it
         return lambda: None
-    os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REAL_TIME_LEVEL))
-    return lambda: os.sched_setscheduler(0, policy | os.SCHED_RESET_ON_FORK, level)
+    os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REAL_TIME_LEVEL))
+    return lambda: os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK, level)
 
 
-def _ask_for_nice() -> Callable[[], None]:
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, NICE)
-    return lambda: os.setpriority(os.PRIO_PROCESS, 0, before)
+def _ask_for_nice(thread: int = 0) -> Callable[[], None]:
+    before = os.getpriority(os.PRIO_PROCESS, thread)
+    os.setpriority(os.PRIO_PROCESS, thread, NICE)
+    return lambda: os.setpriority(os.PRIO_PROCESS, thread, before)

@@ -27,6 +27,8 @@ def csharp(release: Built) -> Path:
     need("mcs", "mono")
     folder = BUILD / "csharp"
     folder.mkdir(exist_ok=True)
+    where = f'<dllmap dll="tisdiss_rt" target="{release.prefix}/lib/libtisdiss_rt.so"/>'
+    (folder / "TisdissRt.dll.config").write_text(f"<configuration>{where}</configuration>\n")
     sources = RUNTIME / "csharp"
     strict = ("mcs", "-langversion:7.2", "-warnaserror")
     binding = folder / "TisdissRt.dll"

@@ -38,12 +38,7 @@ def run(
     stdout: Any = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; what it prints is text."""
-    environment = {
-        **os.environ,
-        "TISDISS_ONNXRUNTIME": str(ONNXRUNTIME),
-        "LD_LIBRARY_PATH": str(BUILD / "release" / "prefix" / "lib"),  # where mono looks for the library
-        **(env or {}),
-    }
+    environment = {**os.environ, "TISDISS_ONNXRUNTIME": str(ONNXRUNTIME), **(env or {})}
     words = [str(word) for word in command]
     return subprocess.run(
         words, env=environment, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False

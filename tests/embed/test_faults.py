@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from c_library import (
 )
 from embedding import ONNXRUNTIME as RUNTIME_PATH
 from embedding import Built
+from onnx import TensorProto, helper
 
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.errors import TisdissError
@@ -232,7 +234,9 @@ def test_impossible_options(
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_sound_that_is_none(library: c.CDLL, bundle: c.c_void_p, stream: c.c_void_p, value: float) -> None:
+def test_sound_that_is_none(
+    library: c.CDLL, bundle: c.c_void_p, streaming: c.c_void_p, stream: c.c_void_p, value: float
+) -> None:
     mix = np.ones(200, np.float32)
     mix[150] = value
     assert separate(library, bundle, mix) == (ARGUMENT, "the mixture has NaN or infinity: replace them")
@@ -242,10 +246,16 @@ def test_sound_that_is_none(library: c.CDLL, bundle: c.c_void_p, stream: c.c_voi
     mix[150] = 2e6
     assert call(stream, pointer(mix), 200, pointer(out), 400, c.byref(given)) == ARGUMENT
     assert "scale it down" in library.tisdiss_stream_error_text(stream).decode()
+    loud = "the mixture has samples beyond 1e6, where full scale is 1: scale it down"
+    assert separate(library, streaming, mix) == (ARGUMENT, loud)
     mix[150] = 1  # the stream goes on as if those had not come
     assert call(stream, pointer(mix), 200, pointer(out), 400, c.byref(given)) == OK
     assert given.value == library.tisdiss_stream_ready(None, 0) == 0
     assert library.tisdiss_stream_rest(stream) == 200
+
+
+def test_windows_longer_than_everything(library: c.CDLL, bundle: c.c_void_p) -> None:
+    assert separate(library, bundle, np.ones(3000, np.float32), window_s=1e30) == (OK, "")
 
 
 def test_room_for_the_output(library: c.CDLL, bundle: c.c_void_p, stream: c.c_void_p) -> None:
@@ -293,6 +303,11 @@ def test_states_of_a_stream(library: c.CDLL, bundle: c.c_void_p, stream: c.c_voi
     assert lib.tisdiss_stream_process(stream, pointer(mix), STEP, pointer(out), STEP, place) == OK
     assert lib.tisdiss_stream_get_report(stream, c.byref(report)) == OK
     assert report.steps == 1
+    assert lib.tisdiss_stream_set_depth(stream, 0) == OK
+    assert lib.tisdiss_stream_reset(stream) == OK
+    assert lib.tisdiss_stream_process(stream, pointer(mix), STEP, pointer(out), STEP, place) == OK
+    assert lib.tisdiss_stream_get_report(stream, c.byref(report)) == OK
+    assert (report.planned_depth, report.depth) == (3, 3)  # as it was opened
 
 
 def test_budgets(library: c.CDLL, streaming: c.c_void_p, bundle: c.c_void_p) -> None:
@@ -309,6 +324,14 @@ def test_budgets(library: c.CDLL, streaming: c.c_void_p, bundle: c.c_void_p) -> 
         assert (report.predicted_ms > budget_ms) == (report.misses > 0) == (budget_ms < 1)
         assert report.misses in (0, report.steps)
         assert np.isnan(report.quality_db)
+
+
+def test_bundles_open_on_several_threads(library: c.CDLL, toys: dict[str, Path]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: opened(library, toys["toy"]), range(32)))
+    assert {status for status, _, _ in results} == {OK}
+    for _, _, handle in results:
+        library.tisdiss_close(handle)
 
 
 def test_a_bundle_may_be_closed_before_its_stream(library: c.CDLL, toys: dict[str, Path]) -> None:
@@ -351,17 +374,40 @@ def test_damaged_graphs(library: c.CDLL, toys: dict[str, Path], tmp_path: Path) 
     assert (status, "block.onnx is missing" in text) == (BUNDLE, True), text
 
 
+def with_graph(folder: Path, graph: str, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """Change a graph of the bundle in a folder, and its hash in the manifest."""
+    path = folder / f"{graph}.onnx"
+    model = onnx.load(path)
+    change(model)
+    onnx.save(model, path)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["graphs"][graph]["files"]["fp32"]["sha256"] = bundles.sha256_of(path)
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+def test_estimates_of_another_type(library: c.CDLL, toys: dict[str, Path], tmp_path: Path) -> None:
+    def give_doubles(model: onnx.ModelProto) -> None:
+        (last,) = (node for node in model.graph.node if "est" in node.output)
+        last.output[0] = "singles"
+        model.graph.node.append(helper.make_node("Cast", ["singles"], ["est"], to=TensorProto.DOUBLE))
+        model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+
+    folder = with_graph(shutil.copytree(toys["toy"], tmp_path / "bundle"), "decoder", give_doubles)
+    _, _, bundle = opened(library, folder)
+    status, text = separate(library, bundle, np.ones(100, np.float32))
+    assert (status, "not (sources, samples) of 32-bit floats" in text) == (BUNDLE, True), text
+    library.tisdiss_close(bundle)
+
+
 def test_a_network_that_fails_fails_the_stream(
     library: c.CDLL, toys: dict[str, Path], tmp_path: Path
 ) -> None:
-    folder = shutil.copytree(toys["stream-toy"], tmp_path / "bundle")
-    model = onnx.load(folder / "block.onnx")
-    half = next(i for i, constant in enumerate(model.graph.initializer) if constant.name == "c0.5")
-    model.graph.initializer[half].CopyFrom(onnx.numpy_helper.from_array(np.float32(np.nan), "c0.5"))
-    onnx.save(model, folder / "block.onnx")
-    manifest = json.loads((folder / "manifest.json").read_text())
-    manifest["graphs"]["block"]["files"]["fp32"]["sha256"] = bundles.sha256_of(folder / "block.onnx")
-    (folder / "manifest.json").write_text(json.dumps(manifest))
+    def forget_a_half(model: onnx.ModelProto) -> None:
+        half = next(i for i, constant in enumerate(model.graph.initializer) if constant.name == "c0.5")
+        model.graph.initializer[half].CopyFrom(onnx.numpy_helper.from_array(np.float32(np.nan), "c0.5"))
+
+    folder = with_graph(shutil.copytree(toys["stream-toy"], tmp_path / "bundle"), "block", forget_a_half)
     _, _, bundle = opened(library, folder)
     stream, given, out = c.c_void_p(), c.c_size_t(), np.zeros(1024, np.float32)
     assert library.tisdiss_stream_open(bundle, None, c.byref(stream)) == OK
@@ -393,7 +439,23 @@ def mutated(manifest: Any, rng: np.random.Generator) -> Any:
     parent = changed
     for step in path:
         parent = parent[step]
-    replacements = (None, True, 0, -1, 1, 2.5, 2**40, "", "samples", [], {}, [1], "..", "/etc/passwd")
+    replacements = (
+        None,
+        True,
+        0,
+        -1,
+        1,
+        2.5,
+        2**40,
+        "",
+        "samples",
+        [],
+        {},
+        [1],
+        "..",
+        "/etc/passwd",
+        "x" * 300,
+    )
     match rng.integers(4):
         case 0:
             del parent[key]

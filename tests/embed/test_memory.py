@@ -42,8 +42,10 @@ def test_sanitizers(
     suppressions.write_text(LEAK_SUPPRESSIONS)
     monkeypatch.setenv("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
+    program = sanitized.programs / f"conformance_{language}"
+    assert f"{sanitized.prefix}/lib/libtisdiss_rt.so" in run("ldd", program).stdout
     bundle = BUNDLES.get(name) or toys[name]
-    check_conformance([sanitized.programs / f"conformance_{language}"], bundle, tmp_path, [1, 4])
+    check_conformance([program], bundle, tmp_path, [1, 4])
 
 
 @pytest.mark.parametrize("name", ["toy", "stream-toy"])

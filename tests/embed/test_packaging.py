@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ def flags(prefix: Path) -> list[str]:
         "pkg-config", "--cflags", "--libs", "tisdiss_rt", env={"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig"}
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout.split()
+    return [*done.stdout.split(), f"-Wl,-rpath,{prefix}/lib"]
 
 
 def python(bundle: str, mix: np.ndarray, **options: int) -> np.ndarray:
@@ -157,6 +158,37 @@ def test_wav_files_of_the_example(
     assert done.returncode == 0, done.stderr
     found, _ = soundfile.read(tmp_path / "other_spk1.wav", dtype="float32")
     assert np.abs(found - python("edge-16k", talk, depth=0)[0]).max() < 2e-4
+
+
+@pytest.mark.parametrize("language", ["cpp", "csharp"])
+def test_wav_files_with_other_chunks(
+    request: pytest.FixtureRequest, language: str, talk: np.ndarray, tmp_path: Path
+) -> None:
+    """Chunks before and after the sound, in a file without an extension below a folder with one."""
+    path = tmp_path / "some.folder" / "talk"
+    path.parent.mkdir()
+    sound = (talk[:16000] * 32768).astype("<i2").tobytes()
+    chunks = (
+        (b"JUNK", b"odd"),
+        (b"fmt ", struct.pack("<HHIIHH", 1, 1, 16000, 32000, 2, 16)),
+        (b"LIST", b"INFO"),
+        (b"data", sound),
+        (b"JUNK", bytes(1000)),
+    )
+    content = b"".join(
+        name + struct.pack("<I", len(body)) + body + bytes(len(body) % 2) for name, body in chunks
+    )
+    path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(content)) + b"WAVE" + content)
+    if language == "cpp":
+        command = [request.getfixturevalue("release").prefix.parent / "library" / "tisdiss_separate"]
+    else:
+        command = ["mono", request.getfixturevalue("csharp") / "Separate.exe"]
+    done = run(*command, BUNDLES["edge-16k"], path)
+    assert done.returncode == 0, done.stderr
+    mix = np.frombuffer(sound, "<i2") / np.float32(32768)
+    for voice, expected in enumerate(python("edge-16k", mix), start=1):
+        found, _ = soundfile.read(path.parent / f"talk_spk{voice}.wav", dtype="float32")
+        assert np.abs(found - expected).max() < 1e-4
 
 
 def test_faults_of_the_examples(release: Built, csharp: Path, talk: np.ndarray, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ import sys
 import threading
 import time
 import types
-from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -93,8 +92,6 @@ class FakeSound:
 def fake(monkeypatch):
     sound = FakeSound()
     monkeypatch.setitem(sys.modules, "sounddevice", sound)
-    # Here callbacks come from the thread of the tests, which goes on.
-    monkeypatch.setattr(devices, "raised_priority", lambda: nullcontext("normal"))
     return sound
 
 

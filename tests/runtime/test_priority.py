@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from tisdiss_rt.priority import raised_priority
+from tisdiss_rt.priority import raised_new_threads, raised_priority
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scheduling is asked for on Linux")
 
@@ -69,3 +69,34 @@ def test_what_is_not_allowed_is_not_an_error(monkeypatch, nice_allowed, expected
         assert said == expected
         assert asked == ([-11] if nice_allowed else [])
     assert asked == ([-11, os.getpriority(os.PRIO_PROCESS, 0)] if nice_allowed else [])
+
+
+@pytest.mark.parametrize("is_allowed", [True, False])
+def test_threads_that_are_made_meanwhile_are_raised(monkeypatch, is_allowed):
+    made, over = [], threading.Event()
+
+    def make():
+        made.append(threading.Thread(target=over.wait))
+        made[-1].start()
+        return made[-1].native_id
+
+    def refuse(*arguments):
+        raise PermissionError(1, "Operation not permitted")
+
+    before = make()
+    if not is_allowed:
+        monkeypatch.setattr(os, "sched_setscheduler", refuse)
+        monkeypatch.setattr(os, "setpriority", refuse)
+    try:
+        with raised_new_threads():
+            meanwhile = make()
+        after = make()
+        scheduled = [os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK for thread in (before, after, 0)]
+        assert scheduled == [os.SCHED_OTHER] * 3
+        found = os.sched_getscheduler(meanwhile) & ~os.SCHED_RESET_ON_FORK
+        is_real_time = is_allowed and in_a_thread(raise_and_look)[0] == "real-time"
+        assert found == (os.SCHED_RR if is_real_time else os.SCHED_OTHER)
+    finally:
+        over.set()
+        for thread in made:
+            thread.join()

@@ -11,11 +11,13 @@ find_path(ONNXRUNTIME_INCLUDE_DIR onnxruntime_c_api.h
 if(NOT ONNXRUNTIME_INCLUDE_DIR)
   message(STATUS "Fetching the headers of ONNX Runtime: ${headers_package}")
   file(MAKE_DIRECTORY ${fetched})
-  execute_process(COMMAND npm pack --silent ${headers_package}
+  find_program(NPM NAMES npm.cmd npm REQUIRED
+    DOC "Fetches the headers of ONNX Runtime; not needed with -DONNXRUNTIME_INCLUDE_DIR=FOLDER")
+  execute_process(COMMAND ${NPM} pack --silent ${headers_package}
     WORKING_DIRECTORY ${fetched} OUTPUT_VARIABLE archive OUTPUT_STRIP_TRAILING_WHITESPACE RESULT_VARIABLE failed)
   if(failed)
-    message(FATAL_ERROR "npm pack ${headers_package} failed (${failed}): install npm, "
-      "or give -DONNXRUNTIME_INCLUDE_DIR=FOLDER with onnxruntime_c_api.h")
+    message(FATAL_ERROR "npm pack ${headers_package} failed (${failed}): "
+      "look at the network, or give -DONNXRUNTIME_INCLUDE_DIR=FOLDER with onnxruntime_c_api.h")
   endif()
   # The Android library of the package is a zip archive with the headers.
   set(library package/Plugins/Android/onnxruntime.aar)

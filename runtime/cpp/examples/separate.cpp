@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
@@ -106,7 +107,7 @@ void separate(const std::string& bundle, const std::string& path, const tisdiss:
               info.provider, report.window_s, report.planned_depth, report.elapsed_ms,
               static_cast<unsigned long long>(report.misses), static_cast<unsigned long long>(report.steps));
   if (report.predicted_ms > options.budget_ms) std::printf("%.0f ms would fit here\n", std::ceil(report.predicted_ms));
-  const std::string stem = path.substr(0, path.rfind('.'));
+  const std::string stem = std::filesystem::path(path).replace_extension().string();
   for (size_t i = 0; i < voices.size(); ++i) {
     const std::string target = stem + "_spk" + std::to_string(i + 1) + ".wav";
     write_wav(target, voices[i], info.sample_rate);

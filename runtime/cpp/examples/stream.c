@@ -6,6 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#ifdef _WIN32
+#include <fcntl.h>
+#include <io.h>
+#endif
+
 #include "tisdiss_rt.h"
 
 /* The rows of the library, one for each voice, as frames. */
@@ -43,6 +48,10 @@ int main(int count, char **arguments) {
     fprintf(stderr, "usage: %s BUNDLE [BUDGET_MS]\n", arguments[0]);
     return 2;
   }
+#ifdef _WIN32
+  _setmode(_fileno(stdin), _O_BINARY);
+  _setmode(_fileno(stdout), _O_BINARY);
+#endif
   if (count == 3) options.budget_ms = atof(arguments[2]);
   if (tisdiss_open(arguments[1], NULL, &bundle) != TISDISS_OK) {
     error = tisdiss_error_text(NULL);

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <memory>
+#include <mutex>
 #include <new>
 
 #include "budget.h"
@@ -133,6 +134,11 @@ void check_mix(const float* mix, size_t samples) {
   need_argument(finite, "the mixture has NaN or infinity: replace them");
 }
 
+void check_level(const float* mix, size_t samples) {
+  const bool in_scale = std::all_of(mix, mix + samples, [](float x) { return std::abs(x) <= kLoudest; });
+  need_argument(in_scale, "the mixture has samples beyond 1e6, where full scale is 1: scale it down");
+}
+
 void check_out(const float* out, size_t capacity, size_t samples) {
   need_argument(out || samples == 0, "the output is NULL");
   if (capacity >= samples) return;
@@ -178,6 +184,7 @@ Timings stream_timings(tisdiss_bundle& bundle, const Plan& plan) {
 
 Progress separate_streaming(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan,
                             const Rows& out) {
+  check_level(mix, samples);
   Stream stream(bundle.sessions, plan, stream_timings(bundle, plan));
   const size_t ready = stream.ready(samples);
   stream.process(mix, samples, out);
@@ -205,6 +212,8 @@ tisdiss_status tisdiss_open(const char* folder, const tisdiss_open_options* opti
   return guarded(no_handle_error, [&] {
     need_argument(folder, "the folder is NULL: give the path of a bundle");
     need_argument(bundle, "the place for the bundle is NULL");
+    static std::mutex opening;  // not every ONNX Runtime lets several threads start it at once
+    const std::lock_guard<std::mutex> lock(opening);
     *bundle = new tisdiss_bundle(folder, read(options));
   });
 }
@@ -277,8 +286,7 @@ tisdiss_status tisdiss_stream_process(tisdiss_stream* stream, const float* mix, 
     need_argument(given, "the place for the number of samples is NULL");
     self.stream.refuse_if_over();
     check_mix(mix, samples);
-    const bool in_scale = std::all_of(mix, mix + samples, [](float x) { return std::abs(x) <= kLoudest; });
-    need_argument(in_scale, "the mixture has samples beyond 1e6, where full scale is 1: scale it down");
+    check_level(mix, samples);
     const size_t ready = self.stream.ready(samples);
     check_out(out, capacity, ready);
     self.stream.process(mix, samples, {out, self.sources, capacity});

@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "manifest.h"
@@ -131,7 +132,11 @@ double now_s();
 StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
                   float* estimate, Clock clock = now_s);
 
-// Makes the plans for a bundle: options checked, machine measured once for each length.
+// What the manifest of a streaming bundle promises at a depth; NaN if unknown.
+double promised_db(const Manifest& manifest, int depth);
+
+// Makes the plans for a bundle, one for each combination of options: these are checked, and the machine is
+// measured once for each length.
 class Planner {
  public:
   // Makes an engine for measuring, that can run so many repetitions.
@@ -146,6 +151,8 @@ class Planner {
   Timings& measure(size_t samples);
 
  private:
+  using Key = std::tuple<std::optional<double>, std::optional<int>, int, std::optional<double>>;
+
   void check(const RunOptions& options) const;
   Plan window_plan(const RunOptions& options);
   Plan stream_plan(const RunOptions& options);
@@ -154,6 +161,7 @@ class Planner {
   Open open_;
   Clock clock_;
   std::map<size_t, Timings> timings_;
+  std::map<Key, Plan> plans_;
 };
 
 }  // namespace tisdiss

@@ -224,6 +224,12 @@ void check_state(const Manifest& manifest) {
   }
 }
 
+// Whatever cannot be looked at counts as missing.
+bool is_file(const std::filesystem::path& path) {
+  std::error_code ignored;
+  return std::filesystem::is_regular_file(path, ignored);
+}
+
 string read_file(const std::filesystem::path& path) {
   std::ifstream stream(path, std::ios::binary);
   std::ostringstream content;
@@ -236,9 +242,9 @@ string read_file(const std::filesystem::path& path) {
 
 Manifest load_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kManifestName;
-  need(std::filesystem::is_directory(folder), "no bundle '" + folder.u8string() + "': there is no such folder");
-  need(std::filesystem::is_regular_file(path),
-       folder.u8string() + " is not a bundle: it has no " + kManifestName);
+  std::error_code ignored;
+  need(std::filesystem::is_directory(folder, ignored), "no bundle '" + folder.u8string() + "': there is no such folder");
+  need(is_file(path), folder.u8string() + " is not a bundle: it has no " + kManifestName);
   const json value = json::parse(read_file(path), nullptr, false);
   need(!value.is_discarded(), path.u8string() + " cannot be read: it is not JSON");
   Manifest manifest;
@@ -254,7 +260,7 @@ Manifest load_manifest(const std::filesystem::path& folder) {
     for (const auto& item : graph.files) files.push_back(item.second);
   }
   for (const FileRef& file : files) {
-    need(std::filesystem::is_regular_file(folder / std::filesystem::u8path(file.path)),
+    need(is_file(folder / std::filesystem::u8path(file.path)),
          "bundle " + folder.u8string() + " is incomplete: " + file.path + " is missing");
   }
   return manifest;

@@ -36,13 +36,16 @@ void OfflineSteps::decode(float* estimate) {
   OrtTensorTypeAndShapeInfo* raw = nullptr;
   check(api.GetTensorTypeAndShape(outputs[0].get(), &raw));
   const Owned<OrtTensorTypeAndShapeInfo> info(raw, api.ReleaseTensorTypeAndShapeInfo);
+  ONNXTensorElementDataType type = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+  check(api.GetTensorElementType(raw, &type));
   size_t rank = 0;
   check(api.GetDimensionsCount(raw, &rank));
   std::array<int64_t, 2> shape{};
   if (rank == 2) check(api.GetDimensions(raw, shape.data(), 2));
   const auto sources = static_cast<size_t>(sessions_.manifest.sources);
-  need(shape[0] == sessions_.manifest.sources && static_cast<size_t>(shape[1]) >= samples_, TISDISS_ERROR_BUNDLE,
-       "the decoder's output is not (sources, samples)");
+  const bool fits = type == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT && shape[0] == sessions_.manifest.sources &&
+                    static_cast<size_t>(shape[1]) >= samples_;
+  need(fits, TISDISS_ERROR_BUNDLE, "the decoder's output is not (sources, samples) of 32-bit floats");
   float* data = nullptr;
   check(api.GetTensorMutableData(outputs[0].get(), reinterpret_cast<void**>(&data)));
   for (size_t source = 0; source < sources; ++source) {

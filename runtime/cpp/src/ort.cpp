@@ -47,9 +47,7 @@ std::string load_error() {
 }
 
 // Loads the library at a path, or else by its usual names. It is never unloaded: it may have threads.
-void* load_library(std::string path) {
-  const char* variable = std::getenv(kEnvironmentVariable);
-  if (path.empty() && variable) path = variable;
+void* load_library(const std::string& path) {
   if (!path.empty()) {
     if (void* library = load(path)) return library;
     fail("ONNX Runtime cannot be loaded from " + path + " (" + load_error() + ")");
@@ -60,11 +58,13 @@ void* load_library(std::string path) {
   fail("ONNX Runtime is not found by its usual names");
 }
 
-const OrtApi& load_api(const std::string& path) {
+const OrtApi& load_api(std::string path) {
+  const char* variable = std::getenv(kEnvironmentVariable);
+  if (path.empty() && variable) path = variable;
   void* library = load_library(path);
   using GetBase = const OrtApiBase*(ORT_API_CALL*)();
   const auto get_base = reinterpret_cast<GetBase>(find(library, "OrtGetApiBase"));
-  if (!get_base) fail("the library at " + path + " is not ONNX Runtime");
+  if (!get_base) fail((path.empty() ? kUsualNames[0] : path) + " is not ONNX Runtime");
   const OrtApiBase* base = get_base();
   const std::string version = base->GetVersionString();
   // Asked for too new an interface, ONNX Runtime would print; so its version is looked at first.

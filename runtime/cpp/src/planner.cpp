@@ -1,7 +1,6 @@
 #include <memory>
 #include <random>
 #include <sstream>
-#include <tuple>
 
 #include "budget.h"
 #include "error.h"
@@ -12,6 +11,7 @@ namespace {
 constexpr int kMeasuredSteps = 3;
 constexpr int kMeasuredDepth = 2;       // both feature buffers get used
 constexpr double kMeasuringS = 0.5;     // stop measuring a window after this time
+constexpr double kLongestHalf = 1 << 30;  // of a window, in samples: all that a signal may have
 constexpr double kNothing = -std::numeric_limits<double>::infinity();
 
 using Quality = std::map<int, double>;  // dB by depth
@@ -19,7 +19,7 @@ using Quality = std::map<int, double>;  // dB by depth
 // Length of a window in samples: even, so that its halves overlap exactly.
 size_t window_samples(const Manifest& manifest, double window_s) {
   const double half = std::nearbyint(window_s * manifest.sample_rate / 2);  // ties to even, as in Python
-  return std::max<size_t>(2, 2 * static_cast<size_t>(half));
+  return std::max<size_t>(2, 2 * static_cast<size_t>(std::min(half, kLongestHalf)));
 }
 
 Quality window_quality(const Manifest& manifest, double window_s) {
@@ -51,9 +51,19 @@ std::string text(const Parts&... parts) {
 
 }  // namespace
 
+double promised_db(const Manifest& manifest, int depth) {
+  for (const DepthQuality& entry : manifest.depth_quality) {
+    if (entry.depth == depth) return entry.si_sdri_db;
+  }
+  return kUnknown;
+}
+
 Plan Planner::plan(const RunOptions& options) {
   check(options);
-  return manifest_.streaming ? stream_plan(options) : window_plan(options);
+  const Key key(options.budget_ms, options.depth, options.min_depth, options.window_s);
+  const auto known = plans_.find(key);
+  if (known != plans_.end()) return known->second;
+  return plans_[key] = manifest_.streaming ? stream_plan(options) : window_plan(options);
 }
 
 Timings& Planner::measure(size_t samples) {
@@ -144,7 +154,7 @@ Plan Planner::stream_plan(const RunOptions& options) {
     while (plan.depth < plan.max_depth && timings.step_ms(plan.depth + 1) <= *options.budget_ms) ++plan.depth;
     plan.predicted_ms = timings.step_ms(plan.depth);
   }
-  plan.quality_db = quality_at(quality, plan.depth, kUnknown);
+  plan.quality_db = promised_db(manifest_, plan.depth);
   return plan;
 }
 

@@ -52,6 +52,18 @@ std::string choose_precision(const std::string& precision, const Manifest& manif
   return precision;
 }
 
+// The content of the graphs in a precision, or in fp32 where a graph has not that one.
+std::array<std::string, 3> read_graphs(const std::string& folder, const Manifest& manifest,
+                                       const std::string& precision) {
+  std::array<std::string, 3> graphs;
+  for (size_t i = 0; i < graphs.size(); ++i) {
+    const auto& files = manifest.graphs[i].files;
+    const auto chosen = files.count(precision) ? files.find(precision) : files.find("fp32");
+    graphs[i] = read_verified(std::filesystem::u8path(folder), chosen->second);
+  }
+  return graphs;
+}
+
 std::vector<std::string> names_of(const std::vector<TensorSpec>& tensors) {
   std::vector<std::string> names;
   for (const TensorSpec& tensor : tensors) names.push_back(tensor.name);
@@ -72,24 +84,22 @@ Sessions::Sessions(const std::string& folder, const OpenOptions& options)
   need(has_cuda || provider != "cuda", TISDISS_ERROR_ONNXRUNTIME,
        "CUDA is not available in this ONNX Runtime: give the path of one with CUDA, or use the provider cpu");
   on_cuda = has_cuda;
+  const std::array<std::string, 3> graphs = read_graphs(folder, manifest, precision);
   try {
-    open(folder);
+    open(graphs);
   } catch (const Error& error) {
     if (!has_cuda) throw;
     need(provider == "auto", TISDISS_ERROR_ONNXRUNTIME, std::string("CUDA does not start: ") + error.what());
     on_cuda = false;
-    open(folder);
+    open(graphs);
   }
   check_names();
 }
 
-void Sessions::open(const std::string& folder) {
+void Sessions::open(const std::array<std::string, 3>& graphs) {
   sessions_.clear();
-  for (size_t i = 0; i < kGraphNames.size(); ++i) {
-    const auto& files = manifest.graphs[i].files;
-    const auto chosen = files.count(precision) ? files.find(precision) : files.find("fp32");
-    const std::string content = read_verified(std::filesystem::u8path(folder), chosen->second);
-    sessions_.push_back(ort.open(content, threads, on_cuda, kGraphNames[i]));
+  for (size_t i = 0; i < graphs.size(); ++i) {
+    sessions_.push_back(ort.open(graphs[i], threads, on_cuda, kGraphNames[i]));
   }
 }
 

@@ -28,7 +28,7 @@ class Sessions {
   bool on_cuda = false;
 
  private:
-  void open(const std::string& folder);
+  void open(const std::array<std::string, 3>& graphs);
   void check_names() const;
 
   std::vector<Owned<OrtSession>> sessions_;

@@ -15,8 +15,8 @@ void Progress::add(const StepTime& step, const Plan& plan) {
 Stream::Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const Timings& timings)
     : sessions_(std::move(sessions)),
       steps_(*sessions_, plan.max_depth),
+      opened_(plan),
       plan_(plan),
-      opened_depth_(plan.max_depth),
       timings_(timings),
       waiting_(plan.window_samples),
       estimate_(plan.window_samples * static_cast<size_t>(sessions_->manifest.sources)) {
@@ -25,6 +25,7 @@ Stream::Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const
 
 void Stream::reset() {
   steps_.reset();
+  plan_ = opened_;
   progress_ = {};
   heard_ = owed_ = 0;
   to_drop_ = static_cast<size_t>(sessions_->manifest.latency_samples) - waiting_.size();
@@ -33,10 +34,11 @@ void Stream::reset() {
 
 void Stream::set_depth(int depth) {
   need(!plan_.budget_ms, TISDISS_ERROR_OPTION, "the budget chooses the depth: open the stream without one");
-  need(0 <= depth && depth <= opened_depth_, TISDISS_ERROR_OPTION,
-       "the depth must be from 0 to " + std::to_string(opened_depth_) + ", which the stream was opened with, not " +
+  need(0 <= depth && depth <= opened_.max_depth, TISDISS_ERROR_OPTION,
+       "the depth must be from 0 to " + std::to_string(opened_.max_depth) + ", which the stream was opened with, not " +
            std::to_string(depth));
   plan_.depth = plan_.min_depth = plan_.max_depth = depth;
+  plan_.quality_db = promised_db(sessions_->manifest, depth);
 }
 
 void Stream::refuse_if_over() const {

@@ -52,8 +52,8 @@ class Stream {
 
   const std::shared_ptr<const Sessions> sessions_;
   StreamSteps steps_;
+  const Plan opened_;  // as the stream was opened
   Plan plan_;
-  const int opened_depth_;
   Timings timings_;
   Progress progress_;
   std::vector<float> waiting_;   // the next step, so far `heard_` samples

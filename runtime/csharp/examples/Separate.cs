@@ -4,6 +4,7 @@
 using System;
 using System.Globalization;
 using System.IO;
+using System.Text;
 using TisdissRt;
 
 internal static class Separate
@@ -47,19 +48,37 @@ internal static class Separate
     private static float[] ReadWav(string path, int sampleRate)
     {
         byte[] bytes = File.ReadAllBytes(path);
-        // The usual header: format at 20, channels at 22, rate at 24, bits at 34, samples from 44 on.
-        bool fits = bytes.Length >= 44 && BitConverter.ToInt16(bytes, 20) == 1 && BitConverter.ToInt16(bytes, 22) == 1
-            && BitConverter.ToInt32(bytes, 24) == sampleRate && BitConverter.ToInt16(bytes, 34) == 16;
+        int format = FindChunk(bytes, "fmt "), data = FindChunk(bytes, "data");
+        bool fits = format > 0 && data >= format + 16 && BitConverter.ToInt16(bytes, format) == 1
+            && BitConverter.ToInt16(bytes, format + 2) == 1 && BitConverter.ToInt32(bytes, format + 4) == sampleRate
+            && BitConverter.ToInt16(bytes, format + 14) == 16;
         if (!fits)
         {
             throw new FormatException($"{path} must be a 16-bit mono WAV file of {sampleRate} Hz: convert it");
         }
-        var samples = new float[(bytes.Length - 44) / 2];
+        long length = Math.Min(BitConverter.ToUInt32(bytes, data - 4), bytes.Length - data);
+        var samples = new float[length / 2];
         for (int i = 0; i < samples.Length; i++)
         {
-            samples[i] = BitConverter.ToInt16(bytes, 44 + 2 * i) / 32768f;
+            samples[i] = BitConverter.ToInt16(bytes, data + 2 * i) / 32768f;
         }
         return samples;
+    }
+
+    /// <summary>Where the content of a chunk begins, after its name and its length; 0 if it is not there.</summary>
+    private static int FindChunk(byte[] bytes, string name)
+    {
+        for (long at = 12; at + 8 <= bytes.Length;)
+        {
+            uint length = BitConverter.ToUInt32(bytes, (int)at + 4);
+            bool whole = name == "data" || at + 8 + length <= bytes.Length;
+            if (Encoding.ASCII.GetString(bytes, (int)at, 4) == name && whole)
+            {
+                return (int)at + 8;
+            }
+            at += 8 + length + length % 2;
+        }
+        return 0;
     }
 
     private static void WriteWav(string path, float[] samples, int sampleRate)

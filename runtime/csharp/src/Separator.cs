@@ -54,7 +54,7 @@ namespace TisdissRt
             mix = mix ?? throw new ArgumentNullException(nameof(mix));
             Native.RunOptions native = (options ?? new RunOptions()).ToNative();
             var report = new Native.Report { size = Native.Size<Native.Report>() };
-            var flat = new float[Info.Sources * mix.Length];
+            var flat = new float[checked(Info.Sources * mix.Length)];
             var samples = (UIntPtr)mix.Length;
             Check(Native.tisdiss_separate(handle, mix, samples, ref native, flat, samples, ref report));
             Report = new Report(report);
@@ -77,7 +77,9 @@ namespace TisdissRt
         {
             if (status != Status.Ok)
             {
-                throw new TisdissException(status, Native.tisdiss_error_text(handle));
+                var error = new TisdissException(status, Native.tisdiss_error_text(handle));
+                GC.KeepAlive(handle); // whose text it was
+                throw error;
             }
         }
     }

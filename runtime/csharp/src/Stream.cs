@@ -34,7 +34,7 @@ namespace TisdissRt
         {
             chunk = chunk ?? throw new ArgumentNullException(nameof(chunk));
             int ready = Ready(chunk.Length);
-            var flat = new float[sources * ready];
+            var flat = new float[checked(sources * ready)];
             Process(chunk, chunk.Length, flat);
             return Native.Rows(flat, sources, ready);
         }
@@ -61,7 +61,7 @@ namespace TisdissRt
         public float[][] Flush()
         {
             UIntPtr rest = Native.tisdiss_stream_rest(handle);
-            var flat = new float[sources * (int)rest];
+            var flat = new float[checked(sources * (int)rest)];
             Check(Native.tisdiss_stream_flush(handle, flat, rest, out UIntPtr _));
             return Native.Rows(flat, sources, (int)rest);
         }
@@ -79,7 +79,9 @@ namespace TisdissRt
         {
             if (status != Status.Ok)
             {
-                throw new TisdissException(status, Native.tisdiss_stream_error_text(handle));
+                var error = new TisdissException(status, Native.tisdiss_stream_error_text(handle));
+                GC.KeepAlive(handle); // whose text it was
+                throw error;
             }
         }
     }

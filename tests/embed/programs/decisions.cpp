@@ -3,7 +3,8 @@
 //     decisions steps < TEXT     "budget min max window_s", then lines "stem decoder repetition..." in ms, of `max` repetitions
 //     decisions plan BUNDLE < TEXT     "budget min", then lines "samples stem repetition decoder" in ms
 //
-// prints depth and milliseconds of each step, or window, depth, most and predicted milliseconds of the plan.
+// prints depth and milliseconds of each step, or window, depth, most and predicted milliseconds of the plan, and
+// the same once more after the planner has learnt that everything takes a second.
 #include <cstdio>
 #include <iostream>
 #include <memory>
@@ -70,8 +71,14 @@ void replay_plan(const char* bundle) {
   }
   const tisdiss::Manifest manifest = tisdiss::load_manifest(bundle);
   tisdiss::Planner planner(manifest, [&](int) { return std::make_unique<Timed>(by_samples); }, read_clock);
-  const tisdiss::Plan plan = planner.plan(options);
-  std::printf("%g %d %d %.6f\n", plan.window_s, plan.depth, plan.max_depth, plan.predicted_ms);
+  for (int turn = 0; turn < 2; ++turn) {
+    const tisdiss::Plan plan = planner.plan(options);
+    std::printf("%g %d %d %.6f\n", plan.window_s, plan.depth, plan.max_depth, plan.predicted_ms);
+    for (const auto& entry : by_samples) {
+      tisdiss::Timings& timings = planner.measure(entry.first);
+      for (auto* history : {&timings.stem, &timings.repetition, &timings.decoder}) history->add(1000.0);
+    }
+  }
 }
 
 }  // namespace

@@ -1,0 +1,71 @@
+"""Part of `speed.py`: how well budgets are kept, idle and beside other programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import soundfile
+from speed_tools import EXAMPLE
+
+import tisdiss_rt
+from tisdiss_rt.budget import run_step
+from tisdiss_rt.priority import raised_priority
+from tisdiss_rt.stream_engine import StreamEngine
+
+STEPS = 10_000
+PAUSE_SHARE = 0.1  # between steps: systems stop real-time programs that never rest
+BUDGETS_MS = {"live-16k": (2.0, 4.0, 6.0), "edge-16k": (20.0, 40.0)}
+
+
+def budgets() -> str:
+    """Ten thousand steps at each budget, idle and beside busy programs."""
+    cores = len(os.sched_getaffinity(0))
+    lines = [
+        f"{STEPS} steps each, at real-time priority where that is allowed; load is 2 busy processes a core.",
+        "",
+        "| bundle | budget | load | over budget | share of the budget used | depth, mean | most |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, values in BUDGETS_MS.items():
+        for budget_ms in values:
+            for load in ("idle", "load"):
+                busy = []
+                if load == "load":
+                    command = [sys.executable, "-c", "while True: pass"]
+                    busy = [subprocess.Popen(command) for _ in range(2 * cores)]
+                try:
+                    with raised_priority():
+                        lines.append(budget_row(name, budget_ms, load))
+                finally:
+                    for process in busy:
+                        process.kill()
+                        process.wait()
+    return "\n".join(lines) + "\n"
+
+
+def budget_row(name: str, budget_ms: float, load: str) -> str:
+    separator = tisdiss_rt.Separator(name, provider="cpu", threads=1)
+    plan = separator.plan(budget_ms=budget_ms)
+    timings = separator._planner.measure(plan.window_samples)
+    engine = separator.engine
+    runner = engine.open(plan.max_depth) if isinstance(engine, StreamEngine) else engine
+    mix = np.resize(soundfile.read(EXAMPLE, dtype="float32")[0], plan.window_samples * 50)
+    windows = mix.reshape(50, plan.window_samples)
+    took_ms, depths = [], []
+    for number in range(STEPS):
+        _, depth, elapsed_ms = run_step(runner, windows[number % 50], plan, timings)
+        took_ms.append(elapsed_ms)
+        depths.append(depth)
+        time.sleep(PAUSE_SHARE * elapsed_ms / 1e3)
+    missed = sum(ms > budget_ms for ms in took_ms)
+    shallower = [ms for ms, depth in zip(took_ms, depths, strict=True) if depth < plan.max_depth]
+    used = f"{100 * np.mean(shallower) / budget_ms:.0f} %" if shallower else "all depth reached"
+    window = f", {plan.window_s:g} s windows" if separator.bundle.manifest.stream is None else ""
+    return (
+        f"| {name}{window} | {budget_ms:g} ms | {load} | {missed} ({100 * missed / STEPS:.2f} %) "
+        f"| {used} | {np.mean(depths):.2f} | {plan.max_depth} |"
+    )

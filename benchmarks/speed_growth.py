@@ -1,0 +1,91 @@
+"""Parts of `speed.py`: time and memory that files of any length take, and what `bench` predicts."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from speed_tools import EXAMPLE, STATES, THREADS
+
+import tisdiss_rt
+from tisdiss_export import export_bundle
+from tisdiss_models import Network, load_checkpoint, save_checkpoint
+from tisdiss_rt import measuring
+
+
+def growth() -> str:
+    """Time and peak memory by length, depth, threads and sources, each in a process of its own."""
+    lines = [
+        "| bundle | audio | depth | threads | sources | time | peak memory |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        three = Path(name) / "three"
+        config = load_checkpoint(STATES / "edge-16k" / "state.pt")[0].config
+        torch.manual_seed(0)
+        network = Network(dataclasses.replace(config, sources=3)).eval()
+        save_checkpoint(Path(name) / "three.pt", network, {})
+        export_bundle(Path(name) / "three.pt", three)
+        probes = [("edge-16k", seconds, 4, THREADS) for seconds in (1, 4, 16, 60, 240, 600)]
+        probes += [("edge-16k", 60, depth, THREADS) for depth in (0, 1, 2, 8, 12)]
+        probes += [("edge-16k", 60, 4, 1), (str(three), 60, 4, THREADS)]
+        probes += [("live-16k", seconds, 4, 1) for seconds in (1, 60, 600)]
+        for bundle, seconds, depth, threads in probes:
+            command = [sys.executable, __file__, bundle, str(seconds), str(depth), str(threads)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            taken_s, memory_mb = json.loads(done.stdout)
+            sources, label = (3, "edge-16k, other weights") if bundle == str(three) else (2, bundle)
+            lines.append(
+                f"| {label} | {seconds} s | {depth} | {threads} | {sources} "
+                f"| {taken_s:.2f} s | {memory_mb:.0f} MB |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def probe(bundle: str, seconds: str, depth: str, threads: str) -> None:
+    """Separate a file once, and print seconds and megabytes."""
+    mix, rate = soundfile.read(EXAMPLE, dtype="float32")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mix.wav"
+        soundfile.write(path, np.resize(mix, int(seconds) * rate), rate)
+        del mix
+        separator = tisdiss_rt.Separator(bundle, provider="cpu", threads=int(threads))
+        targets = [Path(folder) / f"{n}.wav" for n in range(separator.bundle.manifest.sources)]
+        begin_s = time.perf_counter()
+        separator.separate_file(path, targets, depth=int(depth))
+        taken_s = time.perf_counter() - begin_s
+    print(json.dumps([taken_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
+
+
+def predicted() -> str:
+    """What `bench` promises for a file, against what `separate` then takes."""
+    seconds = 60
+    lines = [
+        "| bundle | threads | window | depth | predicted | taken | ratio |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, threads in (("edge-16k", 1), ("edge-16k", 2), ("live-16k", 1)):
+        separator = tisdiss_rt.Separator(name, provider="cpu", threads=threads)
+        costs, _ = measuring.measure_bundle(separator.engine, 5.0)
+        last = [c for c in costs if c.window_s == costs[-1].window_s]
+        for row in (last[1], last[4], last[-1]):
+            promised_s = seconds * row.real_time_factor
+            command = [sys.executable, __file__, name, str(seconds), str(row.depth), str(threads)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            taken_s, _ = json.loads(done.stdout)
+            times = f"{promised_s:.2f} s | {taken_s:.2f} s | {taken_s / promised_s:.2f}"
+            lines.append(f"| {name} | {threads} | {row.window_s:g} s | {row.depth} | {times} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    probe(*sys.argv[1:])

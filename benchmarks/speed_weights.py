@@ -1,0 +1,140 @@
+"""Part of `speed.py`: this engine against PyTorch and one unrolled graph; graphs against the GEMM rate."""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from cost import cost
+from onnx import helper
+from speed_tools import (
+    FEW_ROUNDS,
+    ROUNDS,
+    STATES,
+    THREADS,
+    WINDOW_S,
+    Call,
+    matrix_product,
+    noise,
+    published_bundle,
+    ratio,
+    session,
+    take_turns,
+    torch_threads,
+    whole,
+)
+
+from tisdiss_models import Network, load_checkpoint
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.stream_engine import open_engine
+
+
+def same_weights() -> str:
+    """This engine against one unrolled graph and against PyTorch, and each graph against the GEMM rate."""
+    lines = [
+        f"{WINDOW_S:g} s of audio, {THREADS} threads; how many times as long the others take (quartiles).",
+        "",
+        "| network | depth | this engine | one unrolled graph | PyTorch eager | torch.compile | difference |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    rates = [
+        "Billions of float operations per second, beside a product of 2048 x 2048 matrices in ONNX Runtime.",
+        "",
+        "| network | threads | matrix product | stem | block | decoder | block's share |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        network, published = published_bundle(Path(folder))
+        shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
+        cases = (
+            ("edge-16k", shipped.eval(), bundles.load("edge-16k"), (1, 4), ROUNDS),
+            ("published size", network, published, (1, 6), FEW_ROUNDS),
+        )
+        for name, module, bundle, depths, rounds in cases:
+            for threads in (1, THREADS):
+                rates.append(graph_rates(name, module, bundle, threads, rounds))
+            for depth in depths:
+                lines.append(against_torch(name, module, bundle, depth, rounds))
+    return "\n".join([*lines, "", *rates]) + "\n"
+
+
+def against_torch(name: str, network: Network, bundle: bundles.Bundle, depth: int, rounds: int) -> str:
+    """One row: times of the others over ours, and how much the results differ at most."""
+    engine = open_engine(bundle, "cpu", THREADS)
+    mix = noise(bundle)
+    graph = session(unrolled(bundle, depth), THREADS)
+    x = torch.from_numpy(mix)[None]
+
+    def eager(module: Network = network) -> torch.Tensor:
+        z, z0, spec, scale = module.stem(x)
+        for _ in range(depth):
+            z = module.block(z, z0)
+        return module.decoder(z, spec, scale, x)
+
+    with torch_threads(THREADS):
+        compiled = torch.compile(eager)
+        calls: dict[str, Call] = {
+            "engine": lambda: whole(engine, mix, depth),
+            "unrolled": lambda: graph.run(None, {"mix": mix[None]})[0],
+            "eager": eager,
+            "compile": compiled,
+        }
+        results = [np.asarray(call()) for call in calls.values()]
+        taken = take_turns(calls, rounds)
+    worst = max(np.abs(r.reshape(results[0].shape) - results[0]).max() for r in results[1:])
+    worst /= np.abs(results[0]).max()
+    ratios = " | ".join(ratio(taken["engine"], taken[other]) for other in list(calls)[1:])
+    ours_ms = 1e3 * statistics.median(taken["engine"])
+    return f"| {name} | {depth} | {ours_ms:.0f} ms | {ratios} | {worst:.0e} |"
+
+
+def graph_rates(name: str, network: Network, bundle: bundles.Bundle, threads: int, rounds: int) -> str:
+    """One row: operations per second of each graph, and of a matrix product in the same rounds."""
+    giga_operations = [2 * macs * WINDOW_S for macs in cost(network)]  # stem, block, decoder
+    engine = open_engine(bundle, "cpu", threads)
+    mix = noise(bundle)
+    state = engine.start(mix)
+    product, giga_product = matrix_product(threads)
+    calls: dict[str, Call] = {
+        "product": product,
+        "stem": lambda: engine.start(mix),
+        "block": lambda: engine.repeat(state),
+        "decoder": lambda: engine.decode(state),
+    }
+    for call in calls.values():
+        call()
+    taken = take_turns(calls, rounds)
+    seconds = [statistics.median(taken[part]) for part in calls]
+    giga_each = [g / s for g, s in zip([giga_product, *giga_operations], seconds, strict=True)]
+    cells = " | ".join(f"{each:.0f}" for each in giga_each)
+    return f"| {name} | {threads} | {cells} | {100 * giga_each[2] / giga_each[0]:.0f} % |"
+
+
+def unrolled(bundle: bundles.Bundle, depth: int) -> bytes:
+    """Stem, so many repetitions and decoder in one ONNX graph; repetitions share their weights."""
+    tensors = {"mix": "mix"}
+    nodes: list[onnx.NodeProto] = []
+    constants: dict[str, onnx.TensorProto] = {}
+    for number, name in enumerate(["stem", *["block"] * depth, "decoder"]):
+        model = onnx.load_from_string(bundle.read_graph(name, "fp32"))
+        names = {value.name: tensors[value.name] for value in model.graph.input} | {"": ""}
+        for constant in model.graph.initializer:
+            names[constant.name] = f"{name}/{constant.name}"
+            constant.name = names[constant.name]
+            constants[constant.name] = constant
+        for node in model.graph.node:
+            node.name = f"{number}/{node.name}"
+            node.input[:] = [names.setdefault(tensor, f"{number}/{tensor}") for tensor in node.input]
+            node.output[:] = [names.setdefault(tensor, f"{number}/{tensor}") for tensor in node.output]
+            nodes.append(node)
+        for place, value in enumerate(model.graph.output):
+            tensors["z" if name == "block" and place == 0 else value.name] = names[value.name]
+    sound = helper.make_tensor_value_info("mix", onnx.TensorProto.FLOAT, [1, None])
+    estimate = helper.make_tensor_value_info(tensors["est"], onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "unrolled", [sound], [estimate], list(constants.values()))
+    opsets, version = model.opset_import, model.ir_version
+    return helper.make_model(graph, opset_imports=opsets, ir_version=version).SerializeToString()
