@@ -79,7 +79,7 @@ def factors(bundle: bundles.Bundle) -> list[float]:
     manifest = bundle.manifest
     samples = manifest.stream.step_samples if manifest.stream else int(WINDOW_S * manifest.sample_rate)
     took_ms, _ = measure_depths(open_engine(bundle, "cpu", 1), samples, max(DEPTHS), 10.0)
-    return (np.median(took_ms, axis=0) / 1e3 / (samples / manifest.sample_rate)).tolist()
+    return [float(np.median(steps_ms)) / 1e3 / (samples / manifest.sample_rate) for steps_ms in took_ms]
 
 
 def operations(name: str) -> list[float]:

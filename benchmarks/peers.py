@@ -84,7 +84,7 @@ class SepFormer(nn.Module):
     def forward(self, mix: torch.Tensor) -> torch.Tensor:
         encoded = self.encoder(mix)  # (1, 256, frames)
         masked = encoded[None] * self.masks(encoded)  # (sources, 1, 256, frames)
-        sources = torch.stack([self.decoder(one) for one in masked], dim=1).squeeze(2)
+        sources = torch.stack([self.decoder(one) for one in masked], dim=1)  # (1, sources, samples)
         return sources[..., : mix.shape[-1]]
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 import torch
-from pages import update
+from pages import fill_readme, update
 from speed_budget import budgets
 from speed_growth import growth, predicted
 from speed_peers import peers
@@ -42,7 +42,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=PARTS, help="one part instead of all")
-    parser.add_argument("--update", action="store_true", help=f"write to {PAGE.name}")
+    parser.add_argument("--update", action="store_true", help=f"write to {PAGE.name} and README")
     options = parser.parse_args()
     versions = (
         f"PyTorch {torch.__version__}, ONNX Runtime {ort.__version__}, Python {platform.python_version()}"
@@ -57,6 +57,8 @@ def main() -> None:
             print(f"## {title}\n\n{text}", flush=True)
             if options.update:
                 update(PAGE, [heading for heading, _ in PARTS.values()], title, text)
+                if part is peers:
+                    fill_readme("other separators", text)
 
 
 if __name__ == "__main__":

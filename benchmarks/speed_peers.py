@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import re
 import statistics
 import tempfile
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -40,42 +44,65 @@ PICTURE = Path(__file__).parents[1] / "docs" / "speed.png"
 # Published dB of the paper's network by depth (the authors' RESULTS.md, WSJ0-2mix).
 PUBLISHED_DB = {1: 21.51, 2: 23.48, 3: 24.39, 4: 24.82, 5: 25.03, 6: 25.13, 7: 25.19, 8: 25.20}
 
-Curves = dict[str, list[tuple[float, float]]]  # real-time factor and dB, by name
+
+@dataclass(frozen=True)
+class Row:
+    """A separator, at one depth if it is ours."""
+
+    name: str
+    source: str
+    db: float
+    parameters: str = ""
+    in_torch: str = ""
+    in_onnx: str = ""
+    factor: float | None = None  # of the faster of the two, to real time
+    problem: str = ""
+
+    @property
+    def told_factor(self) -> str:
+        return "" if self.factor is None else f"{self.factor:.2f}"
+
+
+NOTES = f"""{WINDOW_S:g} s of audio, {THREADS} threads. The dB of the peers and of the published size are
+their authors' (WSJ0-2mix, trained on 30 hours or more). Those of edge-16k are ours (test_2mix, trained on two
+hours): other mixtures and less data, not to be compared with the rest.
+"""
 
 
 def peers() -> str:
     """Other separators in their published sizes, random weights, beside ours; draws the picture."""
+    rows: list[Row] = []
+    for peer in PEERS:
+        try:
+            rows.append(peer_row(peer))
+        except Exception as error:
+            rows.append(Row(peer.name, peer.package, peer.published_db, problem=told(error)))
+    with tempfile.TemporaryDirectory() as folder:
+        network, published = published_bundle(Path(folder))
+        rows += our_rows("TISDiSS, published size", published, network, PUBLISHED_DB)
+    edge = bundles.load("edge-16k")
+    assert edge.manifest.quality is not None
+    quality_db = {entry.depth: entry.si_sdri_db for entry in edge.manifest.quality.depths}
+    shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
+    rows += our_rows("edge-16k", edge, shipped, quality_db)
+    draw(rows)
     lines = [
-        f"{WINDOW_S:g} s of audio, {THREADS} threads. The dB of the peers and of the published size are",
-        "their authors' (WSJ0-2mix, trained on 30 hours or more); those of edge-16k are ours (test_2mix,",
-        "trained on two hours): other mixtures and less data, not to be compared with the rest.",
-        "",
+        NOTES,
         "| separator | from | parameters | dB | PyTorch | ONNX Runtime | real-time factor |",
         "|---|---|---|---|---|---|---|",
     ]
-    curves: Curves = {}
-    for peer in PEERS:
-        try:
-            lines.append(peer_row(peer, curves))
-        except Exception as error:
-            lines.append(f"| {peer.name} | {peer.package} | | {peer.published_db} | {told(error)} | | |")
-    with tempfile.TemporaryDirectory() as folder:
-        network, published = published_bundle(Path(folder))
-        lines += our_rows("TISDiSS, published size", published, network, PUBLISHED_DB, curves)
-        edge = bundles.load("edge-16k")
-        assert edge.manifest.quality is not None
-        quality_db = {entry.depth: entry.si_sdri_db for entry in edge.manifest.quality.depths}
-        shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
-        lines += our_rows("edge-16k", edge, shipped, quality_db, curves)
-    draw(curves)
+    for r in rows:
+        cells = (r.name, r.source, r.parameters, f"{r.db:.1f}", r.in_torch, r.in_onnx, r.told_factor)
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [f"\n{row.name} in ONNX Runtime: {row.problem}" for row in rows if row.problem]
     return "\n".join(lines) + "\n"
 
 
-def peer_row(peer: Peer, curves: Curves) -> str:
-    """Times in PyTorch and, if it exports, in ONNX Runtime; the faster one is for the picture."""
+def peer_row(peer: Peer) -> Row:
+    """Times in PyTorch and, if it exports, in ONNX Runtime."""
     network = peer.make().eval()
     mix = torch.randn(1, int(WINDOW_S * 8000)) * 0.1
-    in_onnx = ""
+    failed = ""
     with torch_threads(THREADS):
         calls: dict[str, Call] = {"torch": lambda: network(mix)}
         expected = network(mix).numpy()
@@ -87,59 +114,79 @@ def peer_row(peer: Peer, curves: Curves) -> str:
                 raise ValueError(f"its output differs by {difference:.0e}")
             calls["onnx"] = lambda: running.run(None, feed)
         except Exception as error:
-            in_onnx = told(error)
+            failed = told(error)
         seconds = [statistics.median(each) for each in take_turns(calls).values()]
+    in_torch, in_onnx = [f"{1e3 * each:.0f} ms" for each in seconds] + ["fails"] * bool(failed)
     factor = min(seconds) / WINDOW_S
-    curves[peer.name] = [(factor, peer.published_db)]
-    in_onnx = in_onnx or f"{1e3 * seconds[1]:.0f} ms"
-    return (
-        f"| {peer.name} | {peer.version} | {millions(network):.1f} M | {peer.published_db} "
-        f"| {1e3 * seconds[0]:.0f} ms | {in_onnx} | {factor:.2f} |"
+    return Row(
+        peer.name,
+        peer.version,
+        peer.published_db,
+        parameters(network),
+        in_torch,
+        in_onnx,
+        factor,
+        failed,
     )
 
 
+def parameters(network: torch.nn.Module) -> str:
+    return f"{millions(network):.1f} M"
+
+
 def exported(network: torch.nn.Module, mix: torch.Tensor) -> ort.InferenceSession:
-    """The network in ONNX Runtime."""
+    """The network in ONNX Runtime, by PyTorch's exporter or else by its older one, which prints a lot."""
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(False), torch.no_grad():
-        path = Path(folder) / "peer.onnx"
-        program = torch.onnx.export(network, (mix.clone(),), dynamo=True, verbose=False)
-        assert program is not None
-        program.save(path)
+        path, mix = Path(folder) / "peer.onnx", mix.clone()
+        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            try:
+                torch.onnx.export(network, (mix,), path, dynamo=True, external_data=False, verbose=False)
+            except Exception as first:
+                try:
+                    torch.onnx.export(network, (mix,), path, dynamo=False, opset_version=18)
+                except Exception:
+                    raise first from None
         return session(path.read_bytes(), THREADS)
 
 
 def told(error: Exception) -> str:
     """An error in a cell of a table."""
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:120]}".replace("|", "/")
+    plain = re.sub(r"\x1b\[\d*m", "", str(error)).strip()  # without colours
+    first = (plain.splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first[:100]}".replace("|", "/")
 
 
 def our_rows(
-    name: str, bundle: bundles.Bundle, network: Network, quality_db: dict[int, float], curves: Curves
-) -> Iterator[str]:
+    name: str, bundle: bundles.Bundle, network: Network, quality_db: dict[int, float]
+) -> Iterator[Row]:
     engine = open_engine(bundle, "cpu", THREADS)
     mix = noise(bundle)
-    curves[name] = []
     whole(engine, mix, 2)  # to be warm
     for depth in (d for d in quality_db if d in (0, 1, 2, 4, 6, 8)):
         calls: dict[str, Call] = {"engine": partial(whole, engine, mix, depth)}
         seconds = statistics.median(take_turns(calls, FEW_ROUNDS)["engine"])
-        factor = seconds / WINDOW_S
-        curves[name].append((factor, quality_db[depth]))
-        yield (
-            f"| {name}, depth {depth} | this project | {millions(network):.1f} M | {quality_db[depth]:.1f} | "
-            f"| {1e3 * seconds:.0f} ms | {factor:.2f} |"
+        yield Row(
+            f"{name}, depth {depth}",
+            "this project",
+            quality_db[depth],
+            parameters(network),
+            "",
+            f"{1e3 * seconds:.0f} ms",
+            seconds / WINDOW_S,
         )
 
 
-def draw(curves: Curves) -> None:
+def draw(rows: list[Row]) -> None:
     """Quality against time: curves where depth is free, points elsewhere."""
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
+    curves: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        if row.factor is not None:
+            curves.setdefault(row.name.split(", depth")[0], []).append((row.factor, row.db))
     for name, points in curves.items():
         factors, decibels = zip(*points, strict=True)
-        ours = len(points) > 1
         test_set = "our test_2mix" if name == "edge-16k" else "published, WSJ0-2mix"
-        axis.plot(factors, decibels, "o-" if ours else "s", label=f"{name} ({test_set})")
+        axis.plot(factors, decibels, "o-" if len(points) > 1 else "s", label=f"{name} ({test_set})")
     axis.axvline(1.0, color="gray", linewidth=0.8, linestyle="--")
     axis.text(1.03, axis.get_ylim()[0] + 0.3, "slower than real time", fontsize=8, color="gray")
     axis.set(xscale="log", xlabel=f"seconds of computing per second of audio, {THREADS} threads", ylabel="dB")

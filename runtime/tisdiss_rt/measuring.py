@@ -1,13 +1,13 @@
 """What each depth costs on this machine, measured on steps as they are run.
 
-Every step goes to the deepest depth, and says of every depth on its way when that would have been ready::
+The depths take turns in short bursts, so that all of them are measured in the same moments, and each with the
+processor's caches as they are where this depth alone runs::
 
-    |-- stem --|-- rep --|-- rep --|-- rep --| decoder |
-    depth 0    |                             <-------->      stem + decoder
-    depth 1              |                                   stem + 1 repetition + decoder
-    depth 2                        |                         ...
+    depth 0   ####                    ####
+    depth 1       ####                    ####
+    depth 2           ####                    ####        ...
 
-So all depths are measured in the same moments, and differ by what they compute alone.
+The first step of a burst still finds the caches of another depth, and does not count.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ import itertools
 import math
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.budget import HISTORY, LIVE_SHARE, Clock, Timings, window_quality, window_samples
+from tisdiss_rt.budget import LIVE_SHARE, Clock, Timings, window_quality, window_samples
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.stream_engine import StreamEngine
 
 Milliseconds = npt.NDArray[np.float64]
 
-LEAST_STEPS = 10
+LEAST_STEPS = 5  # at each depth
+BURST_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,43 +84,52 @@ def measure_depths(
     deepest: int,
     seconds: float,
     clock: Clock = time.perf_counter,
-) -> tuple[Milliseconds, Timings]:
-    """Run steps of noise at the deepest depth for about so many seconds, at least `LEAST_STEPS` of them.
+) -> tuple[list[Milliseconds], Timings]:
+    """Run steps of noise for about so many seconds, at least `LEAST_STEPS` of them at each depth.
 
     Args:
         engine: runs the graphs.
         samples: of a window, or of a step of a streaming bundle.
         deepest: repetitions.
-        seconds: how long to measure, after a tenth of that for warming up.
+        seconds: how long to measure.
         clock: seconds, as ``time.perf_counter``.
 
     Returns:
-        (steps, deepest + 1) milliseconds that a step takes at each depth, and the last times of each graph.
+        For each depth milliseconds (steps,) of its steps; the last times of each graph at the deepest.
     """
     mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
-    runner = engine.open(deepest) if isinstance(engine, StreamEngine) else engine
-    begin_s = clock()
-    _time_graphs(runner, mix, deepest, clock)
-    while clock() - begin_s < seconds / 10:
-        _time_graphs(runner, mix, deepest, clock)
-    rows: list[list[float]] = []
-    begin_s = clock()
-    while len(rows) < LEAST_STEPS or clock() - begin_s < seconds:
-        rows.append(_time_graphs(runner, mix, deepest, clock))
-    took_ms = np.array(rows)  # (steps, stem + repetitions + decoder)
+    depths = range(deepest + 1)
+    runners = [engine.open(depth) if isinstance(engine, StreamEngine) else engine for depth in depths]
+    took_ms: list[list[float]] = [[] for _ in runners]
     timings = Timings()
-    timings.stem.extend(took_ms[-HISTORY:, 0].tolist())
-    timings.repetition.extend(took_ms[:, 1:-1].ravel()[-HISTORY:].tolist())
-    timings.decoder.extend(took_ms[-HISTORY:, -1].tolist())
-    return np.cumsum(took_ms[:, :-1], axis=1) + took_ms[:, -1:], timings
+    begin_s = clock()
+    while len(took_ms[0]) < LEAST_STEPS or clock() - begin_s < seconds:
+        for depth, runner in enumerate(runners):
+            for stem_ms, *repetitions_ms, decoder_ms in _burst(runner, mix, depth, clock):
+                took_ms[depth].append(stem_ms + sum(repetitions_ms) + decoder_ms)
+                if depth == deepest:
+                    timings.stem.append(stem_ms)
+                    timings.repetition.extend(repetitions_ms)
+                    timings.decoder.append(decoder_ms)
+    return [np.array(each) for each in took_ms], timings
 
 
-def _time_graphs(runner: Any, mix: npt.NDArray[np.float32], deepest: int, clock: Clock) -> list[float]:
+def _burst(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) -> Iterator[list[float]]:
+    """Run steps for `BURST_S`, and at least one; what each graph of them took."""
+    _time_graphs(runner, mix, depth, clock)
+    begin_s = clock()
+    while True:
+        yield _time_graphs(runner, mix, depth, clock)
+        if clock() - begin_s > BURST_S:
+            return
+
+
+def _time_graphs(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) -> list[float]:
     """Run a step; milliseconds of the stem, of every repetition and of the decoder."""
     marks = [clock()]
     state = runner.start(mix)
     marks.append(clock())
-    for _ in range(deepest):
+    for _ in range(depth):
         runner.repeat(state)
         marks.append(clock())
     runner.decode(state)
@@ -133,16 +144,16 @@ def _quality(manifest: Manifest, samples: int) -> dict[int, float]:
 
 
 def _summarise(
-    manifest: Manifest, samples: int, took_ms: Milliseconds, quality: dict[int, float]
+    manifest: Manifest, samples: int, took_ms: list[Milliseconds], quality: dict[int, float]
 ) -> list[DepthCost]:
-    """Turn (steps, depths) milliseconds into a row for each depth."""
+    """Turn the milliseconds of the steps at each depth into a row for each."""
     window_s = samples / manifest.sample_rate
     advance_s = window_s if manifest.stream else window_s / 2  # what a step makes ready
     memory_mb = _memory_mb()
     rows = []
-    for depth, column in enumerate(took_ms.T):
-        p50, p95, p99 = np.percentile(column, [50, 95, 99]).tolist()
-        factor = float(column.mean()) / 1e3 / advance_s
+    for depth, steps_ms in enumerate(took_ms):
+        p50, p95, p99 = np.percentile(steps_ms, [50, 95, 99]).tolist()
+        factor = float(steps_ms.mean()) / 1e3 / advance_s
         rows.append(DepthCost(window_s, depth, p50, p95, p99, factor, memory_mb, quality.get(depth)))
     return rows
 
