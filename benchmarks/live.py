@@ -17,7 +17,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +28,7 @@ from unittest import mock
 import numpy as np
 import soundfile
 import soxr
+from holdups import HoldUps
 from rich.console import Console
 from virtual_sound import VirtualSound, find, missing
 
@@ -45,7 +45,6 @@ BUNDLE, BUDGET_MS = "live-16k", 6.0
 PHASE_S = 12.0
 BUSY_PER_CORE = 2
 LOOK_S = 0.1
-WATCH_S, HELD_UP_S = 0.002, 0.005
 
 
 @dataclass(frozen=True)
@@ -102,56 +101,6 @@ def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: boo
     return {"latency_ms": latency_ms, "difference": float(difference)}
 
 
-class HoldUps:
-    """Notes when the machine itself stood still, for which no program is to blame.
-
-    On each core a process that goes before all others sleeps for `WATCH_S` again and again, and says when it
-    came back `HELD_UP_S` late.
-    """
-
-    def __enter__(self) -> HoldUps:
-        self._found: list[tuple[float, float]] = []  # when it was over, and how long it was
-        self._running = [
-            subprocess.Popen(
-                [sys.executable, __file__, "--watch", str(core)], stdout=subprocess.PIPE, text=True
-            )
-            for core in os.sched_getaffinity(0)
-        ]
-        self._readers = [threading.Thread(target=self._read, args=(each,)) for each in self._running]
-        for reader in self._readers:
-            reader.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self._running:
-            process.kill()
-            process.wait()
-        for reader in self._readers:
-            reader.join()
-
-    def _read(self, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            end_s, late_s = map(float, line.split())
-            self._found.append((end_s, late_s))
-
-    def between(self, begin_s: float, end_s: float) -> str:
-        """How often, and how long at most."""
-        late = [late_s for at_s, late_s in self._found if begin_s < at_s < end_s]
-        return f"{len(late)}, {1e3 * max(late):.0f} ms at most" if late else "0"
-
-
-def watch(core: int) -> None:
-    """What `HoldUps` runs; ends with a traceback where real-time scheduling is not allowed."""
-    os.sched_setaffinity(0, {core})
-    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(90))
-    while True:
-        begin_s = time.monotonic()
-        time.sleep(WATCH_S)
-        late_s = time.monotonic() - begin_s - WATCH_S
-        if late_s > HELD_UP_S:
-            print(time.monotonic(), late_s, flush=True)
-
-
 def row(name: str, looks: list[Look], holdups: HoldUps | None = None) -> str:
     """One line on a part of a run."""
     statuses = [look.status for look in looks]
@@ -164,7 +113,7 @@ def row(name: str, looks: list[Look], holdups: HoldUps | None = None) -> str:
     return (
         f"| {name} | {depth:.1f} | {100 * shallow:.1f} % | {mean_ms:.1f} "
         f"| {counts[0]} of {last.steps - first.steps} | {counts[1]} | {counts[2]} | {last.total_ms:.0f} |"
-        + (f" {holdups.between(looks[0].at_s, looks[-1].at_s)} |" if holdups else "")
+        + (f" {1e3 * holdups.longest_s(looks[0].at_s, looks[-1].at_s):.0f} ms |" if holdups else "")
     )
 
 
@@ -191,7 +140,7 @@ def latency() -> None:
 def load() -> None:
     """The same with other programs on all cores in the second of three parts, at each priority."""
     above, below = HEAD.split("\n")
-    print(f"{above} machine stood still |\n{below}---|")
+    print(f"{above} machine stood still, at most |\n{below}---|")
     load_at("real-time")
     with (
         mock.patch("tisdiss_rt.live.raised_priority", lambda: nullcontext("normal")),
@@ -217,7 +166,7 @@ def load_at(name: str) -> None:
                 process.kill()
 
     try:
-        with HoldUps() as holdups:
+        with HoldUps(os.sched_getaffinity(0)) as holdups:
             live(16000, 3 * PHASE_S, look, is_tapped=False)
     finally:
         for process in busy:
@@ -267,10 +216,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=("latency", "load", "long", "picture"))
     parser.add_argument("--minutes", type=float, default=30.0, help="of the long run")
-    parser.add_argument("--watch", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.watch is not None:
-        watch(options.watch)
     if missing():
         sys.exit(f"needs packages of Debian: {missing()}")
     parts = {"latency": latency, "load": load, "long": lambda: long(options.minutes), "picture": draw}

@@ -1,0 +1,69 @@
+"""When the machine itself stood still, which none of its programs is to blame for: its host was busy.
+
+On each core a process that goes before all others sleeps for `WATCH_S` again and again, and says when it came
+back late.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable
+
+WATCH_S, HELD_UP_S = 0.002, 0.001
+
+
+class HoldUps:
+    """Watches some cores while it is entered, where real-time scheduling is allowed.
+
+    Attribute ``found``: begin and end of each hold-up, by the monotonic clock.
+    """
+
+    def __init__(self, cores: Iterable[int]) -> None:
+        self.found: list[tuple[float, float]] = []
+        self._cores = cores
+
+    def __enter__(self) -> HoldUps:
+        self._running = [
+            subprocess.Popen([sys.executable, __file__, str(core)], stdout=subprocess.PIPE, text=True)
+            for core in self._cores
+        ]
+        self._readers = [threading.Thread(target=self._read, args=(each,)) for each in self._running]
+        for reader in self._readers:
+            reader.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._running:
+            process.kill()
+            process.wait()
+        for reader in self._readers:
+            reader.join()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            begin_s, end_s = map(float, line.split())
+            self.found.append((begin_s, end_s))
+
+    def longest_s(self, begin_s: float, end_s: float) -> float:
+        """Length of the longest hold-up beyond `HELD_UP_S` that touches this time; 0 if there is none."""
+        return max((end - begin for begin, end in self.found if begin < end_s and end > begin_s), default=0.0)
+
+
+def watch(core: int) -> None:
+    """Print hold-ups for ever."""
+    os.sched_setaffinity(0, {core})
+    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(90))
+    while True:
+        due_s = time.monotonic() + WATCH_S
+        time.sleep(WATCH_S)
+        now_s = time.monotonic()
+        if now_s - due_s > HELD_UP_S:
+            print(due_s, now_s, flush=True)
+
+
+if __name__ == "__main__":
+    watch(int(sys.argv[1]))
