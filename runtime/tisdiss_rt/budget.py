@@ -13,7 +13,8 @@ Expectations are a high quantile of what was measured here, not the mean, so tha
 shows up as less depth and not as late audio. Pauses too rare for that quantile, such as another program
 getting the core for a few milliseconds, would still make one step in twenty late. So the controller also
 remembers by how much steps were later than planned (`Pauses`), and plans to be ready earlier by the worst of
-them. A pause that not even the least depth could have absorbed does not count: less depth would not help.
+them, and by `MARGIN` at least. A pause that not even the least depth could have absorbed does not count: less
+depth would not help.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from tisdiss_rt.bundle import Manifest
 Array = npt.NDArray[np.float32]
 Clock = Callable[[], float]
 
+MARGIN = 0.04  # of the budget, to be ready earlier by
 QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
 PAUSE_MEMORY_S = 4.0  # of audio
@@ -284,7 +286,9 @@ def run_step(
         history.append(elapsed_ms() - before_ms)
         return result
 
-    ready_ms = math.inf if plan.budget_ms is None else plan.budget_ms - timings.pauses.worst_ms()
+    ready_ms = math.inf
+    if plan.budget_ms is not None:
+        ready_ms = plan.budget_ms - max(timings.pauses.worst_ms(), MARGIN * plan.budget_ms)
 
     def one_more_fits() -> bool:
         return ready_ms == math.inf or elapsed_ms() + timings.finish_ms(1) <= ready_ms

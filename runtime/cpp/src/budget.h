@@ -16,6 +16,7 @@
 
 namespace tisdiss {
 
+constexpr double kMargin = 0.04;  // of the budget, to be ready earlier by
 constexpr double kQuantile = 0.95;
 constexpr size_t kHistory = 64;      // measurements remembered of each graph
 constexpr double kPauseMemoryS = 4.0;  // of audio
