@@ -39,6 +39,7 @@ BUNDLES = ("edge-16k", "live-16k")
 DEPTHS = (0, 1, 2, 3, 4, 6, 8)
 EVERY = 8
 WINDOW_S = 4.0
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def perceived(estimates: np.ndarray, references: np.ndarray, rate: int) -> tuple[float, float]:
@@ -114,7 +115,9 @@ def table(name: str, axes: tuple[plt.Axes, plt.Axes]) -> str:
     axes[0].errorbar(list(entries), decibels, errors, fmt="o-", capsize=2, label=name)
     axes[1].plot([factor[depth] for depth in entries], decibels, "o-", label=name)
     for depth, e in entries.items():
-        axes[1].annotate(str(depth), (factor[depth], e.si_sdri_db), fontsize=7)
+        axes[1].annotate(
+            str(depth), (factor[depth], e.si_sdri_db), fontsize=7, xytext=(0, 5), textcoords="offset points"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -129,6 +132,8 @@ def main() -> None:
     text = "\n".join(table(name, axes) for name in BUNDLES)
     axes[0].set(xlabel="depth", ylabel="SI-SDR improvement, dB")
     axes[1].set(xlabel="real-time factor on one core", xscale="log")
+    axes[1].set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axes[1].minorticks_off()
     axes[0].legend()
     figure.savefig(PICTURE, dpi=90)
     print(text, f"took {(time.perf_counter() - begin_s) / 60:.1f} minutes")

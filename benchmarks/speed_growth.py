@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -63,7 +62,7 @@ def probe(bundle: str, seconds: str, depth: str, threads: str) -> None:
         begin_s = time.perf_counter()
         separator.separate_file(path, targets, depth=int(depth))
         taken_s = time.perf_counter() - begin_s
-    print(json.dumps([taken_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3]))
+    print(json.dumps([taken_s, measuring.peak_memory_mb()]))
 
 
 def predicted() -> str:

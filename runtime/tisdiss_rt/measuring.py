@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def _summarise(
     """Turn the milliseconds of the steps at each depth into a row for each."""
     window_s = samples / manifest.sample_rate
     advance_s = window_s if manifest.stream else window_s / 2  # what a step makes ready
-    memory_mb = _memory_mb()
+    memory_mb = peak_memory_mb()
     rows = []
     for depth, steps_ms in enumerate(took_ms):
         p50, p95, p99 = np.percentile(steps_ms, [50, 95, 99]).tolist()
@@ -158,7 +159,13 @@ def _summarise(
     return rows
 
 
-def _memory_mb() -> float | None:
+def peak_memory_mb() -> float | None:
+    """Give the most memory that this process has had until now, None where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    except (OSError, IndexError):  # not Linux, whose getrusage counts what the parent process had, too
+        pass
     try:
         import resource
     except ModuleNotFoundError:  # Windows
