@@ -39,6 +39,7 @@ RMS = 0.05
 BEYOND = 4  # depths measured beyond the trained one
 WINDOWED_EVERY = 4  # windows take most of the time and need less precision: every fourth mixture
 PAGE = Path(__file__).parent / "QUALITY.md"
+SECTIONS = (*bundles.shipped(), "Bfloat16")  # the last by `precision.py`
 
 
 def speech_folder() -> Path:
@@ -181,7 +182,7 @@ def main() -> None:
     if options.update:
         bundles.write_manifest(bundle.folder, manifest)
         if manifest.name in bundles.shipped():
-            update(PAGE, bundles.shipped(), manifest.name, table(manifest))
+            update(PAGE, SECTIONS, manifest.name, table(manifest))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from pages import fill_readme, update
 from speed_budget import budgets
 from speed_growth import growth, predicted
 from speed_peers import peers
+from speed_rewrites import rewrites
 from speed_weights import same_weights
 
 from tisdiss_rt.timing_cache import processor
@@ -30,6 +31,7 @@ PAGE = Path(__file__).parent / "SPEED.md"
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "weights": ("The same weights", same_weights),
+    "rewrites": ("What rewriting the block gains", rewrites),
     "peers": ("Other separators", peers),
     "growth": ("How it grows", growth),
     "budget": ("The budget kept", budgets),

@@ -31,7 +31,7 @@ VALIDATION_MIXTURES = 64
 VALIDATION_CROP_S = 4.0
 
 
-def _optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+def make_optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """Make AdamW; biases, gains and slopes are not decayed."""
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
@@ -123,7 +123,7 @@ class Trainer:
         use_gemm(self.network)
         self.average = build_network(network_config).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = _optimiser(self.network, config)
+        self.optimiser = make_optimiser(self.network, config)
         least_s = max(VALIDATION_CROP_S, config.crop_s * (1 + config.speed_range)) + 0.01
         corpus = load_corpus(speech / "train", network_config.sample_rate, least_s)
         held_out = config.validation_speakers

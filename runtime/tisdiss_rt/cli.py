@@ -136,11 +136,11 @@ def doctor() -> None:
     click.echo(f"tisdiss-rt {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for package in ("numpy", "soundfile", "soxr"):
         click.echo(f"{package} {version(package)}")
-    from tisdiss_rt import conformance, engine
+    from tisdiss_rt import conformance, graphs
     from tisdiss_rt.stream_engine import open_engine
 
-    click.echo(f"ONNX Runtime {engine.VERSION}: {', '.join(engine.available_providers())}")
-    click.echo(f"physical cores: {engine.physical_cores()}")
+    click.echo(f"ONNX Runtime {graphs.VERSION}: {', '.join(graphs.available_providers())}")
+    click.echo(f"physical cores: {graphs.physical_cores()}")
     for name in shipped():
         loaded = load(name)
         running = open_engine(loaded)

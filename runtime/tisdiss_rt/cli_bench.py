@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--bundle", default="edge-16k", show_default=True, help="Name of a bundle, or a folder.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
 @click.option(
     "--threads", type=int, help="Threads of the CPU; by default one per physical core, or 1 for steps."
 )
@@ -45,14 +45,14 @@ def bench(
     """
     from tisdiss_rt import measuring, timing_cache  # take the time that --help should not
     from tisdiss_rt.bundle import load
-    from tisdiss_rt.stream_engine import open_engine
+    from tisdiss_rt.choosing import open_fastest
 
     if not 0 < seconds < float("inf"):
         raise OptionError(f"the seconds must be above 0, not {seconds:g}")
     if plot is not None and Path(plot).exists():
         raise OptionError(f"{plot} exists; give --plot another name")
     loaded = load(bundle)
-    engine = open_engine(loaded, provider, threads, precision)
+    engine = open_fastest(loaded, provider, threads, precision)
     costs, timings = measuring.measure_bundle(engine, seconds)
     kept = timing_cache.write(engine, timings)
     advice = measuring.recommend(loaded.manifest, costs, engine.threads)

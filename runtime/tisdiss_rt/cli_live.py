@@ -60,7 +60,7 @@ _FITTING = ("headphone", "headset", "earphone", "earbud", "airpods")
     "--chunk-ms", type=float, default=8.0, show_default=True, help="With --input: length of chunks."
 )
 @click.option("--no-realtime", is_flag=True, help="With --input: as fast as it goes, no budget by default.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
 @click.option("--threads", type=int, help="Threads of the CPU; by default as for separate.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--depth", type=int, help="Fixed number of repetitions, instead of a budget.")
 @click.option("--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run.")
 @click.option("--window-s", type=float, help="Length of the windows, instead of the planned one.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu or cuda.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
 @click.option(
     "--threads", type=int, help="Threads of the CPU; by default one per physical core, or 1 for steps."
 )

@@ -1,4 +1,4 @@
-"""The three graphs in ONNX Runtime, one call per graph, so that a budget can be kept between repetitions.
+"""The three graphs of a bundle, one call per graph, so that a budget can be kept between repetitions.
 
 The feature map stays where the provider has it. Two buffers take turns as the block's input and output, and
 nothing passes through numpy between the mixture and the estimate::
@@ -9,12 +9,9 @@ nothing passes through numpy between the mixture and the estimate::
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import redirect_stdout
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,21 +19,10 @@ import numpy.typing as npt
 
 from tisdiss_rt.bundle import GRAPHS, Bundle
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError
-
-try:
-    import onnxruntime as ort
-except ModuleNotFoundError as missing:
-    raise ProviderError(
-        "ONNX Runtime is not installed: pip install 'tisdiss-rt[cpu]' (or [gpu])"
-    ) from missing
+from tisdiss_rt.graphs import Graph, choose_providers, first_line, open_ort, physical_cores
+from tisdiss_rt.openvino_graph import choose_precision, open_openvino
 
 Array = npt.NDArray[np.float32]
-
-VERSION: str = ort.__version__
-PROVIDERS = ("auto", "cpu", "cuda")
-_CUDA = "CUDAExecutionProvider"
-# Every new length would otherwise start an exhaustive search for convolution algorithms.
-_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
 
 
 @dataclass
@@ -54,11 +40,11 @@ class Sessions:
 
     Args:
         bundle: what to run.
-        provider: ``auto`` (CUDA where it works), ``cpu`` or ``cuda``.
+        provider: ``auto`` (CUDA where it works), ``cpu``, ``cuda`` or ``openvino``.
         threads: threads of the CPU; None is one for each physical core that this process may use.
-        precision: ``auto``, or one that the bundle carries.
+        precision: ``auto``, or one that the bundle carries; of OpenVINO ``bf16`` or ``fp32``.
 
-    Attributes ``provider`` (``cpu`` or ``cuda``), ``threads`` and ``precision`` are what really runs.
+    Attributes ``provider``, ``threads`` and ``precision`` are what really runs.
     Raises BundleError, OptionError or ProviderError.
     """
 
@@ -74,28 +60,37 @@ class Sessions:
             raise OptionError(f"threads must be at least 1, not {threads}")
         self.manifest = manifest
         self.threads = threads or physical_cores()
-        self.precision = bundle.choose_precision(precision)
+        self._graphs: dict[str, Graph]
+        if provider == "openvino":
+            self.provider, self.precision = provider, choose_precision(precision)
+            self._graphs = open_openvino(bundle, self.threads, self.precision)
+        else:
+            self.precision = bundle.choose_precision(precision)
+            self.provider = self._open_ort(bundle, provider)
+        self._check_names()
+
+    def _open_ort(self, bundle: Bundle, provider: str) -> str:
+        """Open the graphs in ONNX Runtime; gives the provider that really runs."""
         with redirect_stdout(sys.stderr):  # where ONNX Runtime prints that CUDA does not start
             providers = choose_providers(provider)
-            self._sessions = {
-                name: _open(bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph")
+            graphs = {
+                name: open_ort(
+                    bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph"
+                )
                 for name in GRAPHS
             }
-        on_cuda = all(session.get_providers()[0] == _CUDA for session in self._sessions.values())
+        on_cuda = all(graph.on_cuda for graph in graphs.values())
         if provider == "cuda" and not on_cuda:
             raise ProviderError("CUDA is installed for ONNX Runtime but does not start; see the lines above")
-        self.provider = "cuda" if on_cuda else "cpu"
-        self._check_names()
+        self._graphs = {**graphs}
+        return "cuda" if on_cuda else "cpu"
 
     def _check_names(self) -> None:
         """Raise BundleError if a graph does not have the tensors that the manifest says."""
-        for name, session in self._sessions.items():
-            graph = getattr(self.manifest.graphs, name)
-            for nodes, specs in (
-                (session.get_inputs(), graph.inputs),
-                (session.get_outputs(), graph.outputs),
-            ):
-                has, says = [node.name for node in nodes], [spec.name for spec in specs]
+        for name, graph in self._graphs.items():
+            specs = getattr(self.manifest.graphs, name)
+            for has, expected in ((graph.inputs, specs.inputs), (graph.outputs, specs.outputs)):
+                says = [spec.name for spec in expected]
                 if has != says:
                     raise BundleError(f"the {name} graph has {has} where the manifest says {says}")
 
@@ -109,7 +104,7 @@ class Engine(Sessions):
         """Run the stem on ``mix`` (samples,); a mixture shorter than the bundle's minimum is padded."""
         batch = np.zeros((1, max(len(mix), self.manifest.min_samples)), np.float32)
         batch[0, : len(mix)] = mix
-        tensors = {"mix": ort.OrtValue.ortvalue_from_numpy(batch, self.provider, 0)}
+        tensors = {"mix": self._graphs["stem"].tensor(batch)}
         tensors.update(self._run("stem", tensors))
         return State(tensors, None, 0, len(mix))
 
@@ -126,93 +121,14 @@ class Engine(Sessions):
         Raises BundleError if the network gave NaN or infinity.
         """
         (output,) = self._run("decoder", state.tensors).values()
-        estimate: Array = output.numpy()[:, : state.samples]
+        estimate = self._graphs["decoder"].array(output)[:, : state.samples]
         if not np.isfinite(estimate).all():
             raise BundleError(f"bundle {self.manifest.name} gave NaN or infinity at depth {state.depth}")
         return estimate
 
     def _run(self, graph: str, tensors: dict[str, Any], into: Any | None = None) -> dict[str, Any]:
         """Run a graph with inputs found by name; the first output goes to ``into`` if that is given."""
-        session = self._sessions[graph]
-        binding = session.io_binding()
-        for node in session.get_inputs():
-            binding.bind_ortvalue_input(node.name, tensors[node.name])
-        names = [node.name for node in session.get_outputs()]
-        for name in names:
-            if into is not None and name == names[0]:
-                binding.bind_ortvalue_output(name, into)
-            else:
-                binding.bind_output(name, self.provider)
         try:
-            session.run_with_iobinding(binding)
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base
+            return self._graphs[graph].run(tensors, into)
+        except Exception as error:  # what runs them has no common base for its exceptions
             raise BundleError(f"the {graph} graph failed: {first_line(error)}") from error
-        return dict(zip(names, binding.get_outputs(), strict=True))
-
-
-def choose_providers(provider: str) -> list[Any]:
-    """Return ONNX Runtime's provider list; raises OptionError or ProviderError, naming what there is."""
-    if provider not in PROVIDERS:
-        raise OptionError(f"unknown provider {provider!r}; there are {', '.join(PROVIDERS)}")
-    available = available_providers()
-    if provider == "cuda" and _CUDA not in available:
-        raise ProviderError(
-            f"CUDA is not available (ONNX Runtime has {', '.join(available)}): "
-            "pip uninstall onnxruntime && pip install 'tisdiss-rt[gpu]'"
-        )
-    if provider == "cpu" or _CUDA not in available:
-        return ["CPUExecutionProvider"]
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()  # finds the CUDA libraries that pip installed
-    return [(_CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"]
-
-
-def available_providers() -> list[str]:
-    """Execution providers of the installed ONNX Runtime, by its names for them."""
-    return list(ort.get_available_providers())
-
-
-def physical_cores() -> int:
-    """Number of physical cores that this process may run on; of logical ones outside Linux."""
-    if sys.platform != "linux":
-        return os.cpu_count() or 1
-    usable = os.sched_getaffinity(0)
-    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    try:
-        return len({Path(siblings.format(cpu)).read_text() for cpu in usable})
-    except OSError:  # hidden in some containers
-        return len(usable)
-
-
-def _open(content: bytes, providers: list[Any], threads: int, label: str) -> Any:
-    """Make a session that shares the machine with the other two.
-
-    All graphs allocate from one arena, because only one of them runs at a time, and idle threads leave the
-    cores to the graph that does. Memory is not planned per length, because lengths vary.
-    """
-    _register_arena()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = 3  # errors only
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.use_env_allocators", "1")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    try:
-        return ort.InferenceSession(content, options, providers=providers)
-    except Exception as error:  # as above
-        raise BundleError(f"ONNX Runtime cannot load the {label}: {first_line(error)}") from error
-
-
-@cache
-def _register_arena() -> None:
-    """Give the process one arena for the CPU."""
-    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
-    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))  # unlimited, all defaults
-
-
-def first_line(error: Exception) -> str:
-    """Return what an exception says, shortened to one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

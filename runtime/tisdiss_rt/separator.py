@@ -23,11 +23,12 @@ import numpy.typing as npt
 from tisdiss_rt import audio, sliding
 from tisdiss_rt.budget import Plan, Step, Timings, run_step
 from tisdiss_rt.bundle import load
+from tisdiss_rt.choosing import open_fastest
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.planner import Planner
 from tisdiss_rt.stream import STEPS_KEPT, Stream, StreamCore
-from tisdiss_rt.stream_engine import StreamEngine, StreamingCore, open_engine
+from tisdiss_rt.stream_engine import StreamEngine, StreamingCore
 from tisdiss_rt.windows import separate_windows
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
@@ -66,9 +67,10 @@ class Separator:
 
     Args:
         bundle: name of a shipped bundle, or the folder of any.
-        provider: ``auto`` (CUDA where it works), ``cpu`` or ``cuda``.
+        provider: ``auto`` (CUDA where it works, else the fastest, see `choosing`), ``cpu``, ``cuda`` or
+            ``openvino``.
         threads: threads of the CPU; None is one for each physical core, or one alone for a streaming bundle.
-        precision: ``auto``, or one that the bundle carries.
+        precision: ``auto``, or one that the bundle carries; of OpenVINO ``bf16`` or ``fp32``.
 
     The methods take these options by name:
 
@@ -90,7 +92,7 @@ class Separator:
         precision: str = "auto",
     ) -> None:
         self.bundle = load(bundle)
-        self.engine = open_engine(self.bundle, provider, threads, precision)
+        self.engine = open_fastest(self.bundle, provider, threads, precision)
         self._planner = Planner(self.engine)
 
     def separate(

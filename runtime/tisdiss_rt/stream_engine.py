@@ -22,8 +22,9 @@ import numpy.typing as npt
 
 from tisdiss_rt.budget import Clock, Plan, Timings, run_step
 from tisdiss_rt.bundle import GRAPHS, Bundle, StreamTiming
-from tisdiss_rt.engine import Engine, Sessions, first_line
+from tisdiss_rt.engine import Engine, Sessions
 from tisdiss_rt.errors import BundleError
+from tisdiss_rt.graphs import first_line
 
 Array = npt.NDArray[np.float32]
 
@@ -124,8 +125,8 @@ class StreamEngine(Sessions):
         for name, fifo in zip(call.buffers, memory, strict=True):
             inputs[name] = fifo.window
         try:
-            outputs: list[Array] = self._sessions[graph].run(call.outputs, inputs)
-        except Exception as error:  # ONNX Runtime's own exceptions have no common base
+            outputs = self._graphs[graph].run_arrays(inputs)
+        except Exception as error:  # what runs them has no common base for its exceptions
             raise BundleError(f"the {graph} graph failed: {first_line(error)}") from error
         newest = [outputs[index] for index in call.newest]
         push_all(memory, newest)

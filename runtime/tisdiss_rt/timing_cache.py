@@ -1,4 +1,4 @@
-"""What `bench` has measured, kept for the planner: its first prediction is then no guess from three steps.
+"""What was measured on this machine: the times of `bench` for the planner, the fastest provider for ``auto``.
 
 One JSON file for each combination of bundle, processor and way to run, in the user's folder for settings, or
 in ``TISDISS_CACHE``. A file that cannot be read is as good as none.
@@ -6,6 +6,7 @@ in ``TISDISS_CACHE``. A file that cannot be read is as good as none.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -16,7 +17,9 @@ from pathlib import Path
 import click
 
 from tisdiss_rt.budget import Timings
-from tisdiss_rt.engine import VERSION, Sessions, physical_cores
+from tisdiss_rt.engine import Sessions
+from tisdiss_rt.graphs import VERSION, physical_cores
+from tisdiss_rt.openvino_graph import installed_version
 
 GRAPHS = ("stem", "repetition", "decoder")
 
@@ -24,14 +27,11 @@ GRAPHS = ("stem", "repetition", "decoder")
 def write(engine: Sessions, timings: dict[int, Timings]) -> Path:
     """Keep the timings, by the length of windows or steps in samples; returns where. Raises OSError."""
     path = _path(engine)
-    path.parent.mkdir(parents=True, exist_ok=True)
     kept = {
         samples: {name: list(getattr(measured, name)) for name in GRAPHS}
         for samples, measured in timings.items()
     }
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps({"machine": _machine(engine), "timings_ms": kept}, indent=1))
-    partial.replace(path)
+    _write(path, {"machine": _machine(engine), "timings_ms": kept})
     return path
 
 
@@ -47,10 +47,31 @@ def read(engine: Sessions, samples: int) -> Timings | None:
     return timings if all(getattr(timings, name) for name in GRAPHS) else None
 
 
-def _path(engine: Sessions) -> Path:
+def write_choice(reference: Sessions, provider: str) -> None:
+    """Keep which provider was found to be the fastest instead of ``reference``, if there is room to."""
+    with contextlib.suppress(OSError):
+        _write(_path(reference, "provider"), {"machine": _machine(reference), "provider": provider})
+
+
+def read_choice(reference: Sessions) -> str | None:
+    """Find what was kept by `write_choice`."""
+    try:
+        return str(json.loads(_path(reference, "provider").read_text())["provider"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _write(path: Path, content: dict[str, object]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(content, indent=1))
+    partial.replace(path)
+
+
+def _path(engine: Sessions, kind: str = "timings") -> Path:
     folder = Path(os.environ.get("TISDISS_CACHE") or click.get_app_dir("tisdiss-rt"))
     digest = hashlib.sha256(json.dumps(_machine(engine)).encode()).hexdigest()
-    return folder / f"timings-{digest[:16]}.json"
+    return folder / f"{kind}-{digest[:16]}.json"
 
 
 def _machine(engine: Sessions) -> dict[str, object]:
@@ -63,6 +84,7 @@ def _machine(engine: Sessions) -> dict[str, object]:
         "threads": engine.threads,
         "precision": engine.precision,
         "ONNX Runtime": VERSION,
+        "OpenVINO": installed_version(),
         "processor": processor(),
         "cores": physical_cores(),
     }

@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt import cli, engine
+from tisdiss_rt import cli, graphs
 
 RATE = 16000
 
@@ -302,7 +302,7 @@ def test_bad_options(separate, noise):
 
 
 def test_cuda_without_cuda(separate, noise, monkeypatch):
-    monkeypatch.setattr(engine.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(graphs.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     write("a.wav", noise(100))
     refused(separate("a.wav", "--provider", "cuda"), "pip install 'tisdiss-rt[gpu]'")
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt import conformance, engine
+from tisdiss_rt import conformance, graphs
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError
 
@@ -67,19 +67,19 @@ def test_reports_what_runs(gain_toy):
     assert running.threads == 2
     assert running.precision == "fp32"
     assert running.provider in ("cpu", "cuda")
-    assert Engine(bundles.load(gain_toy), provider="cpu").threads == engine.physical_cores() >= 1
+    assert Engine(bundles.load(gain_toy), provider="cpu").threads == graphs.physical_cores() >= 1
 
 
 def test_cuda_must_not_be_replaced_by_the_cpu(gain_toy, monkeypatch):
-    monkeypatch.setattr(engine.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(graphs.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ProviderError, match=r"CPUExecutionProvider.*tisdiss-rt\[gpu\]"):
         Engine(bundles.load(gain_toy), provider="cuda")
 
 
-@pytest.mark.skipif("CUDAExecutionProvider" in engine.available_providers(), reason="CUDA does start here")
+@pytest.mark.skipif("CUDAExecutionProvider" in graphs.available_providers(), reason="CUDA does start here")
 def test_cuda_that_does_not_start(gain_toy, monkeypatch):
     there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(engine.ort, "get_available_providers", lambda: there)
+    monkeypatch.setattr(graphs.ort, "get_available_providers", lambda: there)
     loaded = bundles.load(gain_toy)
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         with pytest.raises(ProviderError, match="does not start"):

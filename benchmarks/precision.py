@@ -1,0 +1,72 @@
+"""What bfloat16 costs in quality: the shipped bundles on the test of `quality.py`, in both precisions.
+
+python benchmarks/precision.py              # print the table
+python benchmarks/precision.py --update     # and write it to QUALITY.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+
+import numpy as np
+from pages import update
+from quality import BEYOND, PAGE, improvement_db, mixtures, speech_folder
+
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.conformance import every_depth
+from tisdiss_rt.stream_engine import open_engine
+
+TITLE = "Bfloat16"
+EVERY = {"edge-16k": 1, "live-16k": 4}  # a stream takes many times as long
+
+
+def losses(bundle: bundles.Bundle, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """By mixture and depth: dB that 32-bit floats have more, and signal-to-noise ratio of the outputs in dB."""
+    engines = [open_engine(bundle, "cpu"), open_engine(bundle, "openvino", precision="bf16")]
+    deepest = bundle.manifest.depth.trained + BEYOND
+    lost, snr_db = [], []
+    chosen = itertools.islice(mixtures(speech_folder(), bundle.manifest.sample_rate), 0, None, every)
+    for number, (mix, references) in enumerate(chosen):
+        print(f"\r{bundle.manifest.name}: mixture {number + 1}", end="", file=sys.stderr, flush=True)
+        exact, rounded = (every_depth(engine, mix, deepest) for engine in engines)
+        pairs = list(zip(exact, rounded, strict=True))
+        lost.append(
+            [improvement_db(e, references, mix) - improvement_db(r, references, mix) for e, r in pairs]
+        )
+        noise = [np.square(e - r).sum() + 1e-20 for e, r in pairs]
+        snr_db.append([10 * np.log10(np.square(e).sum() / n) for e, n in zip(exact, noise, strict=True)])
+    print(file=sys.stderr)
+    return np.array(lost), np.array(snr_db)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--update", action="store_true", help=f"write to {PAGE.name}")
+    options = parser.parse_args()
+    lines = [
+        "The block in bfloat16 (`--provider openvino`) against 32-bit floats, mixture by mixture. Lost: dB of",
+        "SI-SDR improvement, mean and worst mixture. SNR: of the outputs, median and worst mixture.",
+        "",
+        "| bundle | depth | mixtures | lost, mean | worst | SNR, median | worst |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, every in EVERY.items():
+        lost, snr_db = losses(bundles.load(name), every)
+        for depth in range(1, lost.shape[1]):
+            loss, snr = lost[:, depth], snr_db[:, depth]
+            lines.append(
+                f"| {name} | {depth} | {len(lost)} | {loss.mean():.4f} dB | {loss.max():.3f} dB "
+                f"| {np.median(snr):.0f} dB | {snr.min():.0f} dB |"
+            )
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.update:
+        update(PAGE, [*bundles.shipped(), TITLE], TITLE, text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""Part of `speed.py`: what each way of writing the block gains, over the way in which it is published.
+
+Each row undoes one of them and leaves the others. The published forms are written down here, from the paper's
+description, on the same weights, so that the outputs must agree.
+"""
+
+from __future__ import annotations
+
+import copy
+import statistics
+import tempfile
+import types
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from speed_tools import STATES, THREADS, WINDOW_S, Call, ratio, session, take_turns
+from torch import Tensor, nn
+
+from tisdiss_export.graphs import write_graphs
+from tisdiss_models import Network, NetworkConfig, load_checkpoint
+from tisdiss_models.layers import BINS, SOURCES, Attention, GatedConv, RMSGroupNorm
+from tisdiss_models.network import use_gemm
+
+ROUNDS = 5
+
+
+def sequences(x: Tensor, axis: str, sources: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Maps (B, D, T, F) as sequences (N, L, D) along an axis, and the way back."""
+    x = x.unflatten(0, (-1, sources))  # (B, S, D, T, F)
+    order = {BINS: (0, 1, 3, 4, 2), SOURCES: (0, 3, 4, 1, 2)}.get(axis, (0, 1, 4, 3, 2))
+    x = x.permute(order)
+    inverse = [order.index(place) for place in range(5)]
+    outer = x.shape[:3]
+    return x.flatten(0, 2), lambda y: y.reshape(*outer, *y.shape[1:]).permute(inverse).flatten(0, 1)
+
+
+def published_convolution(self: GatedConv, x: Tensor) -> Tensor:
+    """Transposed to 1-D sequences, padded on both sides, convolved, convolved back, cut."""
+    x, back = sequences(x, self.axis, self.sources)
+    length = x.shape[1]
+    x = F.pad(x.transpose(1, 2), (self.pad, self.pad))
+    value, gate = F.conv1d(x, self.conv.weight, self.conv.bias).chunk(2, 1)
+    x = F.conv_transpose1d(value * F.silu(gate), self.deconv.weight, self.deconv.bias)
+    return back(x[:, :, self.pad : self.pad + length].transpose(1, 2))
+
+
+def published_attention(self: Attention, x: Tensor) -> Tensor:
+    """Products of matrices along any axis; the rotation acts on neighbouring channels."""
+    x, back = sequences(x, self.axis, self.sources)
+    qkv = F.linear(x, self.qkv.weight).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+    cos, sin = self._angles(x.shape[1])  # (L, d / 2)
+
+    def turned(t: Tensor) -> Tensor:
+        even, odd = t[..., 0::2], t[..., 1::2]
+        return torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
+
+    weights = (turned(qkv[0]) @ turned(qkv[1]).transpose(2, 3) * self.scale).softmax(-1)
+    return back(self.out((weights @ qkv[2]).transpose(1, 2).flatten(2)))
+
+
+def published_norm(self: RMSGroupNorm, x: Tensor) -> Tensor:
+    """Channels last, mean of squares, square root."""
+    groups = x.movedim(self.axis, -1).unflatten(-1, (self.groups, -1))
+    rms = groups.pow(2).mean(-1, keepdim=True).sqrt()
+    return ((groups / (rms + self.eps)).flatten(-2) * self.gamma).movedim(-1, self.axis)
+
+
+def replace(network: Network, kind: type[nn.Module], form: Callable[..., Tensor], axes: str | None) -> None:
+    """Give all modules of a kind another forward; `axes` is ``sources``, or ``others``, or None for all."""
+    for module in network.block.modules():
+        if isinstance(module, kind):
+            is_source = getattr(module, "axis", None) == SOURCES
+            if axes is None or (axes == "sources") == is_source:
+                module.forward = types.MethodType(form, module)
+
+
+UNDO: dict[str, Callable[[Network], None]] = {
+    "source path: both convolutions as one matrix each, without the products with padding": lambda n: replace(
+        n, GatedConv, published_convolution, "sources"
+    ),
+    "source path: attention in closed form": lambda n: replace(n, Attention, published_attention, "sources"),
+    "bins and frames: convolutions on the map as it lies, one-sided padding": lambda n: replace(
+        n, GatedConv, published_convolution, "others"
+    ),
+    "bins and frames: convolutions instead of products of shifted copies": use_gemm,
+    "bins and frames: rotation in two halves": lambda n: replace(n, Attention, published_attention, "others"),
+    "norm over channels where they lie": lambda n: replace(n, RMSGroupNorm, published_norm, None),
+}
+
+
+def undo_all(network: Network) -> None:
+    """The block as published."""
+    replace(network, GatedConv, published_convolution, None)
+    replace(network, Attention, published_attention, None)
+    replace(network, RMSGroupNorm, published_norm, None)
+
+
+def block_call(network: Network, z: np.ndarray) -> Call:
+    """Export the network's block and give a call that runs it on ``z``."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_graphs(network, Path(folder))
+        running = session((Path(folder) / "block.onnx").read_bytes(), THREADS)
+    return lambda: running.run(None, {"z": z})[0]
+
+
+def rewrites() -> str:
+    """Times of the block with each rewrite undone over those of the block as it is."""
+    torch.manual_seed(0)
+    networks = {
+        "edge-16k": load_checkpoint(STATES / "edge-16k" / "state.pt")[0].eval(),
+        "published size": Network(NetworkConfig(separator_residual=True)).eval(),
+    }
+    cells: dict[str, list[str]] = {name: [] for name in [*UNDO, "all of them"]}
+    ours_ms, worst = [], 0.0
+    for network in networks.values():
+        assert isinstance(network, Network)
+        mix = 0.1 * torch.randn(1, int(WINDOW_S * network.config.sample_rate))
+        with torch.inference_mode():
+            z = network.stem(mix).z.numpy()
+        calls = {"ours": block_call(network, z)}
+        for name, undo in {**UNDO, "all of them": undo_all}.items():
+            other = copy.deepcopy(network)
+            undo(other)
+            calls[name] = block_call(other, z)
+        results = {name: call() for name, call in calls.items()}
+        taken = take_turns(calls, ROUNDS)
+        for name, column in cells.items():
+            column.append(ratio(taken["ours"], taken[name]))
+            difference = np.abs(results[name] - results["ours"]).max() / np.abs(results["ours"]).max()
+            worst = max(worst, float(difference))
+        ours_ms.append(1e3 * statistics.median(taken["ours"]))
+    lines = [
+        f"One repetition on {WINDOW_S:g} s, {THREADS} threads: how many times as long it takes without the "
+        "rewrite (quartiles);",
+        f"as it is, {' and '.join(f'{ms:.0f} ms' for ms in ours_ms)}. Outputs differ by at most "
+        f"{worst:.0e} of the peak.",
+        "",
+        f"| rewrite | {' | '.join(networks)} |",
+        "|---|---|---|",
+        *(f"| {name} | {' | '.join(column)} |" for name, column in cells.items()),
+    ]
+    return "\n".join(lines) + "\n"

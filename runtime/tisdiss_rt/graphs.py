@@ -1,0 +1,160 @@
+"""The graphs in ONNX Runtime: which provider runs them, and how they share the machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.errors import BundleError, OptionError, ProviderError
+
+try:
+    import onnxruntime as ort
+except ModuleNotFoundError as missing:
+    raise ProviderError(
+        "ONNX Runtime is not installed: pip install 'tisdiss-rt[cpu]' (or [gpu])"
+    ) from missing
+
+Array = npt.NDArray[np.float32]
+
+VERSION: str = ort.__version__
+PROVIDERS = ("auto", "cpu", "cuda", "openvino")
+_CUDA = "CUDAExecutionProvider"
+# Every new length would otherwise start an exhaustive search for convolution algorithms.
+_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
+
+
+class Graph(Protocol):
+    """An opened graph; its tensors are of a kind of their own, which may be on a device.
+
+    Attributes ``inputs`` and ``outputs`` are the names.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+
+    def tensor(self, array: Array) -> Any:
+        """Make a tensor of an array."""
+
+    def array(self, tensor: Any) -> Array:
+        """Give the array of a tensor."""
+
+    def run(self, tensors: dict[str, Any], into: Any | None = None) -> dict[str, Any]:
+        """Run on those of the tensors that are inputs; the first output goes ``into`` a tensor, if given."""
+
+    def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
+        """Run on arrays, for steps so short that tensors are not worth their trouble."""
+
+
+class OrtGraph:
+    """A graph in ONNX Runtime; errors as it raises them, which have no common base.
+
+    Attribute ``on_cuda`` tells what really runs it.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self.inputs = [node.name for node in session.get_inputs()]
+        self.outputs = [node.name for node in session.get_outputs()]
+        self.on_cuda = session.get_providers()[0] == _CUDA
+        self._device = "cuda" if self.on_cuda else "cpu"
+
+    def tensor(self, array: Array) -> Any:
+        """See `Graph`."""
+        return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
+
+    def array(self, tensor: Any) -> Array:
+        """See `Graph`."""
+        numbers: Array = tensor.numpy()
+        return numbers
+
+    def run(self, tensors: dict[str, Any], into: Any | None = None) -> dict[str, Any]:
+        """See `Graph`."""
+        binding = self._session.io_binding()
+        for name in self.inputs:
+            binding.bind_ortvalue_input(name, tensors[name])
+        for name in self.outputs:
+            if into is not None and name == self.outputs[0]:
+                binding.bind_ortvalue_output(name, into)
+            else:
+                binding.bind_output(name, self._device)
+        self._session.run_with_iobinding(binding)
+        return dict(zip(self.outputs, binding.get_outputs(), strict=True))
+
+    def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
+        """See `Graph`."""
+        outputs: list[Array] = self._session.run(self.outputs, arrays)
+        return outputs
+
+
+def open_ort(content: bytes, providers: list[Any], threads: int, label: str) -> OrtGraph:
+    """Open a graph that shares the machine with the other two; ``label`` is for errors.
+
+    All graphs allocate from one arena, because only one of them runs at a time, and idle threads leave the
+    cores to the graph that does. Memory is not planned per length, because lengths vary. Raises BundleError.
+    """
+    _register_arena()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = 3  # errors only
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    try:
+        return OrtGraph(ort.InferenceSession(content, options, providers=providers))
+    except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        raise BundleError(f"ONNX Runtime cannot load the {label}: {first_line(error)}") from error
+
+
+def choose_providers(provider: str) -> list[Any]:
+    """Return ONNX Runtime's provider list; raises OptionError or ProviderError, naming what there is."""
+    if provider not in PROVIDERS:
+        raise OptionError(f"unknown provider {provider!r}; there are {', '.join(PROVIDERS)}")
+    available = available_providers()
+    if provider == "cuda" and _CUDA not in available:
+        raise ProviderError(
+            f"CUDA is not available (ONNX Runtime has {', '.join(available)}): "
+            "pip uninstall onnxruntime && pip install 'tisdiss-rt[gpu]'"
+        )
+    if provider == "cpu" or _CUDA not in available:
+        return ["CPUExecutionProvider"]
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # finds the CUDA libraries that pip installed
+    return [(_CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"]
+
+
+def available_providers() -> list[str]:
+    """Execution providers of the installed ONNX Runtime, by its names for them."""
+    return list(ort.get_available_providers())
+
+
+def physical_cores() -> int:
+    """Number of physical cores that this process may run on; of logical ones outside Linux."""
+    if sys.platform != "linux":
+        return os.cpu_count() or 1
+    usable = os.sched_getaffinity(0)
+    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    try:
+        return len({Path(siblings.format(cpu)).read_text() for cpu in usable})
+    except OSError:  # hidden in some containers
+        return len(usable)
+
+
+@cache
+def _register_arena() -> None:
+    """Give the process one arena for the CPU."""
+    memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
+    ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))  # unlimited, all defaults
+
+
+def first_line(error: Exception) -> str:
+    """Return what an exception says, shortened to one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,85 @@
+"""What ``auto`` opens: OpenVINO where it is faster and as good, found out once for each machine."""
+
+import pytest
+
+import tisdiss_rt
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt import choosing
+from tisdiss_rt.choosing import open_fastest
+from tisdiss_rt.errors import BundleError
+from tisdiss_rt.stream_engine import open_engine
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch, tmp_path):
+    pytest.importorskip("openvino")
+    monkeypatch.setenv("TISDISS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(choosing, "installed_version", lambda: "1")
+
+
+def opened(bundle, provider="auto", precision="auto"):
+    return open_fastest(bundles.load(bundle), provider, 1, precision).provider
+
+
+def refuse(*_):
+    raise AssertionError("measured again")
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_what_is_better_is_opened_and_remembered(toy, monkeypatch, better):
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: better)
+    expected = "openvino" if better else "cpu"
+    assert opened(toy) == expected
+    monkeypatch.setattr(choosing, "_is_better", refuse)
+    assert opened(toy) == expected
+    assert tisdiss_rt.Separator(toy, threads=1).engine.provider == expected
+
+
+def test_another_bundle_is_measured_anew(toy, gain_toy, monkeypatch):
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: True)
+    opened(toy)
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: False)
+    assert opened(gain_toy) == "cpu"
+
+
+def test_what_is_asked_for_is_not_measured(toy, monkeypatch):
+    monkeypatch.setattr(choosing, "_is_better", refuse)
+    assert opened(toy, "cpu") == "cpu"
+    assert opened(toy, "openvino") == "openvino"
+    assert opened(toy, "auto", "fp32") == "cpu"
+
+
+def test_a_kept_choice_that_is_damaged_is_measured_anew(toy, monkeypatch, tmp_path):
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: True)
+    opened(toy)
+    (kept,) = (tmp_path / "cache").iterdir()
+    kept.write_text("{")
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: False)
+    assert opened(toy) == "cpu"
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(toy, monkeypatch, tmp_path):
+    (tmp_path / "cache").write_text("a file where a folder should be")
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: True)
+    assert opened(toy) == "openvino"
+
+
+@pytest.mark.parametrize("name", ["edge-16k", "live-16k"])
+def test_better_is_faster_and_as_good(name, monkeypatch):
+    bundle = bundles.load(name)
+    reference, ours = (open_engine(bundle, provider, 1) for provider in ("cpu", "openvino"))
+    monkeypatch.setattr(choosing, "ROUNDS", 1)
+    monkeypatch.setattr(choosing, "GAIN", 0.0)
+    assert choosing._is_better(bundle, ours, reference)
+    monkeypatch.setattr(choosing, "ACCEPTED_SNR_DB", 150.0)
+    assert not choosing._is_better(bundle, ours, reference)
+    monkeypatch.setattr(choosing, "ACCEPTED_SNR_DB", 30.0)
+    monkeypatch.setattr(choosing, "GAIN", 1e9)
+    assert not choosing._is_better(bundle, ours, reference)
+
+
+def test_a_broken_bundle_is_an_error(toy_maker):
+    folder = toy_maker()
+    (folder / "block.onnx").write_bytes(b"")
+    with pytest.raises(BundleError):
+        opened(folder)
