@@ -1,0 +1,151 @@
+"""The small networks that the paper's claims are measured on: one family, one difference each.
+
+Every variant is built of the parts of the shipped networks. What differs from the base, which is split early,
+has one block for all repetitions, and is judged at every depth with one assignment of the sources:
+
+    late      the map is split after the last repetition, just before the decoder; no path along the sources
+    unshared  each repetition has a block of its own
+    loss      only the last depth is judged, or every depth with an assignment of its own
+    depths    more repetitions, or a random number of them for each batch
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tisdiss_models import NetworkConfig
+from tisdiss_models.layers import Layer
+from tisdiss_models.losses import best_assignment, multi_depth_loss, pairwise_soft_snr_db
+from tisdiss_models.network import Decoder, Stem
+
+STATES = Path(__file__).parent / "states" / "claims"
+SEEDS = (0, 1, 2)
+BASE = NetworkConfig(
+    sample_rate=16000,
+    n_fft=1024,
+    hop=512,
+    bands=(8,) * 6 + (24,) * 6 + (80,) * 4,
+    dim=24,
+    heads=2,
+    attention_dim=16,
+    ffn_dims=(32, 24),
+    separator_repeats=1,
+    splitter="conv2d",
+    trained_depth=3,
+    head_dim=48,
+)
+SOFT_LIMIT_DB = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One way to build and train; `loss` is ``joint``, ``own`` (assignment of each depth) or ``last``."""
+
+    title: str
+    depth: int = 3
+    random_depth: bool = False
+    late: bool = False
+    unshared: bool = False
+    ffn_dims: tuple[int, int] = BASE.ffn_dims  # of the repeated block
+    attention_dim: int = BASE.attention_dim  # of the repeated block
+    loss: str = "joint"
+
+
+VARIANTS = {
+    "base": Variant("early split, shared block, every depth judged"),
+    "last": Variant("early split, only the last depth judged", loss="last"),
+    "late": Variant("late split, six repetitions, only the last depth judged", 6, late=True, loss="last"),
+    "late-multi": Variant("late split, six repetitions, every depth judged", 6, late=True),
+    "unshared": Variant("three blocks of their own", unshared=True),
+    "unshared-small": Variant(
+        "three blocks with the parameters of one", unshared=True, ffn_dims=(9, 8), attention_dim=8
+    ),
+    "own": Variant("an assignment of the sources for each depth", loss="own"),
+    "deep": Variant("trained with 6 repetitions", 6),
+    "random": Variant("trained with 1 to 6 repetitions at random", 6, random_depth=True),
+}
+
+
+class VariantNetwork(nn.Module):
+    """Stem, repeated layers and decoder; maps are (B S, D, T, F), before a late split (B, D, T, F)."""
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.variant = variant
+        block = dataclasses.replace(BASE, ffn_dims=variant.ffn_dims, attention_dim=variant.attention_dim)
+        self.stem = Stem(BASE)
+        count = variant.depth if variant.unshared else 1
+        self.blocks = nn.ModuleList(Layer(block, over_sources=not variant.late) for _ in range(count))
+        self.decoder = Decoder(BASE)
+
+    def encode(self, spec: Tensor) -> Tensor:
+        """Everything before the first repetition, from the spectrum (B, 2, T, bins)."""
+        x = self.stem.encoder(spec)
+        for layer in self.stem.layers:
+            x = layer(x)
+        return x if self.variant.late else self.stem.splitter(x)
+
+    def block(self, repetition: int) -> nn.Module:
+        """The layer of a repetition, counted from 1."""
+        return self.blocks[min(repetition, len(self.blocks)) - 1]
+
+    def estimate(self, x: Tensor, spec: Tensor, scale: Tensor, samples: int) -> Tensor:
+        """Decode a map at any depth: (B, S, samples)."""
+        if self.variant.late:
+            x = self.stem.splitter(x)
+        estimated = self.decoder.head(x.permute(0, 2, 3, 1), spec).float()
+        with torch.autocast("cpu", enabled=False):
+            return self.decoder.inverse(estimated, samples).unflatten(0, (len(scale), -1)) * scale[:, :, None]
+
+    def every_depth(self, mix: Tensor, depth: int) -> Iterator[Tensor]:
+        """Separate mixtures (B, samples) at depths 0 to `depth`: (B, S, samples) each."""
+        spec, scale = self.stem.analyse(mix)
+        x = self.encode(spec)
+        for n in range(depth + 1):
+            if n:
+                x = self.block(n)(x)
+            yield self.estimate(x, spec, scale, mix.shape[1])
+
+
+class Objective(nn.Module):
+    """The training loss of a variant, its parts compiled."""
+
+    def __init__(self, network: VariantNetwork, compile_parts: bool = True) -> None:
+        super().__init__()
+        self.network = network
+        wrap = (lambda part: torch.compile(part, dynamic=False)) if compile_parts else (lambda part: part)
+        self._encode = wrap(network.encode)
+        self._blocks = [wrap(block.forward) for block in network.blocks]
+        self._score = wrap(self._score_depth)
+
+    def forward(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
+        """Loss in dB of mixtures (B, samples) with sources (B, S, samples), with `depth` repetitions."""
+        loss = self.network.variant.loss
+        with torch.no_grad():
+            spec, scale = self.network.stem.analyse(mix)
+        scores = []
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            x = self._encode(spec)
+            for n in range(depth + 1):
+                if n:
+                    x = self._blocks[min(n, len(self._blocks)) - 1](x)
+                if n == depth or loss != "last":
+                    scores.append(self._score(x, spec, scale, mix, sources))
+        return depth_loss(scores, own=loss == "own")
+
+    def _score_depth(self, x: Tensor, spec: Tensor, scale: Tensor, mix: Tensor, sources: Tensor) -> Tensor:
+        est = self.network.estimate(x, spec, scale, mix.shape[1])
+        with torch.autocast("cpu", enabled=False):
+            return pairwise_soft_snr_db(est, sources, mix, SOFT_LIMIT_DB)
+
+
+def depth_loss(scores: Sequence[Tensor], own: bool) -> Tensor:
+    """Mean loss over depths, from the (B, S, S) of each: assigned together, or each on its own."""
+    if own:
+        return -torch.stack([best_assignment(score).mean() for score in scores]).mean()
+    return multi_depth_loss(scores, [1.0] * len(scores))
