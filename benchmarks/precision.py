@@ -12,18 +12,17 @@ import sys
 
 import numpy as np
 from pages import update
-from quality import BEYOND, PAGE, improvement_db, mixtures, speech_folder
+from quality import BEYOND, PAGE, SECTIONS, improvement_db, mixtures, speech_folder
 
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.conformance import every_depth
 from tisdiss_rt.stream_engine import open_engine
 
-TITLE = "Bfloat16"
 EVERY = {"edge-16k": 1, "live-16k": 4}  # a stream takes many times as long
 
 
 def losses(bundle: bundles.Bundle, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """By mixture and depth: dB that 32-bit floats have more, and signal-to-noise ratio of the outputs in dB."""
+    """By mixture and depth: dB that 32-bit floats have more, and the outputs' signal-to-noise ratio in dB."""
     engines = [open_engine(bundle, "cpu"), open_engine(bundle, "openvino", precision="bf16")]
     deepest = bundle.manifest.depth.trained + BEYOND
     lost, snr_db = [], []
@@ -32,9 +31,8 @@ def losses(bundle: bundles.Bundle, every: int) -> tuple[np.ndarray, np.ndarray]:
         print(f"\r{bundle.manifest.name}: mixture {number + 1}", end="", file=sys.stderr, flush=True)
         exact, rounded = (every_depth(engine, mix, deepest) for engine in engines)
         pairs = list(zip(exact, rounded, strict=True))
-        lost.append(
-            [improvement_db(e, references, mix) - improvement_db(r, references, mix) for e, r in pairs]
-        )
+        gained = np.array([[improvement_db(est, references, mix) for est in pair] for pair in pairs])
+        lost.append(gained[:, 0] - gained[:, 1])
         noise = [np.square(e - r).sum() + 1e-20 for e, r in pairs]
         snr_db.append([10 * np.log10(np.square(e).sum() / n) for e, n in zip(exact, noise, strict=True)])
     print(file=sys.stderr)
@@ -65,7 +63,7 @@ def main() -> None:
     text = "\n".join(lines) + "\n"
     print(text)
     if options.update:
-        update(PAGE, [*bundles.shipped(), TITLE], TITLE, text)
+        update(PAGE, SECTIONS, SECTIONS[-1], text)
 
 
 if __name__ == "__main__":

@@ -110,7 +110,8 @@ def against_torch(
     over = " | ".join(ratio(taken["bf16"], taken[other]) for other in ("floats", "engine", "eager"))
     return (
         f"| {name} | {depth} | {1e3 * ours_s:.0f} ms | {ratios} | {worst:.0e} |",
-        f"| {name} | {depth} | {1e3 * reduced_s:.0f} ms | {reduced_s / WINDOW_S:.2f} | {over} | {snr_db:.0f} dB |",
+        f"| {name} | {depth} | {1e3 * reduced_s:.0f} ms | {reduced_s / WINDOW_S:.2f} | {over} "
+        f"| {snr_db:.0f} dB |",
     )
 
 

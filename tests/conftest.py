@@ -1,4 +1,4 @@
-"""Tests plan with what they measure themselves, not with what was kept for the user; ``auto`` is one thing."""
+"""Tests plan with what they measure themselves, not with what was kept, and ``auto`` means one thing."""
 
 from __future__ import annotations
 
