@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--update", action="store_true", help=f"write to {PAGE.name}")
     options = parser.parse_args()
     lines = [
-        "The block in bfloat16 (`--provider openvino`) against 32-bit floats, mixture by mixture. Lost: dB of",
+        "The block in bfloat16 (`--provider openvino`) against 32-bit floats, by mixture. Lost: dB of",
         "SI-SDR improvement, mean and worst mixture. SNR: of the outputs, median and worst mixture.",
         "",
         "| bundle | depth | mixtures | lost, mean | worst | SNR, median | worst |",

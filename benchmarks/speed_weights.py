@@ -53,8 +53,9 @@ def same_weights() -> str:
     rates = [
         "Billions of float operations per second, beside a product of 2048 x 2048 matrices in ONNX Runtime.",
         "",
-        "| network | threads | matrix product | stem | block | decoder | block's share |",
-        "|---|---|---|---|---|---|---|",
+        "| network | threads | matrix product | stem | block | decoder | block's share "
+        "| block in OpenVINO, 32-bit | its share |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     with tempfile.TemporaryDirectory() as folder:
         network, published = published_bundle(Path(folder))
@@ -119,22 +120,27 @@ def graph_rates(name: str, network: Network, bundle: bundles.Bundle, threads: in
     """One row: operations per second of each graph, and of a matrix product in the same rounds."""
     giga_operations = [2 * macs * WINDOW_S for macs in cost(network)]  # stem, block, decoder
     engine = open_engine(bundle, "cpu", threads)
+    other = open_engine(bundle, "openvino", threads, "fp32")
     mix = noise(bundle)
-    state = engine.start(mix)
+    state, other_state = engine.start(mix), other.start(mix)
     product, giga_product = matrix_product(threads)
     calls: dict[str, Call] = {
         "product": product,
         "stem": lambda: engine.start(mix),
         "block": lambda: engine.repeat(state),
         "decoder": lambda: engine.decode(state),
+        "other": lambda: other.repeat(other_state),
     }
     for call in calls.values():
         call()
     taken = take_turns(calls, rounds)
     seconds = [statistics.median(taken[part]) for part in calls]
-    giga_each = [g / s for g, s in zip([giga_product, *giga_operations], seconds, strict=True)]
-    cells = " | ".join(f"{each:.0f}" for each in giga_each)
-    return f"| {name} | {threads} | {cells} | {100 * giga_each[2] / giga_each[0]:.0f} % |"
+    giga = [giga_product, *giga_operations, giga_operations[1]]
+    product_rate, stem, block, decoder, other_block = (g / s for g, s in zip(giga, seconds, strict=True))
+    return (
+        f"| {name} | {threads} | {product_rate:.0f} | {stem:.0f} | {block:.0f} | {decoder:.0f} "
+        f"| {100 * block / product_rate:.0f} % | {other_block:.0f} | {100 * other_block / product_rate:.0f} % |"
+    )
 
 
 def unrolled(bundle: bundles.Bundle, depth: int) -> bytes:
