@@ -139,7 +139,8 @@ def graph_rates(name: str, network: Network, bundle: bundles.Bundle, threads: in
     product_rate, stem, block, decoder, other_block = (g / s for g, s in zip(giga, seconds, strict=True))
     return (
         f"| {name} | {threads} | {product_rate:.0f} | {stem:.0f} | {block:.0f} | {decoder:.0f} "
-        f"| {100 * block / product_rate:.0f} % | {other_block:.0f} | {100 * other_block / product_rate:.0f} % |"
+        f"| {100 * block / product_rate:.0f} % | {other_block:.0f} "
+        f"| {100 * other_block / product_rate:.0f} % |"
     )
 
 
