@@ -6,6 +6,7 @@ back late.
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -49,7 +50,12 @@ class HoldUps:
             self.found.append((begin_s, end_s))
 
     def longest_s(self, begin_s: float, end_s: float) -> float:
-        """Length of the longest hold-up beyond `HELD_UP_S` that touches this time; 0 if there is none."""
+        """Length of the longest hold-up beyond `HELD_UP_S` that touches this time; 0 if there is none.
+
+        NaN where nobody could watch. To be asked while it is entered.
+        """
+        if any(process.poll() is not None for process in self._running):
+            return math.nan
         return max((end - begin for begin, end in self.found if begin < end_s and end > begin_s), default=0.0)
 
 

@@ -72,11 +72,13 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
         time.sleep(PAUSE_SHARE * elapsed_ms / 1e3)
     time.sleep(0.5)  # until all that was found has arrived
     missed = [(begin_s, ms) for begin_s, ms in zip(begins_s, took_ms, strict=True) if ms > budget_ms]
-    own = sum(holdups.longest_s(begin_s, begin_s + ms / 1e3) == 0 for begin_s, ms in missed)
+    held_s = [holdups.longest_s(begin_s, begin_s + ms / 1e3) for begin_s, ms in missed]
+    own = held_s.count(0.0)
+    own_share = "unknown" if np.isnan(held_s).any() else f"{own} ({100 * own / STEPS:.2f} %)"
     shallower = [ms for ms, depth in zip(took_ms, depths, strict=True) if depth < plan.max_depth]
     used = f"{100 * np.mean(shallower) / budget_ms:.0f} %" if shallower else "all depth reached"
     window = f", {plan.window_s:g} s windows" if separator.bundle.manifest.stream is None else ""
     return (
         f"| {name}{window} | {budget_ms:g} ms | {load} | {len(missed)} ({100 * len(missed) / STEPS:.2f} %) "
-        f"| {own} ({100 * own / STEPS:.2f} %) | {used} | {np.mean(depths):.2f} | {plan.max_depth} |"
+        f"| {own_share} | {used} | {np.mean(depths):.2f} | {plan.max_depth} |"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -67,15 +68,16 @@ def same_weights() -> str:
         for name, module, bundle, depths, rounds in cases:
             for threads in (1, THREADS):
                 rates.append(graph_rates(name, module, bundle, threads, rounds))
+            compiled = [torch.compile(part) for part in (module.stem, module.block, module.decoder)]
             for depth in depths:
-                row, reduced_row = against_torch(name, module, bundle, depth, rounds)
+                row, reduced_row = against_torch(name, module, compiled, bundle, depth, rounds)
                 lines.append(row)
                 reduced.append(reduced_row)
     return "\n".join([*lines, "", *reduced, "", *rates]) + "\n"
 
 
 def against_torch(
-    name: str, network: Network, bundle: bundles.Bundle, depth: int, rounds: int
+    name: str, network: Network, compiled: list[Any], bundle: bundles.Bundle, depth: int, rounds: int
 ) -> tuple[str, str]:
     """Two rows, of this engine and of bfloat16: times of the others over it, and how the results differ."""
     engine = open_engine(bundle, "cpu", THREADS)
@@ -84,19 +86,18 @@ def against_torch(
     graph = session(unrolled(bundle, depth), THREADS)
     x = torch.from_numpy(mix)[None]
 
-    def eager(module: Network = network) -> torch.Tensor:
-        z, z0, spec, scale = module.stem(x)
+    def torch_whole(stem: Any, block: Any, decoder: Any) -> torch.Tensor:
+        z, z0, spec, scale = stem(x)
         for _ in range(depth):
-            z = module.block(z, z0)
-        return module.decoder(z, spec, scale, x)
+            z = block(z, z0)
+        return decoder(z, spec, scale, x)
 
     with torch_threads(THREADS):
-        compiled = torch.compile(eager)
         calls: dict[str, Call] = {
             "engine": lambda: whole(engine, mix, depth),
             "unrolled": lambda: graph.run(None, {"mix": mix[None]})[0],
-            "eager": eager,
-            "compile": compiled,
+            "eager": lambda: torch_whole(network.stem, network.block, network.decoder),
+            "compile": lambda: torch_whole(*compiled),
             "floats": lambda: whole(floats, mix, depth),
             "bf16": lambda: whole(reduced, mix, depth),
         }

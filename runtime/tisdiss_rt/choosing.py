@@ -27,9 +27,7 @@ GAIN = 1.1  # at least so many times as fast, or the reference stays
 ROUNDS = 3
 
 
-def open_fastest(
-    bundle: Bundle, provider: str, threads: int | None, precision: str
-) -> Engine | StreamEngine:
+def open_fastest(bundle: Bundle, provider: str, threads: int | None, precision: str) -> Engine | StreamEngine:
     """Open a bundle as `open_engine` does; with ``auto`` for both, with what is fastest here.
 
     The first time on a machine this takes some seconds. Raises BundleError, OptionError or ProviderError.
