@@ -1,29 +1,33 @@
-"""Train every variant of `claims_networks` with every seed; what is already trained is left as it is.
+"""Train the variants of `claims_networks`; what is already trained is left as it is.
 
 The same steps, the same mixtures in the same order for all variants of one seed; each run on one thread, its
 cost counted in processor time, so that other work on the machine does not count. Runs can be stopped at any
 time and go on from their last save.
 
-    python benchmarks/claims_train.py              # all, two at a time; some five hours of two cores
+    python benchmarks/claims_train.py              # the claims, every seed; some five hours of two cores
+    python benchmarks/claims_train.py --recipes    # the comparisons of recipes, one seed
     python benchmarks/claims_train.py base deep    # only these variants
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import torch
-from claims_networks import BASE, SEEDS, STATES, VARIANTS, Objective, VariantNetwork
+from claims_networks import ALL, BASE, RECIPES, SEEDS, STATES, VARIANTS, Objective, VariantNetwork
+from torch import Tensor
 
 from tisdiss_models import TrainingConfig
-from tisdiss_models.data import draw_batch, load_corpus, speech_folder
+from tisdiss_models.data import Corpus, draw_batch, load_corpus, speech_folder
 from tisdiss_models.training import evaluate, learning_rate, make_optimiser, validation_set
 
 TRAINING = TrainingConfig(
@@ -40,7 +44,7 @@ TRAINING = TrainingConfig(
 )
 EVALUATE_EVERY = 500
 SAVE_S = 240.0
-UNCOUNTED_STEPS = 10  # the first steps of a process compile
+UNCOUNTED_STEPS = 3  # the first steps of each shape compile
 
 
 def state_path(name: str, seed: int) -> Path:
@@ -53,22 +57,31 @@ def write(path: Path, content: dict[str, Any]) -> None:
     part.replace(path)
 
 
+def voices(speech: Path) -> tuple[tuple[Tensor, Tensor], Corpus]:
+    """Load the mixtures of held-out speakers that runs are judged by, and the corpus of the others."""
+    corpus = load_corpus(speech / "train", BASE.sample_rate, 4.01)
+    held_out = TRAINING.validation_speakers
+    validation = validation_set(corpus.speakers(0, held_out), TRAINING)
+    return validation, corpus.speakers(held_out, len(corpus.lengths))
+
+
 class Run:
     """One variant with one seed."""
 
     def __init__(self, name: str, seed: int, speech: Path) -> None:
         self.name, self.seed = name, seed
-        self.variant = VARIANTS[name]
+        self.variant = ALL[name]
+        self.training = dataclasses.replace(TRAINING, **self.variant.training)
+        self.first = dataclasses.replace(self.training, **self.variant.first)
         torch.manual_seed(seed)
         self.network, self.average = VariantNetwork(self.variant), VariantNetwork(self.variant).eval()
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = make_optimiser(self.network, TRAINING)
         self.objective = Objective(self.network)
-        corpus = load_corpus(speech / "train", BASE.sample_rate, 4.01)
-        held_out = TRAINING.validation_speakers
-        self.validation = validation_set(corpus.speakers(0, held_out), TRAINING)
-        self.corpus = corpus.speakers(held_out, len(corpus.lengths))
-        self.step, self.cpu_s, self.log = 0, 0.0, []
+        self.validation, self.corpus = voices(speech)
+        self.step, self.log = 0, []
+        self.counted_steps, self.counted_s = 0, 0.0
+        self.seen: Counter[tuple[int, ...]] = Counter()
         self.path = state_path(name, seed)
         self.unfinished = self.path.with_suffix(".unfinished")
         if self.unfinished.exists():
@@ -76,42 +89,45 @@ class Run:
             self.network.load_state_dict(state["latest"])
             self.average.load_state_dict(state["weights"])
             self.optimiser.load_state_dict(state["optimiser"])
-            self.step, self.cpu_s, self.log = state["step"], state["cpu_s"], state["log"]
+            self.step, self.log = state["step"], state["log"]
+            self.counted_steps, self.counted_s = state["counted_steps"], state["counted_s"]
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor time of all steps so far, without compiling and looking."""
+        return self.step * self.counted_s / max(self.counted_steps, 1)
 
     def train_step(self) -> None:
+        began = time.process_time()
+        config = self.first if 3 * self.step < self.training.steps else self.training
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.step)
-        mix, sources = draw_batch(self.corpus, TRAINING, TRAINING.batch, TRAINING.crop_s, generator)
+        mix, sources = draw_batch(self.corpus, config, config.batch, config.crop_s, generator)
         depth = self.variant.depth
         if self.variant.random_depth:
             depth = int(torch.randint(1, depth + 1, (1,), generator=generator))
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, TRAINING)
+            group["lr"] = learning_rate(self.step, self.training)
         self.objective(mix, sources, depth).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), TRAINING.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        keep = min(TRAINING.ema, (1 + self.step) / (10 + self.step))
+        keep = min(config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.step += 1
+        self.seen[mix.shape] += 1
+        if self.seen[mix.shape] > UNCOUNTED_STEPS:
+            self.counted_s += time.process_time() - began
+            self.counted_steps += 1
 
     def train(self) -> None:
-        first = self.step
-        counted, began, saved = self.cpu_s, time.process_time(), time.monotonic()
-        while self.step < TRAINING.steps:
+        saved = time.monotonic()
+        while self.step < self.training.steps:
             self.train_step()
-            done = self.step - first
-            if done == UNCOUNTED_STEPS:
-                began = time.process_time()
-            elif done > UNCOUNTED_STEPS:
-                mean_s = (time.process_time() - began) / (done - UNCOUNTED_STEPS)
-                self.cpu_s = counted + mean_s * done
-            if self.step % EVALUATE_EVERY == 0:
-                paused = time.process_time()
+            if self.step % EVALUATE_EVERY == 0 or self.step == self.training.steps:
                 si_sdri_db = evaluate(self.average, *self.validation, self.variant.depth)
                 self.log.append({"step": self.step, "cpu_s": round(self.cpu_s, 1), "si_sdri_db": si_sdri_db})
                 print(self.name, self.seed, json.dumps(self.log[-1]), flush=True)
-                began += time.process_time() - paused
             if time.monotonic() - saved > SAVE_S:
                 self.save()
                 saved = time.monotonic()
@@ -121,7 +137,8 @@ class Run:
         self.unfinished.unlink(missing_ok=True)
 
     def save(self) -> None:
-        state = {"step": self.step, "cpu_s": self.cpu_s, "log": self.log}
+        counted = {"counted_steps": self.counted_steps, "counted_s": self.counted_s}
+        state = {"step": self.step, "log": self.log, **counted}
         weights = {"latest": self.network.state_dict(), "weights": self.average.state_dict()}
         write(self.unfinished, {**state, **weights, "optimiser": self.optimiser.state_dict()})
 
@@ -135,18 +152,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("variants", nargs="*", help=f"of {', '.join(VARIANTS)}; by default all")
+    parser.add_argument("variants", nargs="*", help=f"of {', '.join(ALL)}; by default the claims'")
+    parser.add_argument("--recipes", action="store_true", help="the comparisons of recipes, one seed")
     parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="runs beside each other")
     options = parser.parse_args()
-    unknown = set(options.variants) - set(VARIANTS)
+    unknown = set(options.variants) - set(ALL)
     if unknown:
-        parser.error(f"unknown variants {', '.join(sorted(unknown))}; known are {', '.join(VARIANTS)}")
+        parser.error(f"unknown variants {', '.join(sorted(unknown))}; known are {', '.join(ALL)}")
     speech = speech_folder()
     if speech is None:
         sys.exit("no speech found; name its folder with TISDISS_SPEECH")
     STATES.mkdir(parents=True, exist_ok=True)
-    names = options.variants or list(VARIANTS)
-    jobs = [(name, seed, speech) for seed in SEEDS for name in names if not state_path(name, seed).exists()]
+    names = options.variants or list(RECIPES if options.recipes else VARIANTS)
+    wanted = [(name, seed) for seed in SEEDS for name in names if name in VARIANTS or seed == SEEDS[0]]
+    jobs = [(*job, speech) for job in wanted if not state_path(*job).exists()]
     print(f"{len(jobs)} to train", flush=True)
     with multiprocessing.get_context("spawn").Pool(options.at_once, maxtasksperchild=1) as pool:
         for _ in pool.imap_unordered(train_one, jobs):
