@@ -15,16 +15,18 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from cost import giga_macs
 from torch import Tensor, nn
 
 from tisdiss_models import NetworkConfig
 from tisdiss_models.layers import Layer
 from tisdiss_models.losses import best_assignment, multi_depth_loss, pairwise_soft_snr_db
-from tisdiss_models.network import Decoder, Stem
+from tisdiss_models.network import Decoder, Stem, use_gemm
 
 STATES = Path(__file__).parent / "states" / "claims"
 SEEDS = (0, 1, 2)
@@ -43,6 +45,7 @@ BASE = NetworkConfig(
     head_dim=48,
 )
 SOFT_LIMIT_DB = 30.0
+COUNTED_S = 4.0  # length of the mixture that operations are counted on
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +111,33 @@ RECIPES = {
 ALL = VARIANTS | RECIPES
 
 
+class Fft(nn.Module):
+    """Waveforms (B, samples) to spectra (B, 2, frames, bins), as `tisdiss_models.stft.Stft`.
+
+    There, transforms are matrix products, for the graphs; for networks as small as these, they would be half
+    of the training.
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.n_fft, self.hop = config.n_fft, config.hop
+        self.register_buffer("window", torch.hann_window(config.n_fft), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        spec = torch.stft(x, self.n_fft, self.hop, window=self.window, return_complex=True)
+        return torch.view_as_real(spec).permute(0, 3, 2, 1)
+
+
+class InverseFft(Fft):
+    """Spectra (B, 2, frames, bins) to waveforms (B, samples), as `tisdiss_models.stft.InverseStft`."""
+
+    def forward(self, spec: Tensor, samples: int) -> Tensor:
+        """See the class."""
+        spec = torch.view_as_complex(spec.permute(0, 3, 2, 1).contiguous())
+        return torch.istft(spec, self.n_fft, self.hop, window=self.window, length=samples)
+
+
 class VariantNetwork(nn.Module):
     """Stem, repeated layers and decoder; maps are (B S, D, T, F), before a late split (B, D, T, F)."""
 
@@ -116,10 +146,12 @@ class VariantNetwork(nn.Module):
         self.variant = variant
         block = dataclasses.replace(variant.config, **variant.block)
         self.stem = Stem(variant.config)
+        self.stem.stft = Fft(variant.config)
         count = variant.depth if variant.unshared else 1
         over_sources = variant.over_sources and not variant.late
         self.blocks = nn.ModuleList(Layer(block, over_sources) for _ in range(count))
         self.decoder = Decoder(variant.config)
+        self.decoder.inverse = InverseFft(variant.config)
 
     def encode(self, spec: Tensor) -> Tensor:
         """Everything before the first repetition, from the spectrum (B, 2, T, bins)."""
@@ -134,11 +166,22 @@ class VariantNetwork(nn.Module):
 
     def estimate(self, x: Tensor, spec: Tensor, scale: Tensor, samples: int) -> Tensor:
         """Decode a map at any depth: (B, S, samples)."""
+        wave = self.decoder.inverse(self.estimate_spec(x, spec), samples)
+        return wave.unflatten(0, (len(scale), -1)) * scale[:, :, None]
+
+    def estimate_spec(self, x: Tensor, spec: Tensor) -> Tensor:
+        """Decode a map at any depth: (B S, 2, T, bins)."""
         if self.variant.late:
             x = self.stem.splitter(x)
-        estimated = self.decoder.head(x.permute(0, 2, 3, 1), spec).float()
-        with torch.autocast("cpu", enabled=False):
-            return self.decoder.inverse(estimated, samples).unflatten(0, (len(scale), -1)) * scale[:, :, None]
+        return self.decoder.head(x.permute(0, 2, 3, 1), spec)
+
+    def separate(self, mix: Tensor, depth: int) -> Tensor:
+        """Separate mixtures (B, samples) at one depth, decoding once: (B, S, samples)."""
+        spec, scale = self.stem.analyse(mix)
+        x = self.encode(spec)
+        for n in range(1, depth + 1):
+            x = self.block(n)(x)
+        return self.estimate(x, spec, scale, mix.shape[1])
 
     def every_depth(self, mix: Tensor, depth: int) -> Iterator[Tensor]:
         """Separate mixtures (B, samples) at depths 0 to `depth`: (B, S, samples) each."""
@@ -151,15 +194,20 @@ class VariantNetwork(nn.Module):
 
 
 class Objective(nn.Module):
-    """The training loss of a variant, its parts compiled."""
+    """The training loss of a variant, its parts compiled.
+
+    In 32-bit floats: processors without bfloat16 take six times as long for it.
+    """
 
     def __init__(self, network: VariantNetwork, compile_parts: bool = True) -> None:
         super().__init__()
         self.network = network
+        use_gemm(network)
         wrap = (lambda part: torch.compile(part, dynamic=False)) if compile_parts else (lambda part: part)
         self._encode = wrap(network.encode)
         self._blocks = [wrap(block.forward) for block in network.blocks]
-        self._score = wrap(self._score_depth)
+        self._spec = wrap(network.estimate_spec)
+        self._score = wrap(pairwise_soft_snr_db)
 
     def forward(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
         """Loss in dB of mixtures (B, samples) with sources (B, S, samples), with `depth` repetitions."""
@@ -167,19 +215,30 @@ class Objective(nn.Module):
         with torch.no_grad():
             spec, scale = self.network.stem.analyse(mix)
         scores = []
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            x = self._encode(spec)
-            for n in range(depth + 1):
-                if n:
-                    x = self._blocks[min(n, len(self._blocks)) - 1](x)
-                if n == depth or loss != "last":
-                    scores.append(self._score(x, spec, scale, mix, sources))
+        x = self._encode(spec)
+        for n in range(depth + 1):
+            if n:
+                x = self._blocks[min(n, len(self._blocks)) - 1](x)
+            if n == depth or loss != "last":
+                wave = self.network.decoder.inverse(self._spec(x, spec), mix.shape[1])
+                est = wave.unflatten(0, (len(mix), -1)) * scale[:, :, None]
+                scores.append(self._score(est, sources, mix, SOFT_LIMIT_DB))
         return depth_loss(scores, own=loss == "own")
 
-    def _score_depth(self, x: Tensor, spec: Tensor, scale: Tensor, mix: Tensor, sources: Tensor) -> Tensor:
-        est = self.network.estimate(x, spec, scale, mix.shape[1])
-        with torch.autocast("cpu", enabled=False):
-            return pairwise_soft_snr_db(est, sources, mix, SOFT_LIMIT_DB)
+
+def step_gmacs(variant: Variant) -> float:
+    """Billions of multiply-accumulates of a training step, forth and back, per second of mixture."""
+    network = VariantNetwork(variant).eval()
+    mix = torch.randn(1, int(COUNTED_S * BASE.sample_rate))
+
+    def judged(depth: int) -> None:
+        if variant.loss == "last":
+            network.separate(mix, depth)
+        else:
+            list(network.every_depth(mix, depth))
+
+    depths = (1, variant.depth) if variant.random_depth else (variant.depth,)  # as good as all between
+    return sum(3 * giga_macs(partial(judged, depth), COUNTED_S) for depth in depths) / len(depths)
 
 
 def depth_loss(scores: Sequence[Tensor], own: bool) -> Tensor:

@@ -1,8 +1,8 @@
 """Train the variants of `claims_networks`; what is already trained is left as it is.
 
-The same steps, the same mixtures in the same order for all variants of one seed; each run on one thread, its
-cost counted in processor time, so that other work on the machine does not count. Runs can be stopped at any
-time and go on from their last save.
+The same steps, the same mixtures in the same order for all variants of one seed, in 32-bit floats on one
+thread each, so that it does not matter on which machine. Runs can be stopped at any time and go on from their
+last save.
 
     python benchmarks/claims_train.py              # the claims, every seed; some five hours of two cores
     python benchmarks/claims_train.py --recipes    # the comparisons of recipes, one seed
@@ -18,7 +18,6 @@ import multiprocessing
 import os
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,6 @@ TRAINING = TrainingConfig(
 )
 EVALUATE_EVERY = 500
 SAVE_S = 240.0
-UNCOUNTED_STEPS = 3  # the first steps of each shape compile
 
 
 def state_path(name: str, seed: int) -> Path:
@@ -80,8 +78,6 @@ class Run:
         self.objective = Objective(self.network)
         self.validation, self.corpus = voices(speech)
         self.step, self.log = 0, []
-        self.counted_steps, self.counted_s = 0, 0.0
-        self.seen: Counter[tuple[int, ...]] = Counter()
         self.path = state_path(name, seed)
         self.unfinished = self.path.with_suffix(".unfinished")
         if self.unfinished.exists():
@@ -90,15 +86,8 @@ class Run:
             self.average.load_state_dict(state["weights"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.step, self.log = state["step"], state["log"]
-            self.counted_steps, self.counted_s = state["counted_steps"], state["counted_s"]
-
-    @property
-    def cpu_s(self) -> float:
-        """Processor time of all steps so far, without compiling and looking."""
-        return self.step * self.counted_s / max(self.counted_steps, 1)
 
     def train_step(self) -> None:
-        began = time.process_time()
         config = self.first if 3 * self.step < self.training.steps else self.training
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.step)
         mix, sources = draw_batch(self.corpus, config, config.batch, config.crop_s, generator)
@@ -115,10 +104,6 @@ class Run:
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.step += 1
-        self.seen[mix.shape] += 1
-        if self.seen[mix.shape] > UNCOUNTED_STEPS:
-            self.counted_s += time.process_time() - began
-            self.counted_steps += 1
 
     def train(self) -> None:
         saved = time.monotonic()
@@ -126,21 +111,20 @@ class Run:
             self.train_step()
             if self.step % EVALUATE_EVERY == 0 or self.step == self.training.steps:
                 si_sdri_db = evaluate(self.average, *self.validation, self.variant.depth)
-                self.log.append({"step": self.step, "cpu_s": round(self.cpu_s, 1), "si_sdri_db": si_sdri_db})
+                self.log.append({"step": self.step, "si_sdri_db": si_sdri_db})
                 print(self.name, self.seed, json.dumps(self.log[-1]), flush=True)
             if time.monotonic() - saved > SAVE_S:
                 self.save()
                 saved = time.monotonic()
-        facts = {"variant": self.name, "seed": self.seed, "steps": self.step, "cpu_s": self.cpu_s}
+        facts = {"variant": self.name, "seed": self.seed, "steps": self.step}
         halves = {k: v.half() if v.is_floating_point() else v for k, v in self.average.state_dict().items()}
         write(self.path, {**facts, "log": self.log, "weights": halves})
         self.unfinished.unlink(missing_ok=True)
 
     def save(self) -> None:
-        counted = {"counted_steps": self.counted_steps, "counted_s": self.counted_s}
-        state = {"step": self.step, "log": self.log, **counted}
         weights = {"latest": self.network.state_dict(), "weights": self.average.state_dict()}
-        write(self.unfinished, {**state, **weights, "optimiser": self.optimiser.state_dict()})
+        state = {"step": self.step, "log": self.log, "optimiser": self.optimiser.state_dict()}
+        write(self.unfinished, {**state, **weights})
 
 
 def train_one(job: tuple[str, int, Path]) -> None:

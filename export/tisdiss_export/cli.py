@@ -11,6 +11,7 @@ from tisdiss_models.config import ConfigError
 from tisdiss_rt import TisdissError
 
 from .exporter import ExportError, export_bundle
+from .quantising import INT8
 
 
 @click.command(name="export")
@@ -22,6 +23,13 @@ from .exporter import ExportError, export_bundle
 @click.option("--data", help="What the network was trained on, for the manifest.")
 @click.option("--data-licence", default="unknown", help="Licence of that data.")
 @click.option("--licence", default="unknown", help="Licence of the weights.")
+@click.option(
+    "--precision",
+    "precisions",
+    multiple=True,
+    type=click.Choice([INT8]),
+    help="Carry the block in this precision, too; of offline bundles.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def export_command(
     checkpoint: Path,
@@ -30,12 +38,20 @@ def export_command(
     data: str | None,
     data_licence: str,
     licence: str,
+    precisions: tuple[str, ...],
     force: bool,
 ) -> None:
     """Turn CHECKPOINT (a .pt, a published .pth or config.yaml, or their folder) into a bundle."""
     try:
         exported = export_bundle(
-            checkpoint, output, name=name, data=data, data_licence=data_licence, licence=licence, force=force
+            checkpoint,
+            output,
+            name=name,
+            data=data,
+            data_licence=data_licence,
+            licence=licence,
+            precisions=precisions,
+            force=force,
         )
     except (CheckpointError, ConfigError, ExportError, TisdissError, OSError) as error:
         raise click.ClickException(str(error)) from error

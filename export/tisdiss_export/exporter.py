@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ import torch
 from tisdiss_models import Network, StreamingNetwork, load_checkpoint
 from tisdiss_models.streaming import memory_shapes
 from tisdiss_rt import bundle
+from tisdiss_rt.choosing import ACCEPTED_SNR_DB
 from tisdiss_rt.conformance import every_depth
 from tisdiss_rt.stream_engine import open_engine
 
 from .graphs import NEWEST, write_graphs
+from .quantising import INT8, add_int8
 
 WINDOWS_S = (0.5, 1.0, 2.0, 4.0)
 DEPTHS_BEYOND = 8  # repetitions allowed beyond the trained depth
@@ -43,6 +46,7 @@ def export_bundle(
     data: str | None = None,
     data_licence: str = "unknown",
     licence: str = "unknown",
+    precisions: Sequence[str] = (),
     force: bool = False,
 ) -> bundle.Bundle:
     """Export a checkpoint and check it.
@@ -54,6 +58,8 @@ def export_bundle(
         data: what the network was trained on, for the manifest.
         data_licence: licence of that data.
         licence: of the weights, as an SPDX expression.
+        precisions: in which the block is carried besides 32-bit floats; there is ``int8``, for offline
+            bundles: the steps of a stream are too short to gain by it.
         force: replace an existing bundle.
 
     Returns:
@@ -61,7 +67,8 @@ def export_bundle(
 
     Raises:
         FileExistsError: if `target` exists and `force` is not given, or is not a bundle.
-        ExportError: if a depth differs from PyTorch by more than `TOLERANCE`.
+        ExportError: if a depth differs from PyTorch by more than `TOLERANCE`, or if a precision cannot be
+            had, or not as good.
         CheckpointError, ConfigError: if the checkpoint cannot be used.
     """
     target = Path(target)
@@ -85,10 +92,42 @@ def export_bundle(
             manifest = dataclasses.replace(manifest, training=training)
         bundle.write_manifest(folder, manifest)
         check_parity(network, bundle.load(folder))
+        for precision in precisions:
+            add_precision(bundle.load(folder), precision)
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)
     return bundle.load(target)
+
+
+def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
+    """Add the block in another precision to a bundle, and check how well it does.
+
+    Returns:
+        The bundle as a runtime loads it.
+
+    Raises:
+        ExportError: if there is no such precision for this bundle, or its error at the trained depth is not
+            `ACCEPTED_SNR_DB` below the estimate.
+    """
+    manifest = exported.manifest
+    if precision != INT8:
+        raise ExportError(f"there is no precision {precision!r} to export, only {INT8}")
+    if manifest.stream is not None:
+        raise ExportError(f"{INT8} is for offline bundles: the steps of a stream are too short to gain by it")
+    rate, depth = manifest.sample_rate, manifest.depth.trained
+    made = add_int8(exported, [speechlike(samples, rate) for samples in (4 * rate, 4 * rate + 1)])
+    mix = speechlike(3 * rate, rate)
+    exact, rounded = (
+        every_depth(open_engine(made, "cpu", precision=p), mix, depth)[depth] for p in ("fp32", precision)
+    )
+    snr_db = 10 * np.log10(np.square(exact).sum() / np.square(rounded - exact).sum())
+    if not snr_db >= ACCEPTED_SNR_DB:
+        raise ExportError(
+            f"{precision} has an error only {snr_db:.0f} dB below the estimate, where "
+            f"{ACCEPTED_SNR_DB:.0f} dB are needed: export without it"
+        )
+    return made
 
 
 def check_parity(network: Network | StreamingNetwork, exported: bundle.Bundle) -> float:

@@ -47,16 +47,18 @@ def read(engine: Sessions, samples: int) -> Timings | None:
     return timings if all(getattr(timings, name) for name in GRAPHS) else None
 
 
-def write_choice(reference: Sessions, provider: str) -> None:
-    """Keep which provider was found to be the fastest instead of ``reference``, if there is room to."""
+def write_choice(reference: Sessions, chosen: Sessions) -> None:
+    """Keep what was found to be the fastest instead of ``reference``, if there is room to."""
+    choice = {"provider": chosen.provider, "precision": chosen.precision}
     with contextlib.suppress(OSError):
-        _write(_path(reference, "provider"), {"machine": _machine(reference), "provider": provider})
+        _write(_path(reference, "choice"), {"machine": _machine(reference), "choice": choice})
 
 
-def read_choice(reference: Sessions) -> str | None:
-    """Find what was kept by `write_choice`."""
+def read_choice(reference: Sessions) -> tuple[str, str] | None:
+    """Find what was kept by `write_choice`: provider and precision."""
     try:
-        return str(json.loads(_path(reference, "provider").read_text())["provider"])
+        choice = json.loads(_path(reference, "choice").read_text())["choice"]
+        return str(choice["provider"]), str(choice["precision"])
     except (OSError, ValueError, LookupError, TypeError):
         return None
 

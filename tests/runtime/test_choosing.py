@@ -1,4 +1,7 @@
-"""What ``auto`` opens: OpenVINO where it is faster and as good, found out once for each machine."""
+"""What ``auto`` opens: what is faster and as good, found out once for each machine."""
+
+import dataclasses
+import shutil
 
 import pytest
 
@@ -21,6 +24,18 @@ def opened(bundle, provider="auto", precision="auto"):
     return open_fastest(bundles.load(bundle), provider, 1, precision).provider
 
 
+@pytest.fixture
+def toy_of_two_precisions(toy_maker):
+    folder = toy_maker()
+    shutil.copy(folder / "block.onnx", folder / "block.int8.onnx")
+    manifest = bundles.load(folder).manifest
+    block = manifest.graphs.block
+    files = {**block.files, "int8": dataclasses.replace(block.files["fp32"], path="block.int8.onnx")}
+    graphs = dataclasses.replace(manifest.graphs, block=dataclasses.replace(block, files=files))
+    bundles.write_manifest(folder, dataclasses.replace(manifest, graphs=graphs))
+    return folder
+
+
 def refuse(*_):
     raise AssertionError("measured again")
 
@@ -33,6 +48,33 @@ def test_what_is_better_is_opened_and_remembered(toy, monkeypatch, better):
     monkeypatch.setattr(choosing, "_is_better", refuse)
     assert opened(toy) == expected
     assert tisdiss_rt.Separator(toy, threads=1).engine.provider == expected
+
+
+@pytest.mark.parametrize("best", [("cpu", "fp32"), ("cpu", "int8"), ("openvino", "auto")])
+def test_the_best_of_several_is_opened_and_remembered(toy_of_two_precisions, monkeypatch, best):
+    ways = []
+
+    def is_better(_, ours, reference):
+        ways.append((ours.provider, ours.precision))
+        assert (reference.provider, reference.precision) == (("cpu", "fp32") if len(ways) == 1 else kept)
+        return ours.provider == best[0] and best[1] in ("auto", ours.precision)
+
+    kept = best if best[0] == "cpu" else ("cpu", "fp32")
+    monkeypatch.setattr(choosing, "_is_better", is_better)
+    first = open_fastest(bundles.load(toy_of_two_precisions), "auto", 1, "auto")
+    assert first.provider == best[0] and best[1] in ("auto", first.precision)
+    assert [way[0] for way in ways] == ["cpu", "openvino"] and ways[0][1] == "int8"
+    monkeypatch.setattr(choosing, "_is_better", refuse)
+    again = open_fastest(bundles.load(toy_of_two_precisions), "auto", 1, "auto")
+    assert (again.provider, again.precision) == (first.provider, first.precision)
+
+
+def test_without_openvino_there_may_still_be_integers(toy_of_two_precisions, toy, monkeypatch):
+    monkeypatch.setattr(choosing, "installed_version", lambda: None)
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: True)
+    assert open_fastest(bundles.load(toy_of_two_precisions), "auto", 1, "auto").precision == "int8"
+    monkeypatch.setattr(choosing, "_is_better", refuse)
+    assert opened(toy) == "cpu"
 
 
 def test_another_bundle_is_measured_anew(toy, gain_toy, monkeypatch):

@@ -1,0 +1,100 @@
+"""The block in 8-bit integers, one more file beside the floats, for processors that gain by it.
+
+Only the convolutions are quantised, which are most of the work; norms, attention, gates and the sum that goes
+on to the next repetition stay floats, so that rounding does not add up with depth:
+
+    z --> norm --> quantise --> convolution in int8 --> dequantise --> gate --> ... --> + --> z_next
+      '------------------------------- floats ------------------------------------------'
+
+Weights have a scale for each output channel and 7 bits, because processors without VNNI add pairs of
+products in 16 bits. Activations have the range that they have on speech-like mixtures, at every depth up to
+the trained one. Stem and decoder stay floats: spectra and masks need all their digits.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from tisdiss_rt import bundle
+from tisdiss_rt.engine import Engine
+
+INT8 = "int8"
+
+
+class _Inputs(CalibrationDataReader):
+    """Gives the inputs that the block gets at each depth, one mixture after the other."""
+
+    def __init__(self, exported: bundle.Bundle, mixtures: list[np.ndarray]) -> None:
+        self._inputs = self._run(exported, mixtures)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._inputs, None)
+
+    @staticmethod
+    def _run(exported: bundle.Bundle, mixtures: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        engine = Engine(exported, provider="cpu")
+        names = [spec.name for spec in exported.manifest.graphs.block.inputs]
+        for mix in mixtures:
+            state = engine.start(mix)
+            for _ in range(exported.manifest.depth.trained):
+                yield {name: state.tensors[name].numpy() for name in names}
+                engine.repeat(state)
+
+
+def add_int8(exported: bundle.Bundle, mixtures: list[np.ndarray]) -> bundle.Bundle:
+    """Write ``block.int8.onnx`` beside the bundle's floats and name it in the manifest.
+
+    Args:
+        exported: an offline bundle.
+        mixtures: signals (samples,) at its sample rate whose activations set the ranges.
+
+    Returns:
+        The bundle as a runtime loads it.
+    """
+    path = exported.folder / f"block.{INT8}.onnx"
+    with tempfile.TemporaryDirectory() as work:
+        floats = Path(work) / "block.onnx"
+        _fold_constants(exported.read_graph("block", "fp32"), floats)
+        _quantise(floats, path, _Inputs(exported, mixtures))
+    block = exported.manifest.graphs.block
+    files = {**block.files, INT8: bundle.FileRef(path.name, bundle.sha256_of(path))}
+    graphs = dataclasses.replace(exported.manifest.graphs, block=dataclasses.replace(block, files=files))
+    bundle.write_manifest(exported.folder, dataclasses.replace(exported.manifest, graphs=graphs))
+    return bundle.load(exported.folder)
+
+
+def _fold_constants(graph: bytes, path: Path) -> None:
+    """Write the graph with its weights as constants: kernels are reshaped and turned around in it."""
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 3
+    ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _quantise(floats: Path, path: Path, inputs: Any) -> None:
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # advice to prepare the graph, as `_fold_constants` does
+    try:
+        quantize_static(
+            str(floats),
+            str(path),
+            inputs,
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=["Conv"],
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            reduce_range=True,
+        )
+    finally:
+        logging.disable(level)

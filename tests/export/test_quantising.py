@@ -1,0 +1,98 @@
+"""The block in 8-bit integers: what the file holds, how good it is, and what an export refuses."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+from click.testing import CliRunner
+from exported_networks import BAND_SPLIT, STREAMING, random_network
+
+import tisdiss_rt
+from tisdiss_export import ExportError, add_precision, export_bundle, exporter
+from tisdiss_export.cli import export_command
+from tisdiss_models import Network, save_checkpoint
+from tisdiss_rt.bundle import Bundle, load
+from tisdiss_rt.conformance import every_depth
+from tisdiss_rt.engine import Engine
+
+
+@pytest.fixture(scope="module")
+def quantised(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The shipped bundle, its block quantised anew."""
+    folder = tmp_path_factory.mktemp("quantised") / "edge"
+    shutil.copytree(load("edge-16k").folder, folder)
+    return add_precision(load(folder), "int8")
+
+
+def snr_db(expected: np.ndarray, found: np.ndarray) -> float:
+    return float(10 * np.log10(np.square(expected).sum() / (np.square(found - expected).sum() + 1e-20)))
+
+
+def test_real_voices_are_separated_as_well_at_every_depth(quantised: Bundle) -> None:
+    example = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
+    mix, _ = soundfile.read(example, dtype="float32")
+    exact, rounded = (
+        every_depth(Engine(quantised, "cpu", precision=precision), mix, 8) for precision in ("fp32", "int8")
+    )
+    assert np.array_equal(exact[0], rounded[0])
+    assert min(snr_db(e, r) for e, r in zip(exact[1:], rounded[1:], strict=True)) > 30
+
+
+def test_convolutions_are_integers_and_all_else_floats(quantised: Bundle) -> None:
+    models = [onnx.load(quantised.folder / name) for name in ("block.onnx", "block.int8.onnx")]
+    floats, integers = ([n for n in model.graph.node if n.op_type == "Conv"] for model in models)
+    assert len(floats) == len(integers) > 0
+    made_by = {name: node for node in models[1].graph.node for name in node.output}
+    weights = {t.name: onnx.numpy_helper.to_array(t) for t in models[1].graph.initializer}
+    for convolution in integers:
+        activation, weight = (made_by[name] for name in convolution.input[:2])
+        assert activation.op_type == weight.op_type == "DequantizeLinear"
+        assert weights[weight.input[0]].dtype == np.int8
+        assert np.abs(weights[weight.input[0]].astype(int)).max() <= 64
+        assert weights[weight.input[1]].shape == (len(weights[weight.input[0]]),)
+    biases = sum(len(convolution.input) > 2 for convolution in integers)
+    dequantised = sum(node.op_type == "DequantizeLinear" for node in models[1].graph.node)
+    assert dequantised == 3 * len(integers) + biases  # activations, weights and results
+    sizes = [(quantised.folder / name).stat().st_size for name in ("block.onnx", "block.int8.onnx")]
+    assert sizes[1] < 0.5 * sizes[0]
+
+
+def test_any_network_can_be_quantised(exported: tuple[Network, Bundle], tmp_path: Path) -> None:
+    _, bundle = exported
+    shutil.copytree(bundle.folder, tmp_path / "b")
+    made = add_precision(load(tmp_path / "b"), "int8")
+    mix = exporter.speechlike(made.manifest.sample_rate, made.manifest.sample_rate)
+    engine = Engine(made, "cpu", precision="int8")
+    assert engine.precision == "int8"
+    for exact, rounded in zip(
+        every_depth(Engine(made, "cpu"), mix, 4), every_depth(engine, mix, 4), strict=True
+    ):
+        assert snr_db(exact, rounded) > 25
+
+
+def test_the_command_adds_it(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
+    arguments = [str(tmp_path / "n.pt"), "-o", str(tmp_path / "b"), "--precision", "int8"]
+    result = CliRunner().invoke(export_command, arguments)
+    assert result.exit_code == 0 and "5 files" in result.output, result.output
+    assert load(tmp_path / "b").choose_precision("int8") == "int8"
+
+
+def test_what_is_not_as_good_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "ACCEPTED_SNR_DB", 99.0)
+    save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
+    with pytest.raises(ExportError, match="99 dB are needed"):
+        export_bundle(tmp_path / "n.pt", tmp_path / "b", precisions=["int8"])
+    assert [p.name for p in tmp_path.iterdir()] == ["n.pt"]
+
+
+def test_streams_and_unknown_precisions_are_refused(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "n.pt", random_network(STREAMING), {})
+    with pytest.raises(ExportError, match="offline"):
+        export_bundle(tmp_path / "n.pt", tmp_path / "b", precisions=["int8"])
+    with pytest.raises(ExportError, match="'int4'"):
+        add_precision(load("edge-16k"), "int4")
+    assert [p.name for p in tmp_path.iterdir()] == ["n.pt"]
