@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import multiprocessing
+import math
 import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,24 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
-from claims_networks import ALL, BASE, SEEDS, VARIANTS, VariantNetwork
-from claims_train import TRAINING, state_path
+from claims_networks import BASE, COUNTED_S, SEEDS, VARIANTS, Objective, VariantNetwork, step_gmacs
+from claims_train import TRAINING, load_data, state_path
 from cost import cost, giga_macs
 from pages import update
-from quality import improvement_db, interval_db, mixtures, speech_folder
+from quality import interval_db, speech_folder
 from speed_tools import THREADS, noise, published_bundle, take_turns, whole
+from torch import Tensor, multiprocessing
 
 from tisdiss_models import Network, NetworkConfig
+from tisdiss_models.losses import best_assignment, si_sdr_db
 from tisdiss_rt.stream_engine import open_engine
 
 PAGE = Path(__file__).parent / "CLAIMS.md"
 DOCS = Path(__file__).parents[1] / "docs"
 BEYOND = 12  # depth up to which the networks of claim 3 are run, see `DEEPEST`
 DEEPEST = {"base": BEYOND, "deep": BEYOND, "random": BEYOND, "last": VARIANTS["late"].depth}
+BATCH = 8
 PUBLISHED_DB = {1: 21.51, 2: 23.48, 3: 24.39, 4: 24.82, 5: 25.03, 6: 25.13, 7: 25.19, 8: 25.20}
-GRID_S = 4.0  # length of a mixture for operations and times
 SECTIONS = (
     "What was trained",
     "1. Early split, and every depth judged",
@@ -58,8 +61,8 @@ class Measured:
     db: np.ndarray
     gmacs: list[float]  # per second of audio
     parameters: int
-    cpu_s: list[float]  # of each seed
-    logs: list[list[dict[str, Any]]]
+    step_tmacs: float  # 10^12 multiply-accumulates of a training step
+    logs: list[list[dict[str, Any]]]  # of each seed
 
     @property
     def depth(self) -> int:
@@ -75,31 +78,34 @@ class Measured:
 
 def load(name: str, seed: int) -> tuple[VariantNetwork, dict[str, Any]]:
     state = torch.load(state_path(name, seed), weights_only=True)
-    network = VariantNetwork(ALL[name]).eval()
+    network = VariantNetwork(VARIANTS[name]).eval()
     weights = state.pop("weights")
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     return network, state
 
 
-def test_one(job: tuple[str, int]) -> np.ndarray:
-    """SI-SDR improvement (mixtures, depths) of one checkpoint."""
+@torch.inference_mode()
+def test_one(job: tuple[str, int, Tensor, Tensor]) -> np.ndarray:
+    """SI-SDR improvement (mixtures, depths) of one checkpoint, on mixtures (N, samples) and their sources."""
     torch.set_num_threads(1)
-    name, seed = job
+    name, seed, *test = job
     network, _ = load(name, seed)
     deepest = DEEPEST.get(name, network.variant.depth)
     rows = []
-    with torch.inference_mode():
-        for mix, references in mixtures(speech_folder(), BASE.sample_rate):
-            every = network.every_depth(torch.from_numpy(mix)[None], deepest)
-            rows.append([improvement_db(est[0].numpy(), references, mix) for est in every])
+    for mix, sources in zip(*(part.split(BATCH) for part in test), strict=True):
+        before = si_sdr_db(mix[:, None].expand_as(sources), sources).mean(1)
+        every = network.every_depth(mix, deepest)
+        scores = [best_assignment(si_sdr_db(est[:, :, None], sources[:, None])) for est in every]
+        rows.append(torch.stack(scores, 1) - before[:, None])
     print(f"{name} {seed}: tested", file=sys.stderr, flush=True)
-    return np.array(rows)
+    return torch.cat(rows).numpy()
 
 
 def measure() -> dict[str, Measured]:
     """Test every checkpoint; only variants that are trained with all seeds."""
     names = [name for name in VARIANTS if all(state_path(name, seed).exists() for seed in SEEDS)]
-    jobs = [(name, seed) for name in names for seed in SEEDS]
+    test = load_data(speech_folder()).test
+    jobs = [(name, seed, *test) for name in names for seed in SEEDS]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         tables = iter(pool.map(test_one, jobs, chunksize=1))
     found = {}
@@ -107,23 +113,12 @@ def measure() -> dict[str, Measured]:
         db = np.stack([next(tables) for _ in SEEDS])
         loaded = [load(name, seed) for seed in SEEDS]
         network = loaded[0][0]
-        gmacs = [giga_macs(partial(run, network, d), GRID_S) for d in range(db.shape[2])]
+        mix = torch.randn(1, int(COUNTED_S * BASE.sample_rate))
+        gmacs = [giga_macs(partial(network.separate, mix, d), COUNTED_S) for d in range(db.shape[2])]
         parameters = sum(p.numel() for p in network.parameters())
-        states = [state for _, state in loaded]
-        found[name] = Measured(
-            name, db, gmacs, parameters, [s["cpu_s"] for s in states], [s["log"] for s in states]
-        )
+        step_tmacs = step_gmacs(VARIANTS[name]) * TRAINING.batch * TRAINING.crop_s / 1e3
+        found[name] = Measured(name, db, gmacs, parameters, step_tmacs, [s["log"] for _, s in loaded])
     return found
-
-
-def run(network: VariantNetwork, depth: int) -> torch.Tensor:
-    """Separate `GRID_S` of noise at one depth, decoding once."""
-    mix = torch.randn(1, int(GRID_S * BASE.sample_rate))
-    spec, scale = network.stem.analyse(mix)
-    x = network.encode(spec)
-    for n in range(1, depth + 1):
-        x = network.block(n)(x)
-    return network.estimate(x, spec, scale, mix.shape[1])
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> tuple[str, str]:
@@ -163,21 +158,19 @@ def what_was_trained(found: dict[str, Measured]) -> str:
             VARIANTS[m.name].title,
             f"{m.parameters / 1e3:.0f} k",
             f"{m.gmacs[m.depth]:.2f}",
-            f"{np.mean(m.cpu_s) / 60:.0f}",
+            f"{m.step_tmacs * TRAINING.steps / 1e3:.0f}",
             str(m.depth),
             m.shown(m.depth),
             ", ".join(f"{v:.2f}" for v in m.db[:, :, m.depth].mean(1)),
         ]
         for m in found.values()
     ]
-    seconds = TRAINING.steps * TRAINING.batch * TRAINING.crop_s
-    head = ["name", "what", "parameters", "GMAC/s", "minutes", "depth", "dB at that depth", "each seed"]
-    total_h = sum(sum(m.cpu_s) for m in found.values()) / 3600
+    hours = TRAINING.steps * TRAINING.batch * TRAINING.crop_s / 3600
+    head = ["name", "what", "parameters", "GMAC/s", "training", "depth", "dB at that depth", "each seed"]
     return (
-        f"{TRAINING.steps} steps of {TRAINING.batch} mixtures of {TRAINING.crop_s:g} s: {seconds / 3600:.0f} "
-        f"hours of mixtures for each run, {len(SEEDS)} seeds. GMAC/s: billions of multiply-accumulates per "
-        "second of audio at the trained depth. Minutes: of one core to train, mean of the seeds; "
-        f"{total_h:.0f} hours in all.\n\n" + table(head, rows)
+        f"{TRAINING.steps} steps of {TRAINING.batch} mixtures of {TRAINING.crop_s:g} s: {hours:.1f} hours of "
+        f"mixtures for each run, {len(SEEDS)} seeds. GMAC/s: billions of multiply-accumulates per second of "
+        "audio at the trained depth. Training: 10^15 multiply-accumulates.\n\n" + table(head, rows)
     )
 
 
@@ -258,47 +251,39 @@ def assignment(found: dict[str, Measured]) -> str:
     return table(CLAIM_HEAD, rows)
 
 
-def reached(log: list[dict[str, Any]], target_db: float, depth: int) -> tuple[float, float] | None:
-    """Steps and processor seconds until validation at the depth reached so much, linear between looks."""
-    before = {"step": 0, "cpu_s": 0.0, "si_sdri_db": [0.0] * (depth + 1)}
+def reached(log: list[dict[str, Any]], target_db: float, depth: int) -> float:
+    """Steps until validation at the depth reached so much, linear between looks; infinite if it never did."""
+    step, then = 0, 0.0
     for look in log:
-        now, then = look["si_sdri_db"][depth], before["si_sdri_db"][depth]
+        now = look["si_sdri_db"][depth]
         if now >= target_db:
-            share = (target_db - then) / max(now - then, 1e-9)
-            return tuple(before[k] + share * (look[k] - before[k]) for k in ("step", "cpu_s"))
-        before = look
-    return None
+            return step + (target_db - then) / max(now - then, 1e-9) * (look["step"] - step)
+        step, then = look["step"], now
+    return math.inf
 
 
 def training_cost(found: dict[str, Measured]) -> str:
     names = ("base", "last")
     final = [np.mean([log[-1]["si_sdri_db"][3] for log in found[n].logs]) for n in names]
     target_db = np.floor(20 * min(final)) / 20 - 0.25
-    rows, costs = [], {}
-    for name in names:
+    taken_s = step_seconds(names)
+    rows, costs = [], []
+    for name, step_s in zip(names, taken_s, strict=True):
         m = found[name]
-        each = [reached(log, target_db, 3) for log in m.logs]
-        if None in each:
-            rows.append([f"`{name}`", "not by every seed", "", ""])
-            continue
-        steps, cpu_s = np.mean(each, axis=0)
-        costs[name] = cpu_s
-        decoded = m.gmacs[3] if name == "last" else everything_gmacs(3)
-        per_step = 3 * decoded * TRAINING.batch * TRAINING.crop_s  # forward, and twice that back
-        rows.append([f"`{name}`", f"{steps:.0f}", f"{steps * per_step / 1e6:.2f}", f"{cpu_s / 60:.1f}"])
+        steps = np.mean([reached(log, target_db, 3) for log in m.logs])
+        costs.append(np.array([steps, steps * m.step_tmacs / 1e3, steps * step_s / 60]))
+        rows.append([f"`{name}`", *("not by every seed" if np.isinf(v) else f"{v:.1f}" for v in costs[-1])])
     draw_learning([found[name] for name in names])
-    saved = (
-        ""
-        if len(costs) < 2
-        else (
-            f"\nJudging every depth changes the training cost to that quality by "
-            f"**{100 * (costs['base'] / costs['last'] - 1):+.0f} %** (project's description: -32 %).\n"
+    saved = ""
+    if np.isfinite(costs).all():
+        changes = 100 * (costs[0] / costs[1] - 1)
+        saved = (
+            f"\nJudging every depth changes the steps to that quality by {changes[0]:+.0f} %, the operations "
+            f"by {changes[1]:+.0f} %, the time by **{changes[2]:+.0f} %** (project's description: -32 %).\n"
         )
-    )
-    head = ["", "steps", "10^15 multiply-accumulates", "processor minutes"]
+    head = ["", "steps", "10^15 multiply-accumulates", "minutes of this machine's core"]
     return (
-        f"**Training.** To reach {target_db:.2f} dB at depth 3 on held-out speakers of the training set, "
-        "mean of the seeds:\n\n"
+        f"**Training.** To reach {target_db:.2f} dB at depth 3 in validation, mean of the seeds:\n\n"
         + table(head, rows)
         + saved
         + "\n![learning curves](../docs/claims-learning.png)\n\n"
@@ -306,11 +291,18 @@ def training_cost(found: dict[str, Measured]) -> str:
     )
 
 
-def everything_gmacs(depth: int) -> float:
-    """GMAC/s of decoding every depth, as training does."""
-    network = VariantNetwork(VARIANTS["base"]).eval()
-    mix = torch.randn(1, int(GRID_S * BASE.sample_rate))
-    return giga_macs(lambda: list(network.every_depth(mix, depth)), GRID_S)
+def step_seconds(names: Sequence[str]) -> list[float]:
+    """Median time of a training step of each variant on one thread, the variants taking turns."""
+    torch.set_num_threads(1)
+    samples = int(TRAINING.crop_s * BASE.sample_rate)
+    mix, sources = torch.randn(TRAINING.batch, samples), torch.randn(TRAINING.batch, 2, samples)
+    calls = {}
+    for name in names:
+        objective, depth = Objective(VariantNetwork(VARIANTS[name])), VARIANTS[name].depth
+        calls[name] = lambda o=objective, d=depth: o(mix, sources, d).backward()
+        calls[name]()
+    taken = take_turns(calls, 21)
+    return [float(np.median(taken[name])) for name in names]
 
 
 def running_cost(found: dict[str, Measured]) -> str:
@@ -322,8 +314,9 @@ def running_cost(found: dict[str, Measured]) -> str:
         return f"**Running.** Trained with 6, it never has the {wanted_db:.2f} dB of the other at depth 3.\n"
     network, _ = load("deep", 0)
     torch.set_num_threads(1)
+    mix = torch.randn(1, int(COUNTED_S * BASE.sample_rate))
     with torch.inference_mode():
-        calls = {str(d): partial(run, network, d) for d in {3, depth}}
+        calls = {str(d): partial(network.separate, mix, d) for d in {3, depth}}
         for call in calls.values():
             call()
         taken = take_turns(calls, 21)
@@ -332,7 +325,7 @@ def running_cost(found: dict[str, Measured]) -> str:
         f"**Running.** The network trained with 6 has {deep.mean_db(depth):.2f} dB at depth {depth}; trained "
         f"with 3, {wanted_db:.2f} dB take depth 3. Operations "
         f"{100 * (deep.gmacs[depth] / base.gmacs[3] - 1):+.0f} %, time **{100 * change:+.0f} %** (PyTorch, "
-        f"one core, {GRID_S:g} s; project's description: -47 %).\n"
+        f"one core, {COUNTED_S:g} s; project's description: -47 %).\n"
     )
 
 
@@ -383,11 +376,11 @@ def draw_learning(variants: list[Measured]) -> None:
     figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
     titles = {"base": "every depth judged", "last": "only the last depth judged"}
     for m in variants:
-        minutes = np.mean([[look["cpu_s"] / 60 for look in log] for log in m.logs], 0)
+        operations = np.array([look["step"] for look in m.logs[0]]) * m.step_tmacs / 1e3
         each = np.array([[look["si_sdri_db"][3] for look in log] for log in m.logs])
-        axis.fill_between(minutes, each.min(0), each.max(0), alpha=0.2)
-        axis.plot(minutes, each.mean(0), label=titles[m.name])
-    axis.set(xlabel="minutes of one core", ylabel="dB at depth 3, held-out speakers")
+        axis.fill_between(operations, each.min(0), each.max(0), alpha=0.2)
+        axis.plot(operations, each.mean(0), label=titles[m.name])
+    axis.set(xlabel="10^15 multiply-accumulates", ylabel="dB at depth 3, validation")
     axis.legend(title="mean and range of three seeds")
     figure.savefig(DOCS / "claims-learning.png", dpi=90)
     plt.close(figure)

@@ -7,17 +7,14 @@ has one block for all repetitions, and is judged at every depth with one assignm
     unshared  each repetition has a block of its own
     loss      only the last depth is judged, or every depth with an assignment of its own
     depths    more repetitions, or a random number of them for each batch
-
-`RECIPES` are the same network with one difference in how it is trained or built, for `recipes.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from cost import giga_macs
@@ -57,16 +54,9 @@ class Variant:
     random_depth: bool = False
     late: bool = False
     unshared: bool = False
-    over_sources: bool = True
-    block: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # options of the repeated block alone
-    network: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # options that differ from `BASE`
-    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # ... from `TRAINING`
-    first: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # ... in the first third of the steps
+    ffn_dims: tuple[int, int] = BASE.ffn_dims  # of the repeated block
+    attention_dim: int = BASE.attention_dim  # of the repeated block
     loss: str = "joint"
-
-    @property
-    def config(self) -> NetworkConfig:
-        return dataclasses.replace(BASE, **self.network)
 
 
 VARIANTS = {
@@ -76,39 +66,12 @@ VARIANTS = {
     "late-multi": Variant("late split, six repetitions, every depth judged", 6, late=True),
     "unshared": Variant("three blocks of their own", unshared=True),
     "unshared-small": Variant(
-        "three blocks with the parameters of one",
-        unshared=True,
-        block={"ffn_dims": (9, 8), "attention_dim": 8},
+        "three blocks with the parameters of one", unshared=True, ffn_dims=(9, 8), attention_dim=8
     ),
     "own": Variant("an assignment of the sources for each depth", loss="own"),
     "deep": Variant("trained with 6 repetitions", 6),
     "random": Variant("trained with 1 to 6 repetitions at random", 6, random_depth=True),
 }
-
-FINE_BANDS = (4,) * 12 + (8,) * 6 + (16,) * 6 + (32,) * 10
-COARSE_BANDS = (16,) * 4 + (48,) * 4 + (128,) * 2
-RECIPES = {
-    "short-first": Variant("a third of the steps with crops of 0.75 s", first={"crop_s": 0.75, "batch": 8}),
-    "long-crops": Variant("crops of 3 s, half as many", training={"crop_s": 3.0, "batch": 2}),
-    "levels-first": Variant("a third of the steps with levels up to 15 dB apart", first={"level_db": 15.0}),
-    "speed": Variant("voices played up to 15 % slower or faster", training={"speed_range": 0.15}),
-    "plain-colour": Variant("no random equaliser", training={"equaliser_db": 0.0}),
-    "absent": Variant("4 % of the mixtures with one voice alone", training={"absent_share": 0.04}),
-    "no-pauses": Variant("nobody starts late or stops early", training={"pause_share": 0.0}),
-    "rate-1e-3": Variant("half the learning rate", training={"learning_rate": 1e-3}),
-    "rate-4e-3": Variant("twice the learning rate", training={"learning_rate": 4e-3}),
-    "wide": Variant("width 32", network={"dim": 32, "ffn_dims": (43, 32), "attention_dim": 20}),
-    "narrow": Variant("width 16", network={"dim": 16, "ffn_dims": (21, 16), "attention_dim": 12}),
-    "fine-bands": Variant("34 bands", network={"bands": FINE_BANDS}),
-    "coarse-bands": Variant("10 bands", network={"bands": COARSE_BANDS}),
-    "hop-16ms": Variant("hop of 16 ms, window of 64 ms", network={"hop": 256}),
-    "two-layers": Variant("two layers before the split", network={"separator_layers": 2}),
-    "gated-split": Variant(
-        "splitter of two gated convolutions", network={"splitter": "swiglu_conv_deconv2d"}
-    ),
-    "no-sources": Variant("no path along the sources", over_sources=False),
-}
-ALL = VARIANTS | RECIPES
 
 
 class Fft(nn.Module):
@@ -144,14 +107,13 @@ class VariantNetwork(nn.Module):
     def __init__(self, variant: Variant) -> None:
         super().__init__()
         self.variant = variant
-        block = dataclasses.replace(variant.config, **variant.block)
-        self.stem = Stem(variant.config)
-        self.stem.stft = Fft(variant.config)
+        block = dataclasses.replace(BASE, ffn_dims=variant.ffn_dims, attention_dim=variant.attention_dim)
+        self.stem = Stem(BASE)
+        self.stem.stft = Fft(BASE)
         count = variant.depth if variant.unshared else 1
-        over_sources = variant.over_sources and not variant.late
-        self.blocks = nn.ModuleList(Layer(block, over_sources) for _ in range(count))
-        self.decoder = Decoder(variant.config)
-        self.decoder.inverse = InverseFft(variant.config)
+        self.blocks = nn.ModuleList(Layer(block, over_sources=not variant.late) for _ in range(count))
+        self.decoder = Decoder(BASE)
+        self.decoder.inverse = InverseFft(BASE)
 
     def encode(self, spec: Tensor) -> Tensor:
         """Everything before the first repetition, from the spectrum (B, 2, T, bins)."""
