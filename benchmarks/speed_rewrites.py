@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tisdiss_export.graphs import write_graphs
 from tisdiss_models import Network, NetworkConfig, load_checkpoint
 from tisdiss_models.layers import BINS, SOURCES, Attention, GatedConv, RMSGroupNorm
+from tisdiss_models.layers import Path as AlongAxis
 from tisdiss_models.network import use_gemm
 
 ROUNDS = 5
@@ -37,9 +38,9 @@ def sequences(x: Tensor, axis: str, sources: int) -> tuple[Tensor, Callable[[Ten
     return x.flatten(0, 2), lambda y: y.reshape(*outer, *y.shape[1:]).permute(inverse).flatten(0, 1)
 
 
-def published_convolution(self: GatedConv, x: Tensor) -> Tensor:
+def published_convolution(self: GatedConv, x: Tensor, gain: Tensor) -> Tensor:
     """Transposed to 1-D sequences, padded on both sides, convolved, convolved back, cut."""
-    x, back = sequences(x, self.axis, self.sources)
+    x, back = sequences(x * gain[:, None, None], self.axis, self.sources)
     length = x.shape[1]
     x = F.pad(x.transpose(1, 2), (self.pad, self.pad))
     value, gate = F.conv1d(x, self.conv.weight, self.conv.bias).chunk(2, 1)
@@ -47,9 +48,9 @@ def published_convolution(self: GatedConv, x: Tensor) -> Tensor:
     return back(x[:, :, self.pad : self.pad + length].transpose(1, 2))
 
 
-def published_attention(self: Attention, x: Tensor) -> Tensor:
+def published_attention(self: Attention, x: Tensor, gain: Tensor) -> Tensor:
     """Products of matrices along any axis; the rotation acts on neighbouring channels."""
-    x, back = sequences(x, self.axis, self.sources)
+    x, back = sequences(x * gain[:, None, None], self.axis, self.sources)
     qkv = F.linear(x, self.qkv.weight).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
     cos, sin = self._angles(x.shape[1])  # (L, d / 2)
 
@@ -62,19 +63,56 @@ def published_attention(self: Attention, x: Tensor) -> Tensor:
 
 
 def published_norm(self: RMSGroupNorm, x: Tensor) -> Tensor:
-    """Channels last, mean of squares, square root."""
+    """Channels last, mean of squares, square root; the gain is left to what follows."""
     groups = x.movedim(self.axis, -1).unflatten(-1, (self.groups, -1))
     rms = groups.pow(2).mean(-1, keepdim=True).sqrt()
-    return ((groups / (rms + self.eps)).flatten(-2) * self.gamma).movedim(-1, self.axis)
+    return (groups / (rms + self.eps)).flatten(-2).movedim(-1, self.axis)
 
 
-def replace(network: Network, kind: type[nn.Module], form: Callable[..., Tensor], axes: str | None) -> None:
-    """Give all modules of a kind another forward; `axes` is ``sources``, or ``others``, or None for all."""
+def published_path(self: AlongAxis, x: Tensor) -> Tensor:
+    """The norms with their gains."""
+    steps = [(self.ffn_before_norm, self.ffn_before)] if self.ffn_before is not None else []
+    for norm, part in [*steps, (self.attention_norm, self.attention), (self.ffn_after_norm, self.ffn_after)]:
+        x = x + part(norm(x), torch.ones_like(norm.gamma))
+    return x
+
+
+def split_convolution(self: GatedConv, x: Tensor, weight: Tensor) -> Tensor:
+    """One convolution to all channels, split into values and gates afterwards."""
+    at, padding = (2, (0, self.pad)) if self.axis == BINS else (3, (self.pad, 0))
+    value, gate = F.conv2d(x, weight.unsqueeze(at), self.conv.bias, padding=padding).chunk(2, 1)
+    kernel = self.deconv.weight.flip(2).transpose(0, 1).unsqueeze(at)
+    return F.conv2d(value * F.silu(gate), kernel, self.deconv.bias)
+
+
+def split_products(self: GatedConv, x: Tensor, weight: Tensor) -> Tensor:
+    """The same along the sources."""
+    shape = x.shape
+    spread, spread_bias, gather, gather_bias = self._unrolled(weight)
+    x = x.reshape(-1, self.sources * shape[1], *shape[2:])  # (B, S D, T, F)
+    value, gate = F.conv2d(x, spread[:, :, None, None], spread_bias).chunk(2, 1)
+    return F.conv2d(value * F.silu(gate), gather[:, :, None, None], gather_bias).reshape(shape)
+
+
+def replace(
+    network: Network,
+    kind: type[nn.Module],
+    form: Callable[..., Tensor],
+    axes: str | None,
+    name: str = "forward",
+) -> None:
+    """Give all modules of a kind another method; `axes` is ``sources``, or ``others``, or None for all."""
     for module in network.block.modules():
         if isinstance(module, kind):
             is_source = getattr(module, "axis", None) == SOURCES
             if axes is None or (axes == "sources") == is_source:
-                module.forward = types.MethodType(form, module)
+                setattr(module, name, types.MethodType(form, module))
+
+
+def split_halves(network: Network) -> None:
+    """Compute both halves of the gated convolutions at once."""
+    replace(network, GatedConv, split_convolution, None, "_conv")
+    replace(network, GatedConv, split_products, None, "_along_sources")
 
 
 UNDO: dict[str, Callable[[Network], None]] = {
@@ -86,8 +124,14 @@ UNDO: dict[str, Callable[[Network], None]] = {
         n, GatedConv, published_convolution, "others"
     ),
     "bins and frames: convolutions instead of products of shifted copies": use_gemm,
-    "bins and frames: rotation in two halves": lambda n: replace(n, Attention, published_attention, "others"),
-    "norm over channels where they lie": lambda n: replace(n, RMSGroupNorm, published_norm, None),
+    "bins and frames: rotation of all heads at once, rows of channels move as they are": lambda n: replace(
+        n, Attention, published_attention, "others"
+    ),
+    "values and gates of convolutions computed apart": split_halves,
+    "norm over channels where they lie": lambda n: replace(
+        n, RMSGroupNorm, published_norm, None, "without_gain"
+    ),
+    "gain of the norms in the weights that follow": lambda n: replace(n, AlongAxis, published_path, None),
 }
 
 
@@ -95,7 +139,8 @@ def undo_all(network: Network) -> None:
     """The block as published."""
     replace(network, GatedConv, published_convolution, None)
     replace(network, Attention, published_attention, None)
-    replace(network, RMSGroupNorm, published_norm, None)
+    replace(network, RMSGroupNorm, published_norm, None, "without_gain")
+    replace(network, AlongAxis, published_path, None)
 
 
 def block_call(network: Network, z: np.ndarray) -> Call:

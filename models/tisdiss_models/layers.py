@@ -11,6 +11,10 @@ fastest; where training on a GPU wants another form of the same sums, the layer 
 Both are plain convolutions (the second with its kernel reversed, without padding), or one matrix product
 over K shifted copies. Along the sources, where L is 2 or 3, all positions are written out at once as
 one matrix product with blocks of W or U, which skips the products with padding.
+
+On small maps, moving numbers takes longer than multiplying them. So the gain of a norm goes into the weights
+that follow it, the two halves of a gated convolution are computed apart instead of being split, and a map is
+turned round only where rows of channels move as they are.
 """
 
 from __future__ import annotations
@@ -43,12 +47,15 @@ class RMSGroupNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, D, T, F), or with ``axis=-1`` (..., D), to the same shape."""
+        return self.without_gain(x) * self.gamma.view(-1, *[1] * (x.ndim - 1 - self.axis % x.ndim))
+
+    def without_gain(self, x: Tensor) -> Tensor:
+        """Do the same but for the factor `gamma` of each channel."""
         axis = self.axis % x.ndim
         groups = x.float().unflatten(axis, (self.groups, -1))  # (B, G, D / G, T, F)
         size = groups.shape[axis + 1]
         rms = torch.linalg.vector_norm(groups, dim=axis + 1, keepdim=True) * size**-0.5
-        gamma = self.gamma.view(-1, *[1] * (x.ndim - axis - 1))
-        return (groups / (rms + self.eps)).flatten(axis, axis + 1) * gamma
+        return (groups / (rms + self.eps)).flatten(axis, axis + 1)
 
 
 class Attention(nn.Module):
@@ -70,43 +77,54 @@ class Attention(nn.Module):
         # Rotation acts on channel pairs (2i, 2i + 1). The first of all pairs, then the second, make two
         # contiguous halves; products of queries and keys do not depend on the order.
         rows = torch.arange(3 * config.attention_dim).view(3, config.heads, size)
-        halves = torch.cat([rows[:2, :, 0::2], rows[:2, :, 1::2]], -1)
-        self.register_buffer("order", torch.cat([halves, rows[2:]]).flatten(), persistent=False)
+        halves = rows[:2, :, 0::2], rows[:2, :, 1::2]  # (2, H, d / 2)
+        if axis == SOURCES:  # the halves of each head side by side
+            order = torch.cat([torch.cat(halves, -1), rows[2:]])
+        else:  # the first halves of all heads, then the second
+            order = torch.cat([torch.stack(halves, 1).flatten(), rows[2].flatten()])
+        self.register_buffer("order", order.flatten(), persistent=False)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, D, T, F) to the same shape; along the sources B is mixtures times sources."""
-        if self.axis == SOURCES:
-            return self._along_sources(x)
-        if self.axis == BINS:
-            sequences = x.permute(0, 2, 3, 1)  # (B, T, F, D)
-        else:
-            sequences = x.permute(0, 3, 2, 1)  # (B, F, T, D)
-        outer = sequences.shape[1]
-        attended = self._along_sequences(sequences.flatten(0, 1)).unflatten(0, (-1, outer))
-        return attended.permute(0, 3, 1, 2) if self.axis == BINS else attended.permute(0, 3, 2, 1)
+    def forward(self, x: Tensor, gain: Tensor) -> Tensor:
+        """Map (B, D, T, F), a factor `gain` (D,) for each channel, to the same shape.
+
+        Along the sources B is mixtures times sources.
+        """
+        weight = self.qkv.weight[self.order] * gain
+        return self._along_sources(x, weight) if self.axis == SOURCES else self._along_axis(x, weight)
 
     def _angles(self, length: int) -> tuple[Tensor, Tensor]:
         angles = torch.arange(length, device=self.freqs.device)[:, None] * self.freqs  # (L, d / 2)
         return angles.cos(), angles.sin()
 
-    def _along_sequences(self, x: Tensor) -> Tensor:
-        """Map (N, L, D) to the same shape."""
-        qkv = F.linear(x, self.qkv.weight[self.order]).unflatten(-1, (3 * self.heads, -1))  # (N, L, 3 H, d)
-        first, second = qkv[:, :, : 2 * self.heads].float().chunk(2, -1)  # (N, L, 2 H, d / 2)
-        cos, sin = (t[:, None] for t in self._angles(x.shape[1]))  # (L, 1, d / 2)
-        turned = torch.cat([first * cos - second * sin, first * sin + second * cos], -1).to(qkv.dtype)
-        q, k = turned.transpose(1, 2).chunk(2, 1)  # (N, H, L, d)
-        v = qkv[:, :, 2 * self.heads :].transpose(1, 2)  # (N, H, L, d)
-        if self.training and x.is_cuda:  # on a CPU slower for so many short sequences
-            attended = F.scaled_dot_product_attention(q, k, v)
+    def _along_axis(self, x: Tensor, weight: Tensor) -> Tensor:
+        """Attend along bins or frames; until all is done, channels come last, and move in rows."""
+        qkv = F.linear(x.permute(0, 2, 3, 1), weight)  # (B, T, F, 3 H d)
+        half = self.out.in_features // 2
+        q_first, q_second, k_first, k_second, v = qkv.split([half] * 4 + [2 * half], -1)
+        if self.axis == BINS:
+            order = back = (0, 1, 3, 2, 4)
+            cos, sin = (t.repeat(1, self.heads) for t in self._angles(x.shape[3]))  # (F, H d / 2)
         else:
-            attended = (q @ k.transpose(2, 3) * self.scale).softmax(-1) @ v
-        return self.out(attended.transpose(1, 2).flatten(2))
+            order, back = (0, 2, 3, 1, 4), (0, 3, 1, 2, 4)
+            cos, sin = (t.repeat(1, self.heads)[:, None] for t in self._angles(x.shape[2]))
 
-    def _along_sources(self, x: Tensor) -> Tensor:
+        def turned(first: Tensor, second: Tensor) -> Tensor:
+            first, second = first.float(), second.float()
+            halves = first * cos - second * sin, first * sin + second * cos
+            return torch.cat([t.unflatten(-1, (self.heads, -1)) for t in halves], -1).to(qkv.dtype)
+
+        heads = turned(q_first, q_second), turned(k_first, k_second), v.unflatten(-1, (self.heads, -1))
+        q, k, v = (t.permute(order) for t in heads)  # (B, others, H, L, d)
+        if self.training and x.is_cuda:  # on a CPU slower for so many short sequences
+            attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
+            attended = attended.unflatten(0, (len(x), -1))
+        else:
+            attended = (q @ k.transpose(3, 4) * self.scale).softmax(-1) @ v
+        return self.out(attended.permute(back).flatten(3)).permute(0, 3, 1, 2)
+
+    def _along_sources(self, x: Tensor, weight: Tensor) -> Tensor:
         """Attend over the few sources at each position without products of tiny matrices."""
         batch, _, frames, bins = x.shape
-        weight = self.qkv.weight[self.order]
         qkv = F.conv2d(x, weight[:, :, None, None])  # (B S, 3 H d, T, F)
         shape = (-1, self.sources, 3, self.heads, weight.shape[0] // (3 * self.heads), frames * bins)
         qkv = qkv.reshape(shape)  # (B, S, 3, H, d, T F)
@@ -138,27 +156,32 @@ class GatedConv(nn.Module):
         self.pad = config.ffn_kernel - 1
         self.gemm = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, D, T, F) to the same shape; along the sources B is mixtures times sources."""
-        if self.axis == SOURCES:
-            return self._along_sources(x)
-        return self._gemm(x) if self.gemm else self._conv(x)
+    def forward(self, x: Tensor, gain: Tensor) -> Tensor:
+        """Map (B, D, T, F), a factor `gain` (D,) for each channel, to the same shape.
 
-    def _conv(self, x: Tensor) -> Tensor:
+        Along the sources B is mixtures times sources.
+        """
+        weight = self.conv.weight * gain[:, None]  # (2 H, D, K)
+        if self.axis == SOURCES:
+            return self._along_sources(x, weight)
+        return self._gemm(x, weight) if self.gemm else self._conv(x, weight)
+
+    def _conv(self, x: Tensor, weight: Tensor) -> Tensor:
         at, padding = (2, (0, self.pad)) if self.axis == BINS else (3, (self.pad, 0))
-        x = F.conv2d(x, self.conv.weight.unsqueeze(at), self.conv.bias, padding=padding)
-        value, gate = x.chunk(2, 1)
+        assert self.conv.bias is not None
+        halves = zip(weight.unsqueeze(at).chunk(2), self.conv.bias.chunk(2), strict=True)
+        value, gate = (F.conv2d(x, w, b, padding=padding) for w, b in halves)
         reversed_kernel = self.deconv.weight.flip(2).transpose(0, 1).unsqueeze(at)
         return F.conv2d(value * F.silu(gate), reversed_kernel, self.deconv.bias)
 
-    def _gemm(self, x: Tensor) -> Tensor:
+    def _gemm(self, x: Tensor, weight: Tensor) -> Tensor:
         pad, kernel = self.pad, self.pad + 1
         axis = 2 if self.axis == BINS else 1
         x = x.permute(0, 2, 3, 1)  # (B, T, F, D)
         length = x.shape[axis]
         padded = F.pad(x, (0, 0, pad, pad) if axis == 2 else (0, 0, 0, 0, pad, pad))
         copies = torch.cat([padded.narrow(axis, k, length + pad) for k in range(kernel)], -1)
-        weight = self.conv.weight.permute(0, 2, 1).flatten(1)  # (2 H, K D)
+        weight = weight.permute(0, 2, 1).flatten(1)  # (2 H, K D)
         value, gate = F.linear(copies, weight, self.conv.bias).chunk(2, -1)
         weight = self.deconv.weight.permute(2, 1, 0).flatten(0, 1)  # (K D, H)
         shifted = F.linear(value * F.silu(gate), weight).unflatten(-1, (kernel, -1))
@@ -166,21 +189,20 @@ class GatedConv(nn.Module):
         assert self.deconv.bias is not None
         return (torch.stack(parts).sum(0) + self.deconv.bias).permute(0, 3, 1, 2)
 
-    def _along_sources(self, x: Tensor) -> Tensor:
+    def _along_sources(self, x: Tensor, weight: Tensor) -> Tensor:
         shape = x.shape
         x = x.reshape(-1, self.sources * shape[1], *shape[2:])  # (B, S D, T, F)
-        spread, spread_bias, gather, gather_bias = self._unrolled()
-        value, gate = F.conv2d(x, spread[:, :, None, None], spread_bias).chunk(
-            2, 1
-        )  # (B, (S + K - 1) H, T, F)
+        spread, spread_bias, gather, gather_bias = self._unrolled(weight)
+        halves = zip(spread[:, :, None, None].chunk(2), spread_bias.chunk(2), strict=True)
+        value, gate = (F.conv2d(x, w, b) for w, b in halves)  # (B, (S + K - 1) H, T, F)
         out = F.conv2d(value * F.silu(gate), gather[:, :, None, None], gather_bias)  # (B, S D, T, F)
         return out.reshape(shape)
 
-    def _unrolled(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _unrolled(self, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Write both convolutions over `sources` positions as matrices (see the module), with biases."""
         count = self.sources + self.pad  # J positions between the two
         margin = (self.sources - 1, self.sources - 1)  # taps beyond the kernel are zero
-        w = F.pad(self.conv.weight, margin)  # (2 H, D, K + 2 S - 2)
+        w = F.pad(weight, margin)  # (2 H, D, K + 2 S - 2)
         u = F.pad(self.deconv.weight, margin)  # (H, D, K + 2 S - 2)
         spread = [w[..., count - 1 - j : count - 1 - j + self.sources] for j in range(count)]
         spread_matrix = torch.stack(spread).transpose(2, 3).flatten(2)  # (J, 2 H, S D)
@@ -212,9 +234,12 @@ class Path(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, D, T, F) to the same shape."""
         if self.ffn_before is not None and self.ffn_before_norm is not None:
-            x = x + self.ffn_before(self.ffn_before_norm(x))
-        x = x + self.attention(self.attention_norm(x))
-        return x + self.ffn_after(self.ffn_after_norm(x))
+            norm = self.ffn_before_norm
+            x = x + self.ffn_before(norm.without_gain(x), norm.gamma)
+        norm = self.attention_norm
+        x = x + self.attention(norm.without_gain(x), norm.gamma)
+        norm = self.ffn_after_norm
+        return x + self.ffn_after(norm.without_gain(x), norm.gamma)
 
 
 class Layer(nn.Module):

@@ -111,13 +111,13 @@ def test_attention_equals_torch_with_an_independent_rotary_embedding(axis: str, 
     attention = Attention(CONFIG, axis).train(training)
     attention.freqs.uniform_(0.2, 2)
     torch.nn.init.normal_(attention.qkv.weight, std=1.0)  # sharp enough for places to matter
-    x = noise(6, 8, 7, 5)
-    sequences = as_sequences(x, axis, 3)
+    x, gain = noise(6, 8, 7, 5), 1 + 0.5 * noise(8)
+    sequences = as_sequences(x, axis, 3) * gain
     qkv = (sequences @ attention.qkv.weight.T).unflatten(-1, (3, 2, 4)).permute(2, 0, 3, 1, 4)
     q, k, v = rotated(qkv[0], attention.freqs), rotated(qkv[1], attention.freqs), qkv[2]
     mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
     expected = mixed @ attention.out.weight.T
-    out = as_sequences(attention(x), axis, 3)
+    out = as_sequences(attention(x, gain), axis, 3)
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
     plain = F.scaled_dot_product_attention(*qkv).transpose(1, 2).flatten(2) @ attention.out.weight.T
     assert (plain - expected).abs().max() > 0.01, "the rotation makes no difference here"
@@ -141,13 +141,14 @@ def test_gated_convolution_equals_padding_convolving_and_transposed_convolving(
     torch.manual_seed(2)
     layer = GatedConv(config, 6, axis)
     x = noise(2 * sources, 8, length if axis == FRAMES else 3, length if axis == BINS else 4)
-    y = F.pad(as_sequences(x, axis, sources).transpose(1, 2), (kernel - 1, kernel - 1))
+    gain = 1 + 0.5 * noise(8)
+    y = F.pad((as_sequences(x, axis, sources) * gain).transpose(1, 2), (kernel - 1, kernel - 1))
     value, gate = F.conv1d(y, layer.conv.weight, layer.conv.bias).chunk(2, 1)
     y = F.conv_transpose1d(value * F.silu(gate), layer.deconv.weight, layer.deconv.bias)
     expected = y[:, :, kernel - 1 :][:, :, :length].transpose(1, 2)
     for gemm in (False, True):
         layer.gemm = gemm
-        out = as_sequences(layer(x), axis, sources)
+        out = as_sequences(layer(x, gain), axis, sources)
         torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
 
 
@@ -159,7 +160,8 @@ def test_both_forms_of_the_gated_convolution_have_the_same_gradients(axis: str) 
     gradients = []
     for gemm in (False, True):
         layer.gemm = gemm
-        x = noise(6, 8, 5, 4).requires_grad_()
-        gradients.append(torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()]))
+        x, gain = noise(6, 8, 5, 4).requires_grad_(), (1 + 0.5 * noise(8)).requires_grad_()
+        loss = layer(x, gain).square().sum()
+        gradients.append(torch.autograd.grad(loss, [x, gain, *layer.parameters()]))
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-4)

@@ -155,7 +155,7 @@ def test_causal_convolution_is_the_centred_one_three_frames_later() -> None:
     x[:, :, 17:] = 0
     past = {"ffn_in": torch.zeros(3, 2, 5, 16), "ffn_hidden": torch.zeros(3, 2, 5, 12)}
     found = causal(x.permute(2, 0, 3, 1), Memory(past)).permute(1, 3, 0, 2)
-    torch.testing.assert_close(found[:, :, 3:], centred(x)[:, :, :17], rtol=0, atol=1e-6)
+    torch.testing.assert_close(found[:, :, 3:], centred(x, torch.ones(16))[:, :, :17], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 5, 64, 65, 150])
