@@ -1,7 +1,9 @@
-"""What bfloat16 costs in quality: the shipped bundles on the test of `quality.py`, in both precisions.
+"""What reduced precision costs in quality: the shipped bundles on the test of `quality.py`, beside floats.
 
-python benchmarks/precision.py              # print the table
-python benchmarks/precision.py --update     # and write it to QUALITY.md
+python benchmarks/precision.py                         # print all tables
+python benchmarks/precision.py --only int8 --update    # one, and write it to QUALITY.md
+
+Bfloat16 needs a processor that has it.
 """
 
 from __future__ import annotations
@@ -18,12 +20,17 @@ from tisdiss_rt import bundle as bundles
 from tisdiss_rt.conformance import every_depth
 from tisdiss_rt.stream_engine import open_engine
 
-EVERY = {"edge-16k": 1, "live-16k": 4}  # a stream takes many times as long
+PARTS = {  # section, provider, precision, bundles with which share of the mixtures: a stream takes longer
+    "bf16": ("Bfloat16", "openvino", "bf16", {"edge-16k": 1, "live-16k": 4}),
+    "int8": ("8-bit integers", "cpu", "int8", {"edge-16k": 1}),
+}
 
 
-def losses(bundle: bundles.Bundle, every: int) -> tuple[np.ndarray, np.ndarray]:
+def losses(
+    bundle: bundles.Bundle, provider: str, precision: str, every: int
+) -> tuple[np.ndarray, np.ndarray]:
     """By mixture and depth: dB that 32-bit floats have more, and the outputs' signal-to-noise ratio in dB."""
-    engines = [open_engine(bundle, "cpu"), open_engine(bundle, "openvino", precision="bf16")]
+    engines = [open_engine(bundle, "cpu", precision="fp32"), open_engine(bundle, provider, None, precision)]
     deepest = bundle.manifest.depth.trained + BEYOND
     lost, snr_db = [], []
     chosen = itertools.islice(mixtures(speech_folder(), bundle.manifest.sample_rate), 0, None, every)
@@ -39,31 +46,40 @@ def losses(bundle: bundles.Bundle, every: int) -> tuple[np.ndarray, np.ndarray]:
     return np.array(lost), np.array(snr_db)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--update", action="store_true", help=f"write to {PAGE.name}")
-    options = parser.parse_args()
+def table(name: str) -> str:
+    """One section."""
+    _, provider, precision, shares = PARTS[name]
     lines = [
-        "The block in bfloat16 (`--provider openvino`) against 32-bit floats, by mixture. Lost: dB of",
-        "SI-SDR improvement, mean and worst mixture. SNR: of the outputs, median and worst mixture.",
+        f"The block in {precision} (`--provider {provider} --precision {precision}`) against 32-bit floats, "
+        "by mixture.",
+        "Lost: dB of SI-SDR improvement, mean and worst mixture. SNR: of the outputs, median and worst.",
         "",
         "| bundle | depth | mixtures | lost, mean | worst | SNR, median | worst |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, every in EVERY.items():
-        lost, snr_db = losses(bundles.load(name), every)
+    for bundle, every in shares.items():
+        lost, snr_db = losses(bundles.load(bundle), provider, precision, every)
         for depth in range(1, lost.shape[1]):
             loss, snr = lost[:, depth], snr_db[:, depth]
             lines.append(
-                f"| {name} | {depth} | {len(lost)} | {loss.mean():.4f} dB | {loss.max():.3f} dB "
+                f"| {bundle} | {depth} | {len(lost)} | {loss.mean():.4f} dB | {loss.max():.3f} dB "
                 f"| {np.median(snr):.0f} dB | {snr.min():.0f} dB |"
             )
-    text = "\n".join(lines) + "\n"
-    print(text)
-    if options.update:
-        update(PAGE, SECTIONS, SECTIONS[-1], text)
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", choices=PARTS, help="one precision instead of all")
+    parser.add_argument("--update", action="store_true", help=f"write to {PAGE.name}")
+    options = parser.parse_args()
+    for name in [options.only] if options.only else PARTS:
+        text = table(name)
+        print(text)
+        if options.update:
+            update(PAGE, SECTIONS, PARTS[name][0], text)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ RMS = 0.05
 BEYOND = 4  # depths measured beyond the trained one
 WINDOWED_EVERY = 4  # windows take most of the time and need less precision: every fourth mixture
 PAGE = Path(__file__).parent / "QUALITY.md"
-SECTIONS = (*bundles.shipped(), "Bfloat16")  # the last by `precision.py`
+SECTIONS = (*bundles.shipped(), "Bfloat16", "8-bit integers")  # the last two by `precision.py`
 
 
 def speech_folder() -> Path:

@@ -62,7 +62,7 @@ def published_bundle(folder: Path) -> tuple[Network, bundles.Bundle]:
     path = folder / "published"
     if not path.exists():
         save_checkpoint(folder / "published.pt", network, {})
-        export_bundle(folder / "published.pt", path)
+        export_bundle(folder / "published.pt", path, precisions=["int8"])
     return network, bundles.load(path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from speed_tools import (
 
 from tisdiss_models import Network, load_checkpoint
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.openvino_graph import installed_version
+from tisdiss_rt.openvino_graph import choose_precision, installed_version
 from tisdiss_rt.stream_engine import open_engine
 
 
@@ -44,12 +45,13 @@ def same_weights() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     reduced = [
-        f"The block in bfloat16 by OpenVINO {installed_version()}; beside it, how many times as long 32-bit "
-        "floats take (quartiles).",
+        "The block in 8-bit integers by ONNX Runtime, and in bfloat16 by OpenVINO "
+        f"{installed_version()} where the processor has it; beside it, how many times as long 32-bit floats "
+        "take (quartiles).",
         "",
-        "| network | depth | bfloat16 | real-time factor | OpenVINO, 32-bit | this engine | PyTorch eager "
-        "| output SNR |",
-        "|---|---|---|---|---|---|---|---|",
+        "| network | depth | block | time | real-time factor | OpenVINO, 32-bit | this engine "
+        "| PyTorch eager | output SNR |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     rates = [
         "Billions of float operations per second, beside a product of 2048 x 2048 matrices in ONNX Runtime.",
@@ -70,18 +72,20 @@ def same_weights() -> str:
                 rates.append(graph_rates(name, module, bundle, threads, rounds))
             compiled = [torch.compile(part) for part in (module.stem, module.block, module.decoder)]
             for depth in depths:
-                row, reduced_row = against_torch(name, module, compiled, bundle, depth, rounds)
+                row, reduced_rows = against_torch(name, module, compiled, bundle, depth, rounds)
                 lines.append(row)
-                reduced.append(reduced_row)
+                reduced += reduced_rows
     return "\n".join([*lines, "", *reduced, "", *rates]) + "\n"
 
 
 def against_torch(
     name: str, network: Network, compiled: list[Any], bundle: bundles.Bundle, depth: int, rounds: int
-) -> tuple[str, str]:
-    """Two rows, of this engine and of bfloat16: times of the others over it, and how the results differ."""
-    engine = open_engine(bundle, "cpu", THREADS)
-    floats, reduced = (open_engine(bundle, "openvino", THREADS, p) for p in ("fp32", "bf16"))
+) -> tuple[str, list[str]]:
+    """A row of this engine and one of each reduced precision: times of the others over it, and the errors."""
+    engine, floats = (open_engine(bundle, provider, THREADS, "fp32") for provider in ("cpu", "openvino"))
+    reduced = {"int8": open_engine(bundle, "cpu", THREADS, "int8")}
+    if choose_precision("auto") == "bf16":
+        reduced["bf16"] = open_engine(bundle, "openvino", THREADS, "bf16")
     mix = noise(bundle)
     graph = session(unrolled(bundle, depth), THREADS)
     x = torch.from_numpy(mix)[None]
@@ -99,28 +103,31 @@ def against_torch(
             "eager": lambda: torch_whole(network.stem, network.block, network.decoder),
             "compile": lambda: torch_whole(*compiled),
             "floats": lambda: whole(floats, mix, depth),
-            "bf16": lambda: whole(reduced, mix, depth),
+            **{precision: partial(whole, other, mix, depth) for precision, other in reduced.items()},
         }
         results = {name: np.asarray(call()).reshape(2, -1) for name, call in calls.items()}
         taken = take_turns(calls, rounds)
     exact = results["engine"]
-    noise_energy = np.square(results.pop("bf16") - exact).sum()
-    snr_db = 10 * np.log10(np.square(exact).sum() / noise_energy)
+    rounded = {precision: results.pop(precision) for precision in reduced}
     worst = max(np.abs(result - exact).max() for result in results.values()) / np.abs(exact).max()
     ratios = " | ".join(ratio(taken["engine"], taken[other]) for other in ("unrolled", "eager", "compile"))
-    ours_s, reduced_s = (statistics.median(taken[way]) for way in ("engine", "bf16"))
-    over = " | ".join(ratio(taken["bf16"], taken[other]) for other in ("floats", "engine", "eager"))
-    return (
-        f"| {name} | {depth} | {1e3 * ours_s:.0f} ms | {ratios} | {worst:.0e} |",
-        f"| {name} | {depth} | {1e3 * reduced_s:.0f} ms | {reduced_s / WINDOW_S:.2f} | {over} "
-        f"| {snr_db:.0f} dB |",
-    )
+    ours_s = statistics.median(taken["engine"])
+    rows = []
+    for precision, result in rounded.items():
+        snr_db = 10 * np.log10(np.square(exact).sum() / np.square(result - exact).sum())
+        over = " | ".join(ratio(taken[precision], taken[other]) for other in ("floats", "engine", "eager"))
+        reduced_s = statistics.median(taken[precision])
+        rows.append(
+            f"| {name} | {depth} | {precision} | {1e3 * reduced_s:.0f} ms | {reduced_s / WINDOW_S:.2f} "
+            f"| {over} | {snr_db:.0f} dB |"
+        )
+    return f"| {name} | {depth} | {1e3 * ours_s:.0f} ms | {ratios} | {worst:.0e} |", rows
 
 
 def graph_rates(name: str, network: Network, bundle: bundles.Bundle, threads: int, rounds: int) -> str:
     """One row: operations per second of each graph, and of a matrix product in the same rounds."""
     giga_operations = [2 * macs * WINDOW_S for macs in cost(network)]  # stem, block, decoder
-    engine = open_engine(bundle, "cpu", threads)
+    engine = open_engine(bundle, "cpu", threads, "fp32")
     other = open_engine(bundle, "openvino", threads, "fp32")
     mix = noise(bundle)
     state, other_state = engine.start(mix), other.start(mix)
