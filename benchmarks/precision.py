@@ -22,7 +22,7 @@ from tisdiss_rt.stream_engine import open_engine
 
 PARTS = {  # section, provider, precision, bundles with which share of the mixtures: a stream takes longer
     "bf16": ("Bfloat16", "openvino", "bf16", {"edge-16k": 1, "live-16k": 4}),
-    "int8": ("8-bit integers", "cpu", "int8", {"edge-16k": 1}),
+    "int8": ("8-bit integers", "cpu", "int8", {"edge-16k": 4}),
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes as c
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from embedding import Built, estimates
+from c_library import OK, OpenOptions, RunOptions, load
+from embedding import ONNXRUNTIME, Built, estimates
 
 import tisdiss_rt
 from tisdiss_rt import conformance
@@ -87,3 +89,23 @@ def test_streams_of_any_length(
         (found,) = estimates(command, toys["stream-toy"], mix, [f"stream:3:{chunk}"], tmp_path)
         separator = tisdiss_rt.Separator(toys["stream-toy"], provider="cpu")
         compare(found, separator.separate(mix, 16000, depth=3).sources)
+
+
+def test_integers(release: Built, example: np.ndarray) -> None:
+    """The library runs the precision that it is asked for."""
+    library = load(release.prefix / "lib" / "libtisdiss_rt.so")
+    bundle, mix = c.c_void_p(), example[:32000].copy()
+    options = OpenOptions(onnxruntime=str(ONNXRUNTIME).encode(), precision=b"int8")
+    name = str(BUNDLES["edge-16k"]).encode()
+    assert library.tisdiss_open(name, c.byref(options), c.byref(bundle)) == OK
+    found = np.zeros((2, len(mix)), np.float32)
+    sound, rows = (array.ctypes.data_as(c.c_void_p) for array in (mix, found))
+    run = RunOptions(depth=2)
+    assert library.tisdiss_separate(bundle, sound, len(mix), c.byref(run), rows, len(mix), None) == OK
+    library.tisdiss_close(bundle)
+    integers, floats = (
+        tisdiss_rt.Separator("edge-16k", "cpu", precision=precision).separate(mix, 16000, depth=2).sources
+        for precision in ("int8", "fp32")
+    )
+    compare(found, integers)
+    assert np.abs(found - floats).max() > 10 * TOLERANCE * np.abs(floats).max()
