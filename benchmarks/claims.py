@@ -158,7 +158,7 @@ def what_was_trained(found: dict[str, Measured]) -> str:
             VARIANTS[m.name].title,
             f"{m.parameters / 1e3:.0f} k",
             f"{m.gmacs[m.depth]:.2f}",
-            f"{m.step_tmacs * TRAINING.steps / 1e3:.0f}",
+            f"{m.step_tmacs * TRAINING.steps:.1f}",
             str(m.depth),
             m.shown(m.depth),
             ", ".join(f"{v:.2f}" for v in m.db[:, :, m.depth].mean(1)),
@@ -170,7 +170,7 @@ def what_was_trained(found: dict[str, Measured]) -> str:
     return (
         f"{TRAINING.steps} steps of {TRAINING.batch} mixtures of {TRAINING.crop_s:g} s: {hours:.1f} hours of "
         f"mixtures for each run, {len(SEEDS)} seeds. GMAC/s: billions of multiply-accumulates per second of "
-        "audio at the trained depth. Training: 10^15 multiply-accumulates.\n\n" + table(head, rows)
+        "audio at the trained depth. Training: 10^12 multiply-accumulates.\n\n" + table(head, rows)
     )
 
 
@@ -271,7 +271,7 @@ def training_cost(found: dict[str, Measured]) -> str:
     for name, step_s in zip(names, taken_s, strict=True):
         m = found[name]
         steps = np.mean([reached(log, target_db, 3) for log in m.logs])
-        costs.append(np.array([steps, steps * m.step_tmacs / 1e3, steps * step_s / 60]))
+        costs.append(np.array([steps, steps * m.step_tmacs, steps * step_s / 60]))
         rows.append([f"`{name}`", *("not by every seed" if np.isinf(v) else f"{v:.1f}" for v in costs[-1])])
     draw_learning([found[name] for name in names])
     saved = ""
@@ -281,7 +281,7 @@ def training_cost(found: dict[str, Measured]) -> str:
             f"\nJudging every depth changes the steps to that quality by {changes[0]:+.0f} %, the operations "
             f"by {changes[1]:+.0f} %, the time by **{changes[2]:+.0f} %** (project's description: -32 %).\n"
         )
-    head = ["", "steps", "10^15 multiply-accumulates", "minutes of this machine's core"]
+    head = ["", "steps", "10^12 multiply-accumulates", "minutes of this machine's core"]
     return (
         f"**Training.** To reach {target_db:.2f} dB at depth 3 in validation, mean of the seeds:\n\n"
         + table(head, rows)
@@ -376,11 +376,11 @@ def draw_learning(variants: list[Measured]) -> None:
     figure, axis = plt.subplots(figsize=(6, 3.4), layout="constrained")
     titles = {"base": "every depth judged", "last": "only the last depth judged"}
     for m in variants:
-        operations = np.array([look["step"] for look in m.logs[0]]) * m.step_tmacs / 1e3
+        operations = np.array([look["step"] for look in m.logs[0]]) * m.step_tmacs
         each = np.array([[look["si_sdri_db"][3] for look in log] for log in m.logs])
         axis.fill_between(operations, each.min(0), each.max(0), alpha=0.2)
         axis.plot(operations, each.mean(0), label=titles[m.name])
-    axis.set(xlabel="10^15 multiply-accumulates", ylabel="dB at depth 3, validation")
+    axis.set(xlabel="10^12 multiply-accumulates", ylabel="dB at depth 3, validation")
     axis.legend(title="mean and range of three seeds")
     figure.savefig(DOCS / "claims-learning.png", dpi=90)
     plt.close(figure)
