@@ -78,7 +78,7 @@ class Fft(nn.Module):
     """Waveforms (B, samples) to spectra (B, 2, frames, bins), as `tisdiss_models.stft.Stft`.
 
     There, transforms are matrix products, for the graphs; for networks as small as these, they would be half
-    of the training.
+    of the operations of training.
     """
 
     def __init__(self, config: NetworkConfig) -> None:
