@@ -128,14 +128,17 @@ class VariantNetwork(nn.Module):
 
     def estimate(self, x: Tensor, spec: Tensor, scale: Tensor, samples: int) -> Tensor:
         """Decode a map at any depth: (B, S, samples)."""
-        wave = self.decoder.inverse(self.estimate_spec(x, spec), samples)
-        return wave.unflatten(0, (len(scale), -1)) * scale[:, :, None]
+        return self.waves(self.estimate_spec(x, spec), scale, samples)
 
     def estimate_spec(self, x: Tensor, spec: Tensor) -> Tensor:
         """Decode a map at any depth: (B S, 2, T, bins)."""
         if self.variant.late:
             x = self.stem.splitter(x)
         return self.decoder.head(x.permute(0, 2, 3, 1), spec)
+
+    def waves(self, estimated: Tensor, scale: Tensor, samples: int) -> Tensor:
+        """Give the signals (B, S, samples) of spectra (B S, 2, T, bins)."""
+        return self.decoder.inverse(estimated, samples).unflatten(0, (len(scale), -1)) * scale[:, :, None]
 
     def separate(self, mix: Tensor, depth: int) -> Tensor:
         """Separate mixtures (B, samples) at one depth, decoding once: (B, S, samples)."""
@@ -182,8 +185,7 @@ class Objective(nn.Module):
             if n:
                 x = self._blocks[min(n, len(self._blocks)) - 1](x)
             if n == depth or loss != "last":
-                wave = self.network.decoder.inverse(self._spec(x, spec), mix.shape[1])
-                est = wave.unflatten(0, (len(mix), -1)) * scale[:, :, None]
+                est = self.network.waves(self._spec(x, spec), scale, mix.shape[1])
                 scores.append(self._score(est, sources, mix, SOFT_LIMIT_DB))
         return depth_loss(scores, own=loss == "own")
 

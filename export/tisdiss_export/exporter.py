@@ -59,7 +59,7 @@ def export_bundle(
         data_licence: licence of that data.
         licence: of the weights, as an SPDX expression.
         precisions: in which the block is carried besides 32-bit floats; there is ``int8``, for offline
-            bundles: the steps of a stream are too short to gain by it.
+            bundles.
         force: replace an existing bundle.
 
     Returns:
@@ -114,7 +114,7 @@ def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
     if precision != INT8:
         raise ExportError(f"there is no precision {precision!r} to export, only {INT8}")
     if manifest.stream is not None:
-        raise ExportError(f"{INT8} is for offline bundles: the steps of a stream are too short to gain by it")
+        raise ExportError(f"{INT8} is for offline bundles: export this one without it")
     rate, depth = manifest.sample_rate, manifest.depth.trained
     made = add_int8(exported, [speechlike(samples, rate) for samples in (4 * rate, 4 * rate + 1)])
     mix = speechlike(3 * rate, rate)
@@ -123,6 +123,8 @@ def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
     )
     snr_db = 10 * np.log10(np.square(exact).sum() / np.square(rounded - exact).sum())
     if not snr_db >= ACCEPTED_SNR_DB:
+        bundle.write_manifest(exported.folder, manifest)  # as it was
+        (exported.folder / made.manifest.graphs.block.files[precision].path).unlink()
         raise ExportError(
             f"{precision} has an error only {snr_db:.0f} dB below the estimate, where "
             f"{ACCEPTED_SNR_DB:.0f} dB are needed: export without it"

@@ -18,7 +18,6 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -81,7 +80,7 @@ def _fold_constants(graph: bytes, path: Path) -> None:
     ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
-def _quantise(floats: Path, path: Path, inputs: Any) -> None:
+def _quantise(floats: Path, path: Path, inputs: _Inputs) -> None:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # advice to prepare the graph, as `_fold_constants` does
     try:
