@@ -66,7 +66,8 @@ def published_norm(self: RMSGroupNorm, x: Tensor) -> Tensor:
     """Channels last, mean of squares, square root; the gain is left to what follows."""
     groups = x.movedim(self.axis, -1).unflatten(-1, (self.groups, -1))
     rms = groups.pow(2).mean(-1, keepdim=True).sqrt()
-    return (groups / (rms + self.eps)).flatten(-2).movedim(-1, self.axis)
+    root = groups.shape[-1] ** 0.5  # in the gain
+    return (groups / (root * (rms + self.eps))).flatten(-2).movedim(-1, self.axis)
 
 
 def published_path(self: AlongAxis, x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tisdiss_models import Network, StreamingNetwork, load_checkpoint
-from tisdiss_models.streaming import memory_shapes
+from tisdiss_models.streaming import memory_buffers
 from tisdiss_rt import bundle
 from tisdiss_rt.choosing import ACCEPTED_SNR_DB
 from tisdiss_rt.conformance import every_depth
@@ -209,9 +209,9 @@ def _manifest(
     if isinstance(network, StreamingNetwork):
         stream = bundle.StreamTiming(config.hop, 2 * config.hop)
         state = tuple(
-            bundle.StateBuffer(graph, buffer, buffer + NEWEST, axis=0)
-            for graph, buffers in memory_shapes(config).items()
-            for buffer in buffers
+            bundle.StateBuffer(graph, name, name + NEWEST, buffer.axis)
+            for graph, buffers in memory_buffers(config).items()
+            for name, buffer in buffers.items()
         )
     return bundle.Manifest(
         format=bundle.FORMAT,

@@ -32,7 +32,7 @@ from torch.export import Dim
 
 from tisdiss_models import Network, NetworkConfig, StreamingNetwork
 from tisdiss_models.causal import Memory
-from tisdiss_models.streaming import memory_shapes
+from tisdiss_models.streaming import memory_buffers
 from tisdiss_rt.bundle import FileRef, Graph, Graphs, TensorSpec, sha256_of
 
 OPSET = 18
@@ -65,11 +65,11 @@ def _streaming_tensors(config: NetworkConfig) -> dict[str, Graph]:
         "block": ([z], [TensorSpec("z_next", z.shape)]),
         "decoder": ([z, spec], [TensorSpec("est", (config.sources, config.hop))]),
     }
-    for graph, buffers in memory_shapes(config).items():
+    for graph, buffers in memory_buffers(config).items():
         inputs, outputs = tensors[graph]
-        for name, shape in buffers.items():
+        for name, (shape, axis) in buffers.items():
             inputs.append(TensorSpec(name, shape))
-            outputs.append(TensorSpec(name + NEWEST, (1, *shape[1:])))
+            outputs.append(TensorSpec(name + NEWEST, (*shape[:axis], 1, *shape[axis + 1 :])))
     return {graph: Graph(tuple(i), tuple(o), {}) for graph, (i, o) in tensors.items()}
 
 
@@ -140,10 +140,10 @@ def _modules(
     """Give for each graph the module that computes it and example inputs by name."""
     if isinstance(network, StreamingNetwork):
         parts = {"stem": network.stem, "block": network.block, "decoder": network.decoder}
-        shapes = memory_shapes(network.config)
+        buffers = memory_buffers(network.config)
         return {
             name: (
-                _Step(part, list(shapes[name])),
+                _Step(part, list(buffers[name])),
                 {t.name: torch.randn([int(size) for size in t.shape]) for t in graphs[name].inputs},
             )
             for name, part in parts.items()

@@ -8,6 +8,9 @@ frames is a `Memory`: the same code runs a whole recording (training), or one fr
     [-L .. -1]          [0 .. T-1]
     `-------- extended ---------'      frame t sees the entries t-L .. t;  kept afterwards: the last L
 
+What one position along the bins needs lies together, its frames in a row: the frames of a map that lie far
+apart are slow to gather.
+
 Before a stream begins all entries are zeros. They take part in the attention: its softmax then has
 something to give weight to while there is little to look at, and nothing needs to be counted.
 """
@@ -15,6 +18,7 @@ something to give weight to while there is little to look at, and nothing needs 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,17 +30,24 @@ from .layers import BINS, SOURCES, Path, RMSGroupNorm
 QUERIES = 64  # frames whose attention is computed at once: the more, the more products are masked away
 
 
+class Buffer(NamedTuple):
+    """The entries of earlier frames that are kept: their shape, and the axis along which the frames lie."""
+
+    shape: tuple[int, ...]
+    axis: int
+
+
 class Memory:
     """What a module remembers of earlier frames while it runs once.
 
     Args:
-        past: kept entries by name, each (L, ...), oldest first.
-        ran: (T, B, 1, 1), true where this repetition runs; None where it always does.
+        past: kept entries by name, oldest first.
+        ran: (B, T), true where this repetition runs; None where it always does.
         shallower: the newest entries of the repetition before this one, with `ran`. They are what a skipped
             repetition remembers of a frame.
 
     Attributes:
-        newest: the entries of this run by name, each (T, ...), to be appended to `past`.
+        newest: the entries of this run by name, to be appended to `past`.
     """
 
     def __init__(
@@ -51,16 +62,17 @@ class Memory:
         self.newest: dict[str, Tensor] = {}
 
     def remember(self, name: str, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """Remember `entries` (T, B, ...); give the kept ones (L, B, ...) and what is remembered of these."""
+        """Remember `entries`, with `ran` (B, ..., T, C); give those kept and what is remembered of these."""
         if self.ran is not None:
             shallower = torch.zeros_like(entries) if self.shallower is None else self.shallower[name]
-            entries = torch.where(self.ran, entries, shallower)
+            ran = self.ran.view(len(self.ran), *[1] * (entries.ndim - 3), -1, 1)
+            entries = torch.where(ran, entries, shallower)
         self.newest[name] = entries
         return self.past[name].to(entries.dtype), entries
 
-    def extend(self, name: str, entries: Tensor) -> Tensor:
-        """Remember `entries` (T, B, ...) and give them after the kept ones: (L + T, B, ...)."""
-        return torch.cat(self.remember(name, entries))
+    def extend(self, name: str, entries: Tensor, axis: int) -> Tensor:
+        """Remember `entries` and give them after the kept ones, along the axis of the frames."""
+        return torch.cat(self.remember(name, entries), axis)
 
 
 class CausalGatedConv(nn.Module):
@@ -77,19 +89,21 @@ class CausalGatedConv(nn.Module):
         self.kernel = config.ffn_kernel
         self.name = name
 
-    def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """Map (T, B, F, D) to the same shape."""
-        weight = self.conv.weight.permute(0, 2, 1).flatten(1)  # (2 H, K D)
-        inputs = memory.extend(f"{self.name}_in", x)
-        value, gate = F.linear(self._copies(inputs), weight, self.conv.bias).chunk(2, -1)
-        hidden = memory.extend(f"{self.name}_hidden", value * F.silu(gate))
+    def forward(self, x: Tensor, gain: Tensor, memory: Memory) -> Tensor:
+        """Map (B, F, T, D), a factor `gain` (D,) for each channel, to the same shape."""
+        weight = (self.conv.weight * gain[:, None]).permute(0, 2, 1).flatten(1)  # (2 H, K D)
+        inputs = self._copies(memory.extend(f"{self.name}_in", x, axis=2))
+        value, gate = F.linear(inputs, weight, self.conv.bias).chunk(2, -1)
+        hidden = self._copies(memory.extend(f"{self.name}_hidden", value * F.silu(gate), axis=2))
         weight = self.deconv.weight.flip(2).permute(1, 2, 0).flatten(1)  # (D, K H)
-        return F.linear(self._copies(hidden), weight, self.deconv.bias)
+        return F.linear(hidden, weight, self.deconv.bias)
 
     def _copies(self, x: Tensor) -> Tensor:
-        """Put the K frames that each frame sees beside each other: (K - 1 + T, B, F, C), (T, B, F, K C)."""
-        frames = x.shape[0] - self.kernel + 1
-        return torch.cat([x[k : k + frames] for k in range(self.kernel)], -1)
+        """Put the K frames that each frame sees beside each other: (B, F, K - 1 + T, C), (B, F, T, K C)."""
+        frames = x.shape[2] - self.kernel + 1
+        if frames == 1:  # they are
+            return x.flatten(2)[:, :, None]
+        return torch.cat([x[:, :, k : k + frames] for k in range(self.kernel)], -1)
 
 
 class RecentAttention(nn.Module):
@@ -106,41 +120,41 @@ class RecentAttention(nn.Module):
         self.out = nn.Linear(config.attention_dim, config.dim, bias=False)
         self.bias = nn.Parameter(torch.zeros(config.heads, config.lookback))  # the oldest frame first
 
-    def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """Map (T, B, F, D) to the same shape."""
-        q, k, v = self.qkv(x).chunk(3, -1)  # (T, B, F, H d) each
-        attend = self._one_frame if x.shape[0] == 1 else self._frames
-        q = q * (self.out.in_features // self.heads) ** -0.5
-        return self.out(
-            attend(q, memory.remember(f"{self.name}_key", k), memory.remember(f"{self.name}_value", v))
-        )
+    def forward(self, x: Tensor, gain: Tensor, memory: Memory) -> Tensor:
+        """Map (B, F, T, D), a factor `gain` (D,) for each channel, to the same shape."""
+        q, k, v = (self.qkv.weight * gain).chunk(3)
+        weight = torch.cat([q * (self.out.in_features // self.heads) ** -0.5, k, v])
+        heads = F.linear(x, weight).unflatten(-1, (3 * self.heads, -1))  # (B, F, T, 3 H, d)
+        q, k, v = heads.transpose(2, 3).chunk(3, 2)  # (B, F, H, T, d) each
+        attend = self._one_frame if x.shape[2] == 1 else self._frames
+        key, value = memory.remember(f"{self.name}_key", k), memory.remember(f"{self.name}_value", v)
+        return self.out(attend(q, key, value).transpose(2, 3).flatten(3))
 
     def _one_frame(self, q: Tensor, k: tuple[Tensor, Tensor], v: tuple[Tensor, Tensor]) -> Tensor:
-        """Attend for one frame (1, B, F, H d), as a runtime does it, without copying what is kept."""
-        kept_k, kept_v, new_k, new_v, heads_q = (
-            t.unflatten(-1, (self.heads, -1)) for t in (k[0], v[0], k[1], v[1], q)
-        )
-        scores = heads_q[0].unsqueeze(-2) @ kept_k.permute(1, 2, 3, 4, 0)  # (B, F, H, 1, W - 1)
-        own = (heads_q[0] * new_k[0]).sum(-1, keepdim=True)[..., None]  # (B, F, H, 1, 1)
-        weights = (torch.cat([scores, own], -1) + self.bias[:, None]).softmax(-1)
-        attended = weights[..., :-1] @ kept_v.permute(1, 2, 3, 0, 4)  # (B, F, H, 1, d)
-        return (attended.squeeze(-2) + weights[..., 0, -1:] * new_v[0]).flatten(-2)[None]
+        """Attend for one frame (B, F, H, 1, d), as a runtime does it, without copying what is kept."""
+        own = (q * k[1]).sum(-1, keepdim=True)
+        scores = torch.cat([q @ k[0].transpose(3, 4), own], -1) + self.bias[:, None]  # (B, F, H, 1, W)
+        of_kept, of_own = scores.softmax(-1).split([self.lookback - 1, 1], -1)
+        return of_kept @ v[0] + of_own * v[1]
 
     def _frames(self, q: Tensor, k: tuple[Tensor, Tensor], v: tuple[Tensor, Tensor]) -> Tensor:
-        """Attend for many frames (T, B, F, H d), some at a time."""
-        frames, streams, bins, size = q.shape
+        """Attend for many frames (B, F, H, T, d), some at a time."""
+        streams, bins, _, frames, _ = q.shape
         group = min(frames, QUERIES)
         groups = -(-frames // group)
         surplus = groups * group - frames
 
         def grouped(x: Tensor, seen: int) -> Tensor:
-            x = F.pad(x, (0, 0, 0, 0, 0, 0, 0, surplus))
-            x = torch.stack([x[g * group : g * group + seen] for g in range(groups)])
-            x = x.reshape(groups, seen, streams * bins, self.heads, -1)
-            return x.permute(0, 2, 3, 1, 4).flatten(0, 1)  # (G B F, H, seen, d)
+            x = F.pad(x, (0, 0, 0, surplus))
+            x = torch.stack([x[:, :, :, g * group : g * group + seen] for g in range(groups)], 2)
+            return x.flatten(0, 2)  # (B F G, H, seen, d)
 
         seen = group + self.lookback - 1
-        queries, keys, values = grouped(q, group), grouped(torch.cat(k), seen), grouped(torch.cat(v), seen)
+        queries, keys, values = (
+            grouped(q, group),
+            grouped(torch.cat(k, 3), seen),
+            grouped(torch.cat(v, 3), seen),
+        )
         bias = self._band(group)
         if self.training and q.is_cuda:
             attended = F.scaled_dot_product_attention(
@@ -148,9 +162,9 @@ class RecentAttention(nn.Module):
             )
         else:
             weights = (queries @ keys.transpose(-1, -2) + bias).softmax(-1)
-            attended = weights.to(values.dtype) @ values  # (G B F, H, C, d)
-        attended = attended.unflatten(0, (groups, -1)).permute(0, 3, 1, 2, 4)  # (G, C, B F, H, d)
-        return attended.reshape(groups * group, streams, bins, size)[:frames]
+            attended = weights.to(values.dtype) @ values  # (B F G, H, C, d)
+        attended = attended.unflatten(0, (streams, bins, groups)).transpose(2, 3)  # (B, F, H, G, C, d)
+        return attended.flatten(3, 4)[:, :, :, :frames]
 
     def _band(self, group: int) -> Tensor:
         """Lay the biases along the diagonal: (H, C, W - 1 + C) for C frames, minus infinity beside it."""
@@ -158,6 +172,12 @@ class RecentAttention(nn.Module):
         rows = F.pad(self.bias, (0, group), value=-torch.inf)[:, None].expand(-1, group, -1)
         width = self.lookback + group - 1
         return rows.flatten(1)[:, : group * width].unflatten(1, (group, width))
+
+
+def swap_bins_and_frames(x: Tensor) -> Tensor:
+    """Map (B, T, F, D) to (B, F, T, D) and back; of one frame nothing has to move."""
+    batch, first, second, size = x.shape
+    return x.reshape(batch, second, first, size) if 1 in (first, second) else x.transpose(1, 2)
 
 
 class CausalPath(nn.Module):
@@ -179,11 +199,14 @@ class CausalPath(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Map (B, D, T, F) to the same shape."""
-        x = x.permute(2, 0, 3, 1)  # (T, B, F, D)
-        x = x + self.ffn_before(self.ffn_before_norm(x), memory)
-        x = x + self.attention(self.attention_norm(x), memory)
-        x = x + self.ffn_after(self.ffn_after_norm(x), memory)
-        return x.permute(1, 3, 0, 2)
+        x = swap_bins_and_frames(x.permute(0, 2, 3, 1))  # (B, F, T, D)
+        for norm, part in (
+            (self.ffn_before_norm, self.ffn_before),
+            (self.attention_norm, self.attention),
+            (self.ffn_after_norm, self.ffn_after),
+        ):
+            x = x + part(norm.without_gain(x), norm.gain, memory)
+        return swap_bins_and_frames(x).permute(0, 3, 1, 2)
 
 
 class CausalLayer(nn.Module):
@@ -211,17 +234,20 @@ class CausalSplitter(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Map (B, D, T, F) to (B S, D, T, F)."""
-        x = memory.extend("splitter", x.permute(2, 0, 1, 3)).permute(1, 2, 0, 3)  # (B, D, 2 + T, F)
+        x = memory.extend("splitter", x, axis=2)  # (B, D, 2 + T, F)
         return self.conv(x).unflatten(1, (self.sources, -1)).flatten(0, 1)
 
 
-def layer_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, tuple[int, ...]]:
-    """Give the shapes of what a `CausalLayer` of that name remembers."""
+def layer_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, Buffer]:
+    """Say what a `CausalLayer` of that name remembers."""
     place = (streams, len(config.bands))
-    shapes: dict[str, tuple[int, ...]] = {}
+    buffers: dict[str, Buffer] = {}
     for part, hidden in zip(("before", "after"), config.ffn_dims, strict=True):
-        shapes[f"{name}_{part}_in"] = (config.ffn_kernel - 1, *place, config.dim)
-        shapes[f"{name}_{part}_hidden"] = (config.ffn_kernel - 1, *place, hidden)
+        for what, size in (("in", config.dim), ("hidden", hidden)):
+            buffers[f"{name}_{part}_{what}"] = Buffer((*place, config.ffn_kernel - 1, size), axis=2)
+    size = config.attention_dim // config.heads
     for part in ("key", "value"):
-        shapes[f"{name}_attention_{part}"] = (config.lookback - 1, *place, config.attention_dim)
-    return shapes
+        buffers[f"{name}_attention_{part}"] = Buffer(
+            (*place, config.heads, config.lookback - 1, size), axis=3
+        )
+    return buffers

@@ -44,25 +44,36 @@ class RMSGroupNorm(nn.Module):
         self.eps = eps
         self.axis = axis
         self.gamma = nn.Parameter(torch.ones(dim))
+        self._root = (dim // groups) ** 0.5
+
+    @property
+    def gain(self) -> Tensor:
+        """What `without_gain` leaves to be multiplied with: (D,)."""
+        return self.gamma * self._root
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, D, T, F), or with ``axis=-1`` (..., D), to the same shape."""
-        return self.without_gain(x) * self.gamma.view(-1, *[1] * (x.ndim - 1 - self.axis % x.ndim))
+        return self.without_gain(x) * self.gain.view(-1, *[1] * (x.ndim - 1 - self.axis % x.ndim))
 
     def without_gain(self, x: Tensor) -> Tensor:
-        """Do the same but for the factor `gamma` of each channel."""
-        axis = self.axis % x.ndim
-        groups = x.float().unflatten(axis, (self.groups, -1))  # (B, G, D / G, T, F)
-        size = groups.shape[axis + 1]
-        rms = torch.linalg.vector_norm(groups, dim=axis + 1, keepdim=True) * size**-0.5
-        return (groups / (rms + self.eps)).flatten(axis, axis + 1)
+        """Do the same but for the factor `gain` of each channel.
+
+        The root mean square of n numbers is their norm over the root of n; that root is left to the gain.
+        """
+        if self.axis == 1:
+            groups = x.float().unflatten(1, (self.groups, -1))  # (B, G, D / G, T, F)
+            return self._divided(groups, 2).flatten(1, 2)
+        groups = x.float().unflatten(-1, (self.groups, -1)).flatten(0, -2)  # (places G, D / G)
+        return self._divided(groups, 1).reshape(x.shape)
+
+    def _divided(self, groups: Tensor, axis: int) -> Tensor:
+        return groups / (torch.linalg.vector_norm(groups, dim=axis, keepdim=True) + self.eps * self._root)
 
 
 class Attention(nn.Module):
     """Multi-head self-attention with rotary embedding along one axis of a feature map."""
 
     freqs: Tensor
-    order: Tensor
 
     def __init__(self, config: NetworkConfig, axis: str) -> None:
         super().__init__()
@@ -74,22 +85,13 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.dim, 3 * config.attention_dim, bias=False)
         self.out = nn.Linear(config.attention_dim, config.dim, bias=False)
         self.register_buffer("freqs", 1.0 / 10000.0 ** (torch.arange(0, size, 2) / size))  # (d / 2,)
-        # Rotation acts on channel pairs (2i, 2i + 1). The first of all pairs, then the second, make two
-        # contiguous halves; products of queries and keys do not depend on the order.
-        rows = torch.arange(3 * config.attention_dim).view(3, config.heads, size)
-        halves = rows[:2, :, 0::2], rows[:2, :, 1::2]  # (2, H, d / 2)
-        if axis == SOURCES:  # the halves of each head side by side
-            order = torch.cat([torch.cat(halves, -1), rows[2:]])
-        else:  # the first halves of all heads, then the second
-            order = torch.cat([torch.stack(halves, 1).flatten(), rows[2].flatten()])
-        self.register_buffer("order", order.flatten(), persistent=False)
 
     def forward(self, x: Tensor, gain: Tensor) -> Tensor:
         """Map (B, D, T, F), a factor `gain` (D,) for each channel, to the same shape.
 
         Along the sources B is mixtures times sources.
         """
-        weight = self.qkv.weight[self.order] * gain
+        weight = self.qkv.weight * gain
         return self._along_sources(x, weight) if self.axis == SOURCES else self._along_axis(x, weight)
 
     def _angles(self, length: int) -> tuple[Tensor, Tensor]:
@@ -97,45 +99,54 @@ class Attention(nn.Module):
         return angles.cos(), angles.sin()
 
     def _along_axis(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Attend along bins or frames; until all is done, channels come last, and move in rows."""
-        qkv = F.linear(x.permute(0, 2, 3, 1), weight)  # (B, T, F, 3 H d)
-        half = self.out.in_features // 2
-        q_first, q_second, k_first, k_second, v = qkv.split([half] * 4 + [2 * half], -1)
+        """Attend along bins or frames; until all is done, channels come last, and move in rows.
+
+        The rotation acts on channel pairs (2i, 2i + 1): the weights give the first of all pairs of queries
+        and keys, then the second. Products of queries and keys do not depend on that order.
+        """
+        qk, v = weight.split([2 * self.out.in_features, self.out.in_features])
+        qkv = F.linear(x.permute(0, 2, 3, 1), torch.cat([qk[0::2], qk[1::2], v]))  # (B, T, F, 3 H d)
+        first, second, v = qkv.split([self.out.in_features] * 3, -1)
+        cos, sin = (t.repeat(1, 2 * self.heads) for t in self._angles(x.shape[3 if self.axis == BINS else 2]))
         if self.axis == BINS:
             order = back = (0, 1, 3, 2, 4)
-            cos, sin = (t.repeat(1, self.heads) for t in self._angles(x.shape[3]))  # (F, H d / 2)
         else:
+            cos, sin = cos[:, None], sin[:, None]
             order, back = (0, 2, 3, 1, 4), (0, 3, 1, 2, 4)
-            cos, sin = (t.repeat(1, self.heads)[:, None] for t in self._angles(x.shape[2]))
-
-        def turned(first: Tensor, second: Tensor) -> Tensor:
-            first, second = first.float(), second.float()
-            halves = first * cos - second * sin, first * sin + second * cos
-            return torch.cat([t.unflatten(-1, (self.heads, -1)) for t in halves], -1).to(qkv.dtype)
-
-        heads = turned(q_first, q_second), turned(k_first, k_second), v.unflatten(-1, (self.heads, -1))
-        q, k, v = (t.permute(order) for t in heads)  # (B, others, H, L, d)
+        first, second = first.float(), second.float()
+        halves = first * cos - second * sin, first * sin + second * cos
+        qk = torch.cat([t.unflatten(-1, (2 * self.heads, -1)) for t in halves], -1).to(qkv.dtype)
+        q, k, v = (t.permute(order) for t in (*qk.chunk(2, 3), v.unflatten(-1, (self.heads, -1))))
         if self.training and x.is_cuda:  # on a CPU slower for so many short sequences
             attended = F.scaled_dot_product_attention(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
             attended = attended.unflatten(0, (len(x), -1))
         else:
-            attended = (q @ k.transpose(3, 4) * self.scale).softmax(-1) @ v
+            attended = (q @ k.transpose(3, 4) * self.scale).softmax(-1) @ v  # (B, others, H, L, d)
         return self.out(attended.permute(back).flatten(3)).permute(0, 3, 1, 2)
 
     def _along_sources(self, x: Tensor, weight: Tensor) -> Tensor:
-        """Attend over the few sources at each position without products of tiny matrices."""
+        """Attend over the few sources at each position without products of tiny matrices.
+
+        Each source has weights of its own, which turn its queries and keys by the angle of its place.
+        """
         batch, _, frames, bins = x.shape
-        qkv = F.conv2d(x, weight[:, :, None, None])  # (B S, 3 H d, T, F)
-        shape = (-1, self.sources, 3, self.heads, weight.shape[0] // (3 * self.heads), frames * bins)
-        qkv = qkv.reshape(shape)  # (B, S, 3, H, d, T F)
-        first, second = qkv[:, :, :2].float().chunk(2, 4)  # (B, S, 2, H, d / 2, T F)
-        cos, sin = (t[:, None, None, :, None] for t in self._angles(self.sources))
-        turned = torch.cat([first * cos - second * sin, first * sin + second * cos], 4)
-        q, k = turned[:, :, 0, None] * self.scale, turned[:, None, :, 1]
-        scores = (q * k).sum(4, keepdim=True)  # (B, S, S, H, 1, T F)
-        attended = (scores.softmax(2) * qkv[:, None, :, 2].float()).sum(2)  # (B, S, H, d, T F)
-        attended = attended.to(qkv.dtype).reshape(batch, -1, frames, bins)
-        return F.conv2d(attended, self.out.weight[:, :, None, None])
+        q, k, v = weight.unflatten(0, (3, self.heads, -1))  # (H, d, D) each
+        cos, sin = (t[:, None, :, None] for t in self._angles(self.sources))  # (S, 1, d / 2, 1)
+
+        def turned(w: Tensor) -> Tensor:
+            first, second = w[:, 0::2], w[:, 1::2]
+            return torch.cat([first * cos - second * sin, first * sin + second * cos], 2)  # (S, H, d, D)
+
+        every = torch.stack([turned(q) * self.scale, turned(k), v.expand(self.sources, -1, -1, -1)], 1)
+        x = x.reshape(-1, self.sources * x.shape[1], frames, bins)  # (B, S D, T, F)
+        qkv = F.conv2d(x, every.flatten(0, 3)[:, :, None, None], groups=self.sources)
+        qkv = qkv.float().reshape(-1, *every.shape[:4], frames * bins)  # (B, S, 3, H, d, T F)
+        q, k, v = qkv.split(1, 2)
+        weights = (q * k.transpose(1, 2)).sum(4, keepdim=True).softmax(2)  # (B, S, S, H, 1, T F)
+        attended = (weights * v.transpose(1, 2)).sum(2)  # (B, S, H, d, T F)
+        return F.conv2d(
+            attended.reshape(batch, -1, frames, bins).to(x.dtype), self.out.weight[:, :, None, None]
+        )
 
 
 class GatedConv(nn.Module):
@@ -235,11 +246,11 @@ class Path(nn.Module):
         """Map (B, D, T, F) to the same shape."""
         if self.ffn_before is not None and self.ffn_before_norm is not None:
             norm = self.ffn_before_norm
-            x = x + self.ffn_before(norm.without_gain(x), norm.gamma)
+            x = x + self.ffn_before(norm.without_gain(x), norm.gain)
         norm = self.attention_norm
-        x = x + self.attention(norm.without_gain(x), norm.gamma)
+        x = x + self.attention(norm.without_gain(x), norm.gain)
         norm = self.ffn_after_norm
-        return x + self.ffn_after(norm.without_gain(x), norm.gamma)
+        return x + self.ffn_after(norm.without_gain(x), norm.gain)
 
 
 class Layer(nn.Module):

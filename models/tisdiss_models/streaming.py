@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .causal import CausalLayer, CausalSplitter, Memory, layer_memory
+from .causal import Buffer, CausalLayer, CausalSplitter, Memory, layer_memory
 from .config import NetworkConfig
 from .frontends import BandDecoder, BandEncoder
 from .network import Network
@@ -70,7 +70,7 @@ class StreamStem(nn.Module):
         """Give the spectrum (B, 2, T, bins) of T steps (B, T hop) and their scale (B, 1, T, 1)."""
         hops = mix.unflatten(1, (-1, self.hop)).transpose(0, 1)  # (T, B, hop)
         frames = hops.shape[0]
-        heard = memory.extend("wave", hops)  # (r - 1 + T, B, hop)
+        heard = memory.extend("wave", hops, axis=0)  # (r - 1 + T, B, hop)
         before = heard.shape[0] - frames
         windows = torch.cat([heard[k : k + frames] for k in range(before + 1)], -1)  # (T, B, n_fft)
         spec = (windows * self.window) @ self.fourier().T  # (T, B, 2 bins)
@@ -112,7 +112,7 @@ class StreamBlock(nn.Module):
         for layer in self.layers:
             x = layer(x, memory)
         x = x.permute(0, 2, 3, 1)
-        return x if memory.ran is None else torch.where(memory.ran.transpose(0, 1), x, z)
+        return x if memory.ran is None else torch.where(memory.ran[..., None, None], x, z)
 
 
 class StreamDecoder(nn.Module):
@@ -141,24 +141,25 @@ class StreamDecoder(nn.Module):
         basis = self.fourier()[:, -2 * self.hop :] * self.share * self.window  # (2 bins, 2 hop)
         pieces = estimated.permute(2, 0, 1, 3).flatten(2) @ basis  # (T, B S, 2 hop)
         first, second = pieces.chunk(2, -1)
-        waiting = memory.extend("tail", second)[:-1]  # (T, B S, hop)
+        waiting = memory.extend("tail", second, axis=0)[:-1]  # (T, B S, hop)
         return (first + waiting).transpose(0, 1).flatten(1)
 
 
-def memory_shapes(config: NetworkConfig, mixtures: int = 1) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Say what each of ``stem``, ``block`` (one repetition) and ``decoder`` remembers: shapes by name."""
+def memory_buffers(config: NetworkConfig, mixtures: int = 1) -> dict[str, dict[str, Buffer]]:
+    """Say what each of ``stem``, ``block`` (one repetition) and ``decoder`` remembers, by name."""
     streams = mixtures * config.sources
-    stem: dict[str, tuple[int, ...]] = {
-        "wave": (config.n_fft // config.hop - 1, mixtures, config.hop),
-        "level": (1, mixtures),
+    stem = {
+        "wave": Buffer((config.n_fft // config.hop - 1, mixtures, config.hop), axis=0),
+        "level": Buffer((1, mixtures), axis=0),
+        "splitter": Buffer((mixtures, config.dim, 2, len(config.bands)), axis=2),
     }
     for index in range(config.separator_layers):
         stem |= layer_memory(config, f"layer{index}", mixtures)
-    stem["splitter"] = (2, mixtures, config.dim, len(config.bands))
-    block: dict[str, tuple[int, ...]] = {}
+    block: dict[str, Buffer] = {}
     for index in range(config.block_layers):
         block |= layer_memory(config, f"layer{index}", streams)
-    return {"stem": stem, "block": block, "decoder": {"tail": (1, streams, config.hop)}}
+    decoder = {"tail": Buffer((1, streams, config.hop), axis=0)}
+    return {"stem": stem, "block": block, "decoder": decoder}
 
 
 class StreamingNetwork(nn.Module):
@@ -200,8 +201,11 @@ class StreamingNetwork(nn.Module):
 
     def blank(self, mix: Tensor) -> dict[str, dict[str, Tensor]]:
         """Give what stem, block and decoder remember before a stream begins, for mixtures (B, ...)."""
-        shapes = memory_shapes(self.config, mix.shape[0])
-        return {part: {k: mix.new_zeros(s) for k, s in named.items()} for part, named in shapes.items()}
+        buffers = memory_buffers(self.config, mix.shape[0])
+        return {
+            part: {name: mix.new_zeros(buffer.shape) for name, buffer in named.items()}
+            for part, named in buffers.items()
+        }
 
     def steps(self, mix: Tensor) -> Tensor:
         """Fill mixtures (B, samples) up to whole steps, and one more to get the last one's result."""
@@ -214,10 +218,10 @@ class StreamingNetwork(nn.Module):
         return est[:, hop : hop + mix.shape[1]].unflatten(0, (-1, self.config.sources))
 
     def ran(self, depths: Tensor | None, repetition: int) -> Tensor | None:
-        """Say for which frames of which source maps a repetition runs: (T, B S, 1, 1)."""
+        """Say for which frames of which source maps a repetition runs: (B S, T)."""
         if depths is None:
             return None
-        return (depths >= repetition).repeat_interleave(self.config.sources, 1)[..., None, None]
+        return depths.T.ge(repetition).repeat_interleave(self.config.sources, 0)
 
 
 def build_network(config: NetworkConfig) -> Network | StreamingNetwork:

@@ -86,7 +86,7 @@ class StreamTiming:
 
 @dataclass(frozen=True)
 class StateBuffer:
-    """What a graph of a streaming bundle remembers: a first-in-first-out buffer along its first axis.
+    """What a graph of a streaming bundle remembers: a first-in-first-out buffer along one axis.
 
     Attributes:
         graph: ``stem``, ``block`` or ``decoder``. Of the block's buffers there is one for each repetition.
@@ -95,7 +95,7 @@ class StateBuffer:
         newest: the graph's output with the entries to append after a run; as many of the oldest are dropped.
             A repetition that a step skips gets those of the deepest repetition that ran in that step, or
             zeros if none did.
-        axis: along which it is first in, first out; always 0.
+        axis: along which it is first in, first out.
     """
 
     graph: str
@@ -330,14 +330,15 @@ def _check_streaming(manifest: Manifest, need: Callable[[bool, str], None]) -> N
         shapes = {t.name: t.shape for t in graph.inputs}
         newest = {t.name: t.shape for t in graph.outputs}.get(buffer.newest, ())
         shape = shapes.get(buffer.input, ())
-        need(buffer.axis == 0, f"state {buffer.input}: axis must be 0")
         need(
             bool(shape) and all(isinstance(size, int) and size > 0 for size in shape),
             f"state {buffer.input} must be an input of {buffer.graph} with a fixed shape",
         )
-        fits = bool(newest) and newest[1:] == shape[1:] and isinstance(newest[0], int)
+        need(0 <= buffer.axis < len(shape), f"state {buffer.input} has no axis {buffer.axis}")
+        begin, end = shape[: buffer.axis], shape[buffer.axis + 1 :]
+        fits = any(newest == (*begin, n, *end) for n in range(1, int(shape[buffer.axis]) + 1))
         need(
-            fits and 0 < int(newest[0]) <= int(shape[0]),
+            fits,
             f"state {buffer.input}: the output {buffer.newest!r} of {buffer.graph} cannot be appended to it",
         )
 

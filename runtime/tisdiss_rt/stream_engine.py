@@ -13,6 +13,8 @@ by plain ``run``: for steps of a millisecond it costs half of what binding the t
 
 from __future__ import annotations
 
+import itertools
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -28,42 +30,60 @@ from tisdiss_rt.graphs import first_line
 
 Array = npt.NDArray[np.float32]
 
+ROOM = 256  # slots behind the entries of a buffer
+APART = 37  # slots between the beginnings of one buffer and the next
+
 
 class Fifo:
-    """The newest L entries along the first axis, always in one piece and in order, zeros at the start.
+    """The newest L entries along one axis, always in one piece and in order, zeros at the start.
 
-    Every entry is written twice, L apart. The L entries from the oldest on are then never interrupted, and a
-    view of them can be given away without copying. With L = 4 after the entries a to f::
+    Seen as a row of slots, a slot for each entry of each place before the axis, all entries of a place move
+    by one slot where the beginning of the row does. Then the last slot of each place has an entry of its
+    neighbour, and the newest goes there. With two places and L = 3, before and after c and z are pushed::
 
-        index     0   1   2   3   4   5   6   7
-        content   e   f   c   d   e   f   c   d
-                          |<-- window -->|            the oldest entry, at 2, is overwritten next (and at 6)
+        slot      0   1   2   3   4   5   6   7
+        content   0   a   b   0   x   y   .   .
+                  |<------ window ----->|
+        content       a   b   c   x   y   z   .
+                      |<------ window ----->|
+
+    Only where the room behind the row is used up, all of it moves back to the beginning.
+
+    Args:
+        shape: of the buffer.
+        axis: along which the entries lie.
+        count: entries that each push appends, at most L.
+        begin: slot at which the window begins at first, modulo the room: buffers that begin at different
+            ones do not move back in the same step.
     """
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self._length = shape[0]
-        self._entries = np.zeros((2 * shape[0], *shape[1:]), np.float32)
-        self._oldest = 0
+    def __init__(self, shape: tuple[int, ...], axis: int, count: int, begin: int = 0) -> None:
+        places, length, entry = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+        self._shape, self._count = shape, count
+        self._places = (places, length, entry)
+        self._row = places * length
+        self._room = min(max(ROOM, count), self._row)
+        self._slots = np.zeros((self._row + self._room, entry), np.float32)
+        self._begin = begin % self._room
 
     @property
     def window(self) -> Array:
-        """All L entries, oldest first: a view that the next push changes."""
-        return self._entries[self._oldest : self._oldest + self._length]
+        """All entries, oldest first: a view that the next push changes."""
+        return self._slots[self._begin : self._begin + self._row].reshape(self._shape)
 
     def push(self, newest: Array) -> None:
-        """Append (n, ...) entries, n at most L; as many of the oldest are dropped."""
-        begin, count, length = self._oldest, len(newest), self._length
-        before_end = min(count, length - begin)  # entries whose second place is L later, not L earlier
-        self._entries[begin : begin + count] = newest
-        self._entries[begin + length : begin + length + before_end] = newest[:before_end]
-        if count > before_end:
-            self._entries[: count - before_end] = newest[before_end:]
-        self._oldest = (begin + count) % length
+        """Append (..., count, ...) entries; as many of the oldest are dropped."""
+        places, length, entry = self._places
+        if self._begin + self._count > self._room:
+            self._slots[: self._row] = self._slots[self._begin : self._begin + self._row]
+            self._begin = 0
+        self._begin += self._count
+        window = self._slots[self._begin : self._begin + self._row].reshape(self._places)
+        window[:, length - self._count :] = newest.reshape(places, self._count, entry)
 
     def clear(self) -> None:
         """Make all entries zeros."""
-        self._entries[:] = 0.0
-        self._oldest = 0
+        self._slots[:] = 0.0
 
 
 def push_all(memory: list[Fifo], newest: list[Array]) -> None:
@@ -80,6 +100,7 @@ class _Call:
     outputs: tuple[str, ...]
     buffers: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]  # of the buffers
+    axes: tuple[int, ...]  # along which they are first in, first out
     newest: tuple[int, ...]  # which output belongs to each buffer
     zeros: tuple[Array, ...]  # what a buffer gets if nothing ran
 
@@ -99,6 +120,7 @@ class StreamEngine(Sessions):
         assert self.manifest.stream is not None
         self.timing: StreamTiming = self.manifest.stream
         self._calls = {name: self._call(name) for name in GRAPHS}
+        self._buffers = itertools.count()
 
     def open(self, max_depth: int) -> StreamState:
         """Begin a stream whose steps run at most ``max_depth`` repetitions."""
@@ -106,7 +128,11 @@ class StreamEngine(Sessions):
 
     def memory(self, graph: str) -> list[Fifo]:
         """Make the buffers of a graph, or of one repetition."""
-        return [Fifo(shape) for shape in self._calls[graph].shapes]
+        call = self._calls[graph]
+        return [
+            Fifo(shape, axis, newest.shape[axis], begin=APART * next(self._buffers))
+            for shape, axis, newest in zip(call.shapes, call.axes, call.zeros, strict=True)
+        ]
 
     def no_news(self, graph: str) -> list[Array]:
         """What to append to the buffers of a graph that had nothing to run."""
@@ -143,6 +169,7 @@ class StreamEngine(Sessions):
             outputs=outputs,
             buffers=buffers,
             shapes=tuple(shapes[name] for name in buffers),
+            axes=tuple(buffer.axis for buffer in state),
             newest=tuple(outputs.index(buffer.newest) for buffer in state),
             zeros=tuple(np.zeros(shapes[buffer.newest], np.float32) for buffer in state),
         )

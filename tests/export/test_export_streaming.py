@@ -57,8 +57,9 @@ def plain_loop(folder: Path, mix: np.ndarray, depths: list[int]) -> np.ndarray:
     def append(graph: str, buffers: dict[str, np.ndarray], outputs: dict[str, np.ndarray]) -> None:
         for b in manifest["state"]:
             if b["graph"] == graph:
-                new = outputs[b["newest"]]
-                buffers[b["input"]] = np.concatenate([buffers[b["input"]][len(new) :], new])
+                old, new, axis = buffers[b["input"]], outputs[b["newest"]], b["axis"]
+                kept = range(new.shape[axis], old.shape[axis])
+                buffers[b["input"]] = np.concatenate([old.take(kept, axis), new], axis)
 
     def run(graph: str, tensors: dict[str, np.ndarray], buffers: dict[str, np.ndarray]) -> dict:
         given = {**tensors, **buffers}
@@ -95,7 +96,8 @@ def test_manifest_says_how_to_stream(exported: tuple[StreamingNetwork, Bundle]) 
     sizes = {(b.graph, b.input): next(
         t.shape for t in getattr(manifest.graphs, b.graph).inputs if t.name == b.input
     ) for b in manifest.state}  # fmt: skip
-    assert sizes["block", "layer0_attention_key"] == (STREAMING.lookback - 1, 2, 6, STREAMING.attention_dim)
+    heads, size = STREAMING.heads, STREAMING.attention_dim // STREAMING.heads
+    assert sizes["block", "layer0_attention_key"] == (2, 6, heads, STREAMING.lookback - 1, size)
     assert sizes["decoder", "tail"] == (1, 2, HOP)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from tisdiss_models import ConfigError, NetworkConfig, StreamingNetwork, build_network
 from tisdiss_models.causal import CausalGatedConv, Memory, RecentAttention
 from tisdiss_models.layers import FRAMES, GatedConv
-from tisdiss_models.streaming import memory_shapes, stream_windows
+from tisdiss_models.streaming import memory_buffers, stream_windows
 
 HOP = 32
 CONFIG = NetworkConfig(
@@ -36,13 +36,14 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def step_by_step(made: StreamingNetwork, mix: Tensor, depths: list[int]) -> Tensor:
     """Run one mixture (samples,) hop by hop as a runtime does: (S, samples)."""
-    shapes = memory_shapes(CONFIG)
-    kept = {part: {k: torch.zeros(s) for k, s in named.items()} for part, named in shapes.items()}
+    buffers = memory_buffers(CONFIG)
+    kept = {part: {k: torch.zeros(b.shape) for k, b in named.items()} for part, named in buffers.items()}
     repetitions = [kept["block"]] * max(depths)
     results = []
 
     def update(part: str, past: dict, newest: dict[str, Tensor]) -> dict:
-        return {k: torch.cat([past[k], newest[k]])[-shapes[part][k][0] :] for k in past}
+        rows = {k: torch.cat([past[k], newest[k]], axis) for k, (_, axis) in buffers[part].items()}
+        return {k: rows[k].narrow(axis, 1, shape[axis]) for k, (shape, axis) in buffers[part].items()}
 
     padded = torch.nn.functional.pad(mix, (0, -len(mix) % HOP + HOP))
     for hop, depth in zip(padded.split(HOP), depths, strict=True):
@@ -153,9 +154,10 @@ def test_causal_convolution_is_the_centred_one_three_frames_later() -> None:
     causal.load_state_dict(centred.state_dict())
     x = noise(2, 16, 20, 5)  # (B, D, T, F)
     x[:, :, 17:] = 0
-    past = {"ffn_in": torch.zeros(3, 2, 5, 16), "ffn_hidden": torch.zeros(3, 2, 5, 12)}
-    found = causal(x.permute(2, 0, 3, 1), Memory(past)).permute(1, 3, 0, 2)
-    torch.testing.assert_close(found[:, :, 3:], centred(x, torch.ones(16))[:, :, :17], rtol=0, atol=1e-6)
+    past = {"ffn_in": torch.zeros(2, 5, 3, 16), "ffn_hidden": torch.zeros(2, 5, 3, 12)}
+    gain = 1 + noise(16, seed=1)
+    found = causal(x.permute(0, 3, 2, 1), gain, Memory(past)).permute(0, 3, 2, 1)
+    torch.testing.assert_close(found[:, :, 3:], centred(x, gain)[:, :, :17], rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("frames", [1, 5, 64, 65, 150])
@@ -164,15 +166,18 @@ def test_attention_sees_the_last_frames_with_a_bias_for_each_distance(frames: in
     torch.manual_seed(0)
     attention = RecentAttention(CONFIG, "kv").eval()
     torch.nn.init.normal_(attention.bias)
-    x, past = noise(frames, 2, 3, 16, seed=1), noise(8, 2, 3, 16, seed=2)
-    found = attention(x, Memory({"kv_key": past[..., :8], "kv_value": past[..., 8:]}))
-    q, kv = attention.qkv(x).split([8, 16], -1)
-    k, v = (t.unflatten(-1, (2, 4)) for t in torch.cat([past, kv]).chunk(2, -1))  # (8 + T, B, F, H, d)
-    q = q.unflatten(-1, (2, 4))
+    x, gain = noise(2, 3, frames, 16, seed=1), 1 + noise(16, seed=3)  # (B, F, T, D)
+    kept = {
+        "kv_key": noise(2, 3, 2, 8, 4, seed=2),
+        "kv_value": noise(2, 3, 2, 8, 4, seed=4),
+    }  # (B, F, H, L, d)
+    found = attention(x, gain, Memory(kept))
+    q, k, v = (t.unflatten(-1, (2, 4)).transpose(2, 3) for t in attention.qkv(gain * x).chunk(3, -1))
+    k, v = torch.cat([kept["kv_key"], k], 3), torch.cat([kept["kv_value"], v], 3)
     for t in range(frames):
-        scores = (q[t] * k[t : t + 9]).sum(-1) / 2 + attention.bias.T[:, None, None]  # (9, B, F, H)
-        expected = (scores.softmax(0)[..., None] * v[t : t + 9]).sum(0).flatten(-2)
-        torch.testing.assert_close(found[t], attention.out(expected), rtol=0, atol=1e-5)
+        scores = (q[:, :, :, t : t + 1] * k[:, :, :, t : t + 9]).sum(-1) / 2 + attention.bias  # (B, F, H, 9)
+        expected = (scores.softmax(-1)[..., None] * v[:, :, :, t : t + 9]).sum(3).flatten(2)
+        torch.testing.assert_close(found[:, :, t], attention.out(expected), rtol=0, atol=1e-5)
 
 
 @torch.no_grad()

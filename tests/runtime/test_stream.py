@@ -33,18 +33,22 @@ def run(stream, mix, chunk):
 # ---- buffers ----
 
 
-@pytest.mark.parametrize("length", [1, 2, 3, 5, 8])
-def test_fifo_is_the_end_of_everything_pushed(length):
-    everything = [np.zeros(2, np.float32)] * length
-    fifo = Fifo((length, 2))
+@pytest.mark.parametrize(("length", "count"), [(1, 1), (2, 1), (3, 1), (3, 2), (5, 3), (8, 8)])
+@pytest.mark.parametrize(("shape", "axis"), [((-1, 2), 0), ((3, -1), 1), ((2, 3, -1, 4), 2), ((-1,), 0)])
+def test_fifo_is_the_end_of_everything_pushed(shape, axis, length, count):
+    def sized(n):
+        return [n if size == -1 else size for size in shape]
+
+    fifo = Fifo(tuple(sized(length)), axis, count, begin=5)
     rng = np.random.default_rng(length)
+    everything = np.zeros(sized(length), np.float32)
     for _ in range(100):
-        newest = rng.uniform(size=(rng.integers(1, length + 1), 2)).astype(np.float32)
+        newest = rng.uniform(size=sized(count)).astype(np.float32)
         fifo.push(newest)
-        everything.extend(newest)
-        np.testing.assert_array_equal(fifo.window, everything[-length:])
+        everything = np.concatenate([everything, newest], axis)
+        np.testing.assert_array_equal(fifo.window, everything.take(range(-length, 0), axis))
         assert fifo.window.flags.c_contiguous
-        assert np.shares_memory(fifo.window, fifo._entries)
+        assert np.shares_memory(fifo.window, fifo._slots)
     fifo.clear()
     assert not fifo.window.any()
 

@@ -195,7 +195,7 @@ def _stream_nodes() -> dict[str, list]:
     ]
     block = [
         node("Gather", ["past", "zero"], ["oldest"], axis=0),
-        node("Gather", ["edges", "zero"], ["edge"], axis=0),
+        node("Gather", ["edges", "zero"], ["edge"], axis=1),
         node("Unsqueeze", ["edge", "axis1"], ["column"]),
         node("Mul", ["oldest", "c0.5"], ["a"]),
         node("Mul", ["column", "c0.25"], ["b"]),
@@ -203,8 +203,7 @@ def _stream_nodes() -> dict[str, list]:
         node("Add", ["c", "b"], ["d"]),
         node("Tanh", ["d"], ["z_next"]),
         node("Unsqueeze", ["z", "axis0"], ["past_new"]),
-        node("Gather", ["z", "ends"], ["both"], axis=1),
-        node("Transpose", ["both"], ["edges_new"], perm=[1, 0]),
+        node("Gather", ["z", "ends"], ["edges_new"], axis=1),
     ]
     decoder = [
         node("Squeeze", ["tail", "axis0"], ["waiting"]),
@@ -224,8 +223,8 @@ def _stream_tensors() -> dict[str, tuple[dict, dict]]:
             {"z": z, "spec": mix, "heard_new": [HEARD[1], STEP], "delayed_new": [DELAYED[1]]},
         ),
         "block": (
-            {"z": z, "past": [PAST[0], *z], "edges": [EDGES[0], 2]},
-            {"z_next": z, "past_new": [PAST[1], *z], "edges_new": [EDGES[1], 2]},
+            {"z": z, "past": [PAST[0], *z], "edges": [2, EDGES[0]]},
+            {"z_next": z, "past_new": [PAST[1], *z], "edges_new": [2, EDGES[1]]},
         ),
         "decoder": (
             {"z": z, "spec": mix, "tail": [TAIL[0], *z]},
@@ -253,11 +252,11 @@ def make_stream_toy(folder: Path, **changes: Any) -> Path:
     switching = aligned_reference(mix, depths)
     np.savez(folder / "conformance.npz", mix=mix, depths=depths, est_switching=switching, **expected)
     state = [
-        ("stem", "heard"),
-        ("stem", "delayed"),
-        ("block", "past"),
-        ("block", "edges"),
-        ("decoder", "tail"),
+        ("stem", "heard", 0),
+        ("stem", "delayed", 0),
+        ("block", "past", 0),
+        ("block", "edges", 1),
+        ("decoder", "tail", 0),
     ]
     manifest = bundles.Manifest(
         format=1,
@@ -270,7 +269,7 @@ def make_stream_toy(folder: Path, **changes: Any) -> Path:
         depth=bundles.DepthRange(3, 6),
         graphs=bundles.Graphs(**graphs),
         stream=bundles.StreamTiming(STEP, 2 * STEP),
-        state=tuple(bundles.StateBuffer(graph, name, f"{name}_new", 0) for graph, name in state),
+        state=tuple(bundles.StateBuffer(graph, name, f"{name}_new", axis) for graph, name, axis in state),
         conformance=bundles.FileRef("conformance.npz", bundles.sha256_of(folder / "conformance.npz")),
         quality=None,
         training=None,

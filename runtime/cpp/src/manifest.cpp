@@ -98,8 +98,8 @@ void read_state(const json& value, Manifest& manifest) {
     const auto found = std::find(kGraphNames.begin(), kGraphNames.end(), graph);
     need(found != kGraphNames.end(), "unknown graph '" + graph + "' in state");
     StateBuffer buffer{static_cast<GraphIndex>(found - kGraphNames.begin()),
-                       text(item["input"], "state.input"), text(item["newest"], "state.newest")};
-    need(integer(item["axis"], "state.axis") == 0, "state " + buffer.input + ": axis must be 0");
+                       text(item["input"], "state.input"), text(item["newest"], "state.newest"),
+                       static_cast<size_t>(integer(item["axis"], "state.axis"))};
     manifest.state.push_back(std::move(buffer));
   }
 }
@@ -218,8 +218,10 @@ void check_state(const Manifest& manifest) {
              buffer.newest + " an output");
     const auto& all = graph.inputs[position(graph.inputs, buffer.input)].shape;
     const auto& newest = graph.outputs[position(graph.outputs, buffer.newest)].shape;
-    const bool fits = !all.empty() && all.size() == newest.size() && newest[0] <= all[0] &&
-                      std::equal(all.begin() + 1, all.end(), newest.begin() + 1);
+    need(buffer.axis < all.size(), "state " + buffer.input + " has no axis " + std::to_string(buffer.axis));
+    std::vector<int64_t> appended = all;
+    if (newest.size() == all.size()) appended[buffer.axis] = newest[buffer.axis];
+    const bool fits = newest == appended && newest[buffer.axis] <= all[buffer.axis];
     need(fits, "state " + buffer.input + ": the output " + buffer.newest + " cannot be appended to it");
   }
 }

@@ -33,6 +33,7 @@ struct StateBuffer {
   GraphIndex graph;
   std::string input;
   std::string newest;
+  size_t axis;  // along which it is first in, first out
 };
 
 struct DepthQuality {

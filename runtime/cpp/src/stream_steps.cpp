@@ -2,45 +2,51 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 
 #include "denormals.h"
 #include "error.h"
 
 namespace tisdiss {
 
-Fifo::Fifo(const Ort& ort, const TensorSpec& buffer, size_t newest_count)
-    : length_(static_cast<size_t>(buffer.shape[0])),
-      newest_(newest_count),
-      entry_(elements(buffer) / length_),
-      stride_(std::gcd(length_, newest_)),
-      entries_(2 * length_ * entry_) {
-  for (size_t oldest = 0; oldest < length_; oldest += stride_) {
-    windows_.push_back(ort.tensor(entries_.data() + oldest * entry_, length_ * entry_, buffer.shape));
+namespace {
+
+constexpr size_t kRoom = 256;  // slots behind the entries of a buffer
+constexpr size_t kApart = 37;  // slots between the beginnings of one buffer and the next
+
+}  // namespace
+
+Fifo::Fifo(const Ort& ort, const TensorSpec& buffer, size_t axis, size_t newest_count, size_t begin)
+    : length_(static_cast<size_t>(buffer.shape[axis])), newest_(newest_count) {
+  for (size_t i = 0; i < axis; ++i) places_ *= static_cast<size_t>(buffer.shape[i]);
+  for (size_t i = axis + 1; i < buffer.shape.size(); ++i) entry_ *= static_cast<size_t>(buffer.shape[i]);
+  const size_t row = places_ * length_;
+  room_ = std::min(std::max(kRoom, newest_), row);
+  begin_ = begin % room_;
+  slots_.resize((row + room_) * entry_);
+  for (size_t slot = 0; slot <= room_; ++slot) {
+    windows_.push_back(ort.tensor(slots_.data() + slot * entry_, row * entry_, buffer.shape));
   }
 }
 
 void Fifo::push(const float* newest) {
-  const size_t before_end = std::min(newest_, length_ - oldest_);  // whose second place is L later, not L earlier
-  write(oldest_, newest, newest_);
-  write(oldest_ + length_, newest, before_end);
-  write(0, newest ? newest + before_end * entry_ : nullptr, newest_ - before_end);
-  oldest_ = (oldest_ + newest_) % length_;
-}
-
-void Fifo::write(size_t begin, const float* entries, size_t count) {
-  float* target = entries_.data() + begin * entry_;
-  if (entries) {
-    std::copy_n(entries, count * entry_, target);
-  } else {
-    std::fill_n(target, count * entry_, 0.0f);
+  if (begin_ + newest_ > room_) {
+    const float* window = slots_.data() + begin_ * entry_;
+    std::copy(window, window + places_ * length_ * entry_, slots_.data());
+    begin_ = 0;
+  }
+  begin_ += newest_;
+  const size_t count = newest_ * entry_;
+  for (size_t place = 0; place < places_; ++place) {
+    float* target = slots_.data() + (begin_ + (place + 1) * length_ - newest_) * entry_;
+    if (newest) {
+      std::copy_n(newest + place * count, count, target);
+    } else {
+      std::fill_n(target, count, 0.0f);
+    }
   }
 }
 
-void Fifo::clear() {
-  std::fill(entries_.begin(), entries_.end(), 0.0f);
-  oldest_ = 0;
-}
+void Fifo::clear() { std::fill(slots_.begin(), slots_.end(), 0.0f); }
 
 StreamSteps::Tensor::Tensor(const Ort& ort, const TensorSpec& spec)
     : data(elements(spec)), value(ort.tensor(data.data(), data.size(), spec.shape)) {}
@@ -75,6 +81,7 @@ void StreamSteps::prepare(GraphIndex graph) {
     if (buffer.graph != graph) continue;
     call.buffers.push_back(position(spec.inputs, buffer.input));
     call.newest.push_back(position(spec.outputs, buffer.newest));
+    call.axes.push_back(buffer.axis);
   }
   for (size_t i = 0; i < spec.inputs.size(); ++i) {
     const std::string& name = spec.inputs[i].name;
@@ -93,13 +100,13 @@ void StreamSteps::prepare(GraphIndex graph) {
   }
 }
 
-StreamSteps::Memory StreamSteps::make_memory(GraphIndex graph) const {
+StreamSteps::Memory StreamSteps::make_memory(GraphIndex graph) {
   const GraphSpec& spec = sessions_.manifest.graphs[graph];
   const Call& call = calls_[graph];
   Memory memory;
   for (size_t i = 0; i < call.buffers.size(); ++i) {
-    const auto newest_count = static_cast<size_t>(spec.outputs[call.newest[i]].shape[0]);
-    memory.emplace_back(sessions_.ort, spec.inputs[call.buffers[i]], newest_count);
+    const auto newest_count = static_cast<size_t>(spec.outputs[call.newest[i]].shape[call.axes[i]]);
+    memory.emplace_back(sessions_.ort, spec.inputs[call.buffers[i]], call.axes[i], newest_count, kApart * buffers_++);
   }
   return memory;
 }

@@ -15,33 +15,39 @@
 
 namespace tisdiss {
 
-// The newest L entries along the first axis, always in one piece and in order, zeros at the start.
+// The newest L entries along one axis, always in one piece and in order, zeros at the start.
 //
-// Every entry is written twice, L apart. The L entries from the oldest on are then never interrupted, and the
-// graph reads them where they are. With L = 4 after the entries a to f:
+// Seen as a row of slots, a slot for each entry of each place before the axis, all entries of a place move by
+// one slot where the beginning of the row does. Then the last slot of each place has an entry of its neighbour,
+// and the newest goes there. With two places and L = 3, before and after c and z are pushed:
 //
-//     index     0   1   2   3   4   5   6   7
-//     content   e   f   c   d   e   f   c   d
-//                       |<-- window -->|            the oldest entry, at 2, is overwritten next (and at 6)
+//     slot      0   1   2   3   4   5   6   7
+//     content   0   a   b   0   x   y   .   .
+//               |<------ window ----->|
+//     content       a   b   c   x   y   z   .
+//                   |<------ window ----->|
+//
+// Only where the room behind the row is used up, all of it moves back to the beginning.
 class Fifo {
  public:
-  Fifo(const Ort& ort, const TensorSpec& buffer, size_t newest_count);
+  // `begin`: slot at which the window begins at first, modulo the room: buffers that begin at different ones do
+  // not move back in the same step.
+  Fifo(const Ort& ort, const TensorSpec& buffer, size_t axis, size_t newest_count, size_t begin);
 
-  // All L entries, oldest first, until the next push.
-  const OrtValue* window() const { return windows_[oldest_ / stride_].get(); }
+  // All entries, oldest first, until the next push.
+  const OrtValue* window() const { return windows_[begin_].get(); }
 
   // Appends `newest_count` entries, zeros for NULL; as many of the oldest are dropped.
   void push(const float* newest);
   void clear();
 
  private:
-  void write(size_t begin, const float* entries, size_t count);
-
-  size_t length_, newest_, entry_;  // entries, entries of a push, numbers of an entry
-  size_t oldest_ = 0;
-  size_t stride_;  // between the places that the oldest entry can be at
-  std::vector<float> entries_;
-  std::vector<Value> windows_;  // one for each place of the oldest entry
+  size_t places_ = 1, length_, entry_ = 1;  // places before the axis, entries, numbers of an entry
+  size_t newest_;                           // entries of a push
+  size_t room_;                             // slots behind the row
+  size_t begin_;                            // slot at which the window begins
+  std::vector<float> slots_;
+  std::vector<Value> windows_;  // one for each slot that the window may begin at
 };
 
 class StreamSteps : public StepEngine {
@@ -73,12 +79,13 @@ class StreamSteps : public StepEngine {
     std::vector<const float*> output_data;
     std::vector<size_t> buffers;  // which input each buffer is
     std::vector<size_t> newest;   // which output belongs to each buffer
+    std::vector<size_t> axes;     // along which each buffer is first in, first out
     std::vector<size_t> z;        // which inputs are the current feature map
   };
 
   Tensor& add_tensor(const TensorSpec& spec);
   void prepare(GraphIndex graph);
-  Memory make_memory(GraphIndex graph) const;
+  Memory make_memory(GraphIndex graph);
   void run(GraphIndex graph, Memory& memory);
 
   // Appends to the buffers of a graph what its last run gave, or zeros.
@@ -92,6 +99,7 @@ class StreamSteps : public StepEngine {
   Tensor* mix_ = nullptr;
   Memory stem_, decoder_;
   std::vector<Memory> block_;  // one for each repetition
+  size_t buffers_ = 0;         // made so far
   int depth_ = 0;              // of the step under way
 };
 
