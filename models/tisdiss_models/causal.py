@@ -8,8 +8,8 @@ frames is a `Memory`: the same code runs a whole recording (training), or one fr
     [-L .. -1]          [0 .. T-1]
     `-------- extended ---------'      frame t sees the entries t-L .. t;  kept afterwards: the last L
 
-What one position along the bins needs lies together, its frames in a row: the frames of a map that lie far
-apart are slow to gather.
+What one position along the bins needs lies together, its frames in a row: frames that lie far apart in memory
+are slow to gather.
 
 Before a stream begins all entries are zeros. They take part in the attention: its softmax then has
 something to give weight to while there is little to look at, and nothing needs to be counted.
@@ -41,7 +41,7 @@ class Memory:
     """What a module remembers of earlier frames while it runs once.
 
     Args:
-        past: kept entries by name, oldest first.
+        past: kept entries by name, (..., L, ...) along the axis of their `Buffer`, oldest first.
         ran: (B, T), true where this repetition runs; None where it always does.
         shallower: the newest entries of the repetition before this one, with `ran`. They are what a skipped
             repetition remembers of a frame.
@@ -62,7 +62,7 @@ class Memory:
         self.newest: dict[str, Tensor] = {}
 
     def remember(self, name: str, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """Remember `entries`, with `ran` (B, ..., T, C); give those kept and what is remembered of these."""
+        """Remember `entries`, with `ran` (B, ..., T, C); give those kept, and what is remembered."""
         if self.ran is not None:
             shallower = torch.zeros_like(entries) if self.shallower is None else self.shallower[name]
             ran = self.ran.view(len(self.ran), *[1] * (entries.ndim - 3), -1, 1)
@@ -101,7 +101,7 @@ class CausalGatedConv(nn.Module):
     def _copies(self, x: Tensor) -> Tensor:
         """Put the K frames that each frame sees beside each other: (B, F, K - 1 + T, C), (B, F, T, K C)."""
         frames = x.shape[2] - self.kernel + 1
-        if frames == 1:  # they are
+        if frames == 1:  # they lie beside each other already
             return x.flatten(2)[:, :, None]
         return torch.cat([x[:, :, k : k + frames] for k in range(self.kernel)], -1)
 
@@ -175,7 +175,7 @@ class RecentAttention(nn.Module):
 
 
 def swap_bins_and_frames(x: Tensor) -> Tensor:
-    """Map (B, T, F, D) to (B, F, T, D) and back; of one frame nothing has to move."""
+    """Map (B, T, F, D) to (B, F, T, D) and back; of one frame or bin nothing has to move."""
     batch, first, second, size = x.shape
     return x.reshape(batch, second, first, size) if 1 in (first, second) else x.transpose(1, 2)
 

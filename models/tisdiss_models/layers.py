@@ -35,11 +35,12 @@ class RMSGroupNorm(nn.Module):
         dim: channels.
         groups: groups that the channels are split into.
         eps: added to the root mean square.
-        axis: where the channels are.
+        axis: where the channels are: 1 or -1.
     """
 
     def __init__(self, dim: int, groups: int, eps: float, axis: int = 1) -> None:
         super().__init__()
+        assert axis in (1, -1)
         self.groups = groups
         self.eps = eps
         self.axis = axis
@@ -144,9 +145,7 @@ class Attention(nn.Module):
         q, k, v = qkv.split(1, 2)
         weights = (q * k.transpose(1, 2)).sum(4, keepdim=True).softmax(2)  # (B, S, S, H, 1, T F)
         attended = (weights * v.transpose(1, 2)).sum(2)  # (B, S, H, d, T F)
-        return F.conv2d(
-            attended.reshape(batch, -1, frames, bins).to(x.dtype), self.out.weight[:, :, None, None]
-        )
+        return F.conv2d(attended.reshape(batch, -1, frames, bins), self.out.weight[:, :, None, None])
 
 
 class GatedConv(nn.Module):

@@ -335,10 +335,12 @@ def _check_streaming(manifest: Manifest, need: Callable[[bool, str], None]) -> N
             f"state {buffer.input} must be an input of {buffer.graph} with a fixed shape",
         )
         need(0 <= buffer.axis < len(shape), f"state {buffer.input} has no axis {buffer.axis}")
+        count = newest[buffer.axis] if len(newest) == len(shape) else 0
         begin, end = shape[: buffer.axis], shape[buffer.axis + 1 :]
-        fits = any(newest == (*begin, n, *end) for n in range(1, int(shape[buffer.axis]) + 1))
         need(
-            fits,
+            isinstance(count, int)
+            and 0 < count <= int(shape[buffer.axis])
+            and newest == (*begin, count, *end),
             f"state {buffer.input}: the output {buffer.newest!r} of {buffer.graph} cannot be appended to it",
         )
 

@@ -30,8 +30,8 @@ from tisdiss_rt.graphs import first_line
 
 Array = npt.NDArray[np.float32]
 
-ROOM = 256  # slots behind the entries of a buffer
-APART = 37  # slots between the beginnings of one buffer and the next
+ROOM = 128  # slots behind the entries of a buffer
+APART = 37  # no common factor with ROOM: that many buffers of that room move back in different steps
 
 
 class Fifo:
@@ -47,43 +47,45 @@ class Fifo:
         content       a   b   c   x   y   z   .
                       |<------ window ----->|
 
-    Only where the room behind the row is used up, all of it moves back to the beginning.
+    Only where the room behind the row is used up, the window moves back to the beginning.
 
     Args:
         shape: of the buffer.
         axis: along which the entries lie.
         count: entries that each push appends, at most L.
-        begin: slot at which the window begins at first, modulo the room: buffers that begin at different
-            ones do not move back in the same step.
+        begin: slot at which the window begins at first, modulo the room: buffers of equal room that begin
+            at different ones do not move back in the same step.
     """
 
-    def __init__(self, shape: tuple[int, ...], axis: int, count: int, begin: int = 0) -> None:
+    def __init__(self, shape: tuple[int, ...], axis: int, count: int, begin: int) -> None:
         places, length, entry = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-        self._shape, self._count = shape, count
-        self._places = (places, length, entry)
-        self._row = places * length
+        self._shape, self._divided, self._count = shape, (places, length, entry), count
+        self._row, self._entry = places * length, entry
         self._room = min(max(ROOM, count), self._row)
-        self._slots = np.zeros((self._row + self._room, entry), np.float32)
+        self._numbers = np.zeros((self._row + self._room) * entry, np.float32)  # of all slots
         self._begin = begin % self._room
 
     @property
     def window(self) -> Array:
         """All entries, oldest first: a view that the next push changes."""
-        return self._slots[self._begin : self._begin + self._row].reshape(self._shape)
+        return self._slots(self._begin).reshape(self._shape)
 
     def push(self, newest: Array) -> None:
         """Append (..., count, ...) entries; as many of the oldest are dropped."""
-        places, length, entry = self._places
+        places, length, entry = self._divided
         if self._begin + self._count > self._room:
-            self._slots[: self._row] = self._slots[self._begin : self._begin + self._row]
+            self._slots(0)[:] = self._slots(self._begin)  # flat views: others would be copied twice
             self._begin = 0
         self._begin += self._count
-        window = self._slots[self._begin : self._begin + self._row].reshape(self._places)
+        window = self._slots(self._begin).reshape(self._divided)
         window[:, length - self._count :] = newest.reshape(places, self._count, entry)
+
+    def _slots(self, begin: int) -> Array:
+        return self._numbers[begin * self._entry : (begin + self._row) * self._entry]
 
     def clear(self) -> None:
         """Make all entries zeros."""
-        self._slots[:] = 0.0
+        self._numbers[:] = 0.0
 
 
 def push_all(memory: list[Fifo], newest: list[Array]) -> None:
@@ -155,6 +157,8 @@ class StreamEngine(Sessions):
         except Exception as error:  # what runs them has no common base for its exceptions
             raise BundleError(f"the {graph} graph failed: {first_line(error)}") from error
         newest = [outputs[index] for index in call.newest]
+        if any(found.shape != zeros.shape for found, zeros in zip(newest, call.zeros, strict=True)):
+            raise BundleError(f"the {graph} graph gives other shapes than the manifest says")
         push_all(memory, newest)
         return dict(zip(call.outputs, outputs, strict=True)), newest
 

@@ -490,3 +490,28 @@ def test_changed_manifests_are_refused_as_by_python(
             differ.append(f"{python}  <>  {text}")
     assert taken > 5
     assert not differ, "\n".join(differ)
+
+
+@pytest.mark.parametrize(
+    ("axis", "newest", "message"),
+    [
+        (-1, [2, 2], "state edges has no axis"),
+        (2, [2, 2], "state edges has no axis 2"),
+        (0, [2, 2], "cannot be appended"),
+        (1, [2], "cannot be appended"),
+        (1, [2, 6], "cannot be appended"),
+        (1, [3, 2], "cannot be appended"),
+    ],
+)
+def test_buffers_that_cannot_be_are_refused(
+    library: c.CDLL, toys: dict[str, Path], tmp_path: Path, axis: int, newest: list[int], message: str
+) -> None:
+    folder = shutil.copytree(toys["stream-toy"], tmp_path / "bundle")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    outputs = manifest["graphs"]["block"]["outputs"]
+    next(t for t in outputs if t["name"] == "edges_new")["shape"] = newest
+    next(b for b in manifest["state"] if b["input"] == "edges")["axis"] = axis
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    status, text, _ = opened(library, folder)
+    assert status == BUNDLE
+    assert message in text

@@ -1,10 +1,12 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.errors import BundleError, OptionError
+from tisdiss_rt.stream_engine import open_engine
 
 QUALITY = bundles.Quality(
     test_set="toy",
@@ -74,6 +76,43 @@ def test_bad_manifests_are_refused(toy_maker, change, message):
     _edit(folder, change)
     with pytest.raises(BundleError, match=message):
         bundles.load(folder)
+
+
+def _edges(manifest, **changes):
+    """Change the toy's buffer ``edges`` (2, 5), first in, first out along axis 1, by (2, 2) entries."""
+    block = manifest["graphs"]["block"]
+    for tensors, name in ((block["inputs"], "edges"), (block["outputs"], "edges_new")):
+        next(t for t in tensors if t["name"] == name)["shape"] = changes.get(name, [2, 2])
+    next(b for b in manifest["state"] if b["input"] == "edges")["axis"] = changes.get("axis", 1)
+
+
+BAD_BUFFERS = [
+    ({"edges": [2, 5], "axis": -1}, "state edges has no axis -1"),
+    ({"edges": [2, 5], "axis": 2}, "state edges has no axis 2"),
+    ({"edges": [2, 5], "axis": 0}, "cannot be appended"),
+    ({"edges": [2, 5], "edges_new": [2]}, "cannot be appended"),
+    ({"edges": [2, 5], "edges_new": [2, 6]}, "cannot be appended"),
+    ({"edges": [2, 5], "edges_new": [3, 2]}, "cannot be appended"),
+    ({"edges": [2, 10**12], "edges_new": [3, 2]}, "cannot be appended"),
+    ({"edges": [2, "samples"]}, "fixed shape"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD_BUFFERS)
+def test_buffers_that_cannot_be_are_refused(stream_toy_maker, changes, message):
+    folder = stream_toy_maker()
+    _edit(folder, lambda manifest: _edges(manifest, **changes))
+    with pytest.raises(BundleError, match=message):
+        bundles.load(folder)
+
+
+def test_another_layout_of_a_buffer_than_the_graph_has_is_refused(stream_toy_maker):
+    folder = stream_toy_maker()
+    _edit(folder, lambda manifest: _edges(manifest, edges=[2, 5], edges_new=[2, 1]))
+    engine = open_engine(bundles.load(folder), provider="cpu")
+    stream = engine.open(1)
+    with pytest.raises(BundleError, match="other shapes than the manifest says"):
+        stream.repeat(stream.start(np.zeros(128, np.float32)))
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ namespace tisdiss {
 
 namespace {
 
-constexpr size_t kRoom = 256;  // slots behind the entries of a buffer
-constexpr size_t kApart = 37;  // slots between the beginnings of one buffer and the next
+constexpr size_t kRoom = 128;  // slots behind the entries of a buffer, with a tensor for each
+constexpr size_t kApart = 37;  // no common factor with kRoom: that many buffers of that room move in different steps
 
 }  // namespace
 

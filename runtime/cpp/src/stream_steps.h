@@ -27,11 +27,11 @@ namespace tisdiss {
 //     content       a   b   c   x   y   z   .
 //                   |<------ window ----->|
 //
-// Only where the room behind the row is used up, all of it moves back to the beginning.
+// Only where the room behind the row is used up, the window moves back to the beginning.
 class Fifo {
  public:
-  // `begin`: slot at which the window begins at first, modulo the room: buffers that begin at different ones do
-  // not move back in the same step.
+  // `begin`: slot at which the window begins at first, modulo the room: buffers of equal room that begin at
+  // different ones do not move back in the same step.
   Fifo(const Ort& ort, const TensorSpec& buffer, size_t axis, size_t newest_count, size_t begin);
 
   // All entries, oldest first, until the next push.
