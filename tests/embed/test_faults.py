@@ -495,7 +495,7 @@ def test_changed_manifests_are_refused_as_by_python(
 @pytest.mark.parametrize(
     ("axis", "newest", "message"),
     [
-        (-1, [2, 2], "state edges has no axis"),
+        (-1, [2, 2], "state.axis is out of range"),
         (2, [2, 2], "state edges has no axis 2"),
         (0, [2, 2], "cannot be appended"),
         (1, [2], "cannot be appended"),

@@ -44,11 +44,11 @@ def python(bundle: str, mix: np.ndarray, **options: int) -> np.ndarray:
     return tisdiss_rt.Separator(bundle, provider="cpu").separate(mix, 16000, **options).sources
 
 
-def same_voice(path: Path, expected: np.ndarray) -> None:
-    """The same but for the depth, which a budget chooses."""
+def same_voice(path: Path, voices: np.ndarray) -> None:
+    """One of the voices, but for depth and window, which a budget chooses; these may change their order."""
     found = np.fromfile(path, np.float32)
-    assert found.shape == expected.shape
-    assert np.corrcoef(found, expected)[0, 1] > 0.8
+    assert found.shape == voices[0].shape
+    assert max(np.corrcoef(found, voice)[0, 1] for voice in voices) > 0.8
 
 
 def test_what_is_installed(release: Built) -> None:
@@ -75,7 +75,7 @@ def test_readme_in_c(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
     build(*strict, source, "-o", tmp_path / "program", *flags(release.prefix))
     done = run(tmp_path / "program", BUNDLES["live-16k"], tmp_path / "talk.f32", tmp_path / "voice.f32")
     assert done.returncode == 0, done.stderr
-    same_voice(tmp_path / "voice.f32", python("live-16k", talk)[0])
+    same_voice(tmp_path / "voice.f32", python("live-16k", talk))
 
 
 def test_readme_in_cpp(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
@@ -94,7 +94,7 @@ def test_readme_in_cpp(release: Built, talk: np.ndarray, tmp_path: Path) -> None
     )
     done = run(tmp_path / "program", BUNDLES["edge-16k"], tmp_path / "talk.f32", tmp_path / "voice.f32")
     assert done.returncode == 0, done.stderr
-    same_voice(tmp_path / "voice.f32", python("edge-16k", talk)[0])
+    same_voice(tmp_path / "voice.f32", python("edge-16k", talk))
 
 
 def test_readme_in_csharp(csharp: Path, talk: np.ndarray, tmp_path: Path) -> None:
