@@ -64,16 +64,7 @@ def train_command(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        options = _read(config) if config else None
-        if resume:
-            training = options[1] if options else None
-            trainer = trainer_from_state(resume, training, torch.device(device), speech, compile_parts)
-        else:
-            assert options is not None
-            trainer = Trainer(*options, torch.device(device), speech, compile_parts)
-            if init:
-                fresh = trainer.start_from(init)
-                click.echo(f"starting at random: {', '.join(fresh) or 'nothing'}", err=True)
+        trainer = _trainer(config, resume, init, torch.device(device), speech, compile_parts)
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if trainer.step >= trainer.config.steps:
@@ -85,6 +76,25 @@ def train_command(
         err=True,
     )
     train(trainer, output, minutes, evaluate_every)
+
+
+def _trainer(
+    config: str | None,
+    resume: Path | None,
+    init: Path | None,
+    device: torch.device,
+    speech: Path,
+    compile_parts: bool,
+) -> Trainer:
+    options = _read(config) if config else None
+    if resume:
+        return trainer_from_state(resume, options[1] if options else None, device, speech, compile_parts)
+    assert options is not None
+    trainer = Trainer(*options, device, speech, compile_parts)
+    if init:
+        fresh = trainer.start_from(init)
+        click.echo(f"starting at random: {', '.join(fresh) or 'nothing'}", err=True)
+    return trainer
 
 
 def _read(config: str) -> tuple[NetworkConfig, TrainingConfig]:
