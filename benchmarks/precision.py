@@ -49,8 +49,9 @@ def losses(
 def table(name: str) -> str:
     """One section."""
     _, provider, precision, shares = PARTS[name]
+    graphs = "Stem and block" if precision == "int8" else "The block"
     lines = [
-        f"The block in {precision} (`--provider {provider} --precision {precision}`) against 32-bit floats, "
+        f"{graphs} in {precision} (`--provider {provider} --precision {precision}`) against 32-bit floats, "
         "by mixture.",
         "Lost: dB of SI-SDR improvement, mean and worst mixture. SNR: of the outputs, median and worst.",
         "",

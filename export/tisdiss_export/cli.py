@@ -28,7 +28,7 @@ from .quantising import INT8
     "precisions",
     multiple=True,
     type=click.Choice([INT8]),
-    help="Carry the block in this precision, too; of offline bundles.",
+    help="Carry stem and block in this precision, too; of offline bundles.",
 )
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def export_command(

@@ -1,14 +1,15 @@
-"""The block in 8-bit integers, one more file beside the floats, for processors that gain by it.
+"""Stem and block in 8-bit integers, two more files beside the floats, for processors that gain by it.
 
-Only the convolutions are quantised, which are most of the work; norms, attention, gates and the sum that goes
-on to the next repetition stay floats, so that rounding does not add up with depth:
+Only the convolutions over maps are quantised, which are most of the work; norms, attention, gates and the sum
+that goes on to the next repetition stay floats, so that rounding does not add up with depth:
 
     z --> norm --> quantise --> convolution in int8 --> dequantise --> gate --> ... --> + --> z_next
       '------------------------------- floats ------------------------------------------'
 
 Weights have a scale for each output channel and 7 bits, because processors without VNNI add pairs of
 products in 16 bits. Activations have the range that they have on speech-like mixtures, at every depth up to
-the trained one. Stem and decoder stay floats: spectra and masks need all their digits.
+the trained one. Spectra and masks need all their digits: the stem's way to the first map and the decoder stay
+floats.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -27,19 +29,26 @@ from tisdiss_rt import bundle
 from tisdiss_rt.engine import Engine
 
 INT8 = "int8"
+QUANTISED = ("block", "stem")  # graphs
+FEWEST_CHANNELS = 8  # into a convolution over maps; spectra have fewer
 
 
 class _Inputs(CalibrationDataReader):
-    """Gives the inputs that the block gets at each depth, one mixture after the other."""
+    """Gives the inputs that a graph gets, the block's at each depth, one mixture after the other."""
 
-    def __init__(self, exported: bundle.Bundle, mixtures: list[np.ndarray]) -> None:
-        self._inputs = self._run(exported, mixtures)
+    def __init__(self, exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]) -> None:
+        self._inputs = self._of_block(exported, mixtures) if graph == "block" else self._of_stem(mixtures)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._inputs, None)
 
     @staticmethod
-    def _run(exported: bundle.Bundle, mixtures: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def _of_stem(mixtures: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        for mix in mixtures:
+            yield {"mix": mix[None]}
+
+    @staticmethod
+    def _of_block(exported: bundle.Bundle, mixtures: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         engine = Engine(exported, provider="cpu")
         names = [spec.name for spec in exported.manifest.graphs.block.inputs]
         for mix in mixtures:
@@ -49,24 +58,26 @@ class _Inputs(CalibrationDataReader):
                 engine.repeat(state)
 
 
-def add_int8(exported: bundle.Bundle, mixtures: list[np.ndarray]) -> bundle.Bundle:
-    """Write ``block.int8.onnx`` beside the bundle's floats and name it in the manifest.
+def add_int8(exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]) -> bundle.Bundle:
+    """Write ``block.int8.onnx`` or ``stem.int8.onnx`` beside the bundle's floats and name it in the manifest.
 
     Args:
         exported: an offline bundle.
+        graph: of `QUANTISED`.
         mixtures: signals (samples,) at its sample rate whose activations set the ranges.
 
     Returns:
         The bundle as a runtime loads it.
     """
-    path = exported.folder / f"block.{INT8}.onnx"
+    path = exported.folder / f"{graph}.{INT8}.onnx"
     with tempfile.TemporaryDirectory() as work:
-        floats = Path(work) / "block.onnx"
-        _fold_constants(exported.read_graph("block", "fp32"), floats)
-        _quantise(floats, path, _Inputs(exported, mixtures))
-    block = exported.manifest.graphs.block
-    files = {**block.files, INT8: bundle.FileRef(path.name, bundle.sha256_of(path))}
-    graphs = dataclasses.replace(exported.manifest.graphs, block=dataclasses.replace(block, files=files))
+        floats = Path(work) / "floats.onnx"
+        _fold_constants(exported.read_graph(graph, "fp32"), floats)
+        _quantise(floats, path, _Inputs(exported, graph, mixtures))
+    graphs = exported.manifest.graphs
+    spec = getattr(graphs, graph)
+    files = {**spec.files, INT8: bundle.FileRef(path.name, bundle.sha256_of(path))}
+    graphs = dataclasses.replace(graphs, **{graph: dataclasses.replace(spec, files=files)})
     bundle.write_manifest(exported.folder, dataclasses.replace(exported.manifest, graphs=graphs))
     return bundle.load(exported.folder)
 
@@ -81,6 +92,9 @@ def _fold_constants(graph: bytes, path: Path) -> None:
 
 
 def _quantise(floats: Path, path: Path, inputs: _Inputs) -> None:
+    graph = onnx.load(floats).graph
+    shapes = {constant.name: constant.dims for constant in graph.initializer}
+    kernels = {n for n, dims in shapes.items() if len(dims) == 4 and dims[1] >= FEWEST_CHANNELS}
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # advice to prepare the graph, as `_fold_constants` does
     try:
@@ -90,6 +104,7 @@ def _quantise(floats: Path, path: Path, inputs: _Inputs) -> None:
             inputs,
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["Conv"],
+            nodes_to_quantize=[node.name for node in graph.node if kernels.intersection(node.input)],
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             per_channel=True,

@@ -1,6 +1,6 @@
 """What ``auto`` stands for: provider and precision that are fastest here and as good, measured once and kept.
 
-There is something to choose without CUDA, where the bundle carries its block in 8-bit integers, or OpenVINO
+There is something to choose without CUDA, where the bundle carries graphs in 8-bit integers, or OpenVINO
 is installed. All then separate the example that the bundle carries. A precision is as good where its error
 stays `ACCEPTED_SNR_DB` below the expected estimate at the trained depth: a separation of 13 dB
 signal-to-distortion ratio loses less than 0.1 dB.
