@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ STATES = Path(__file__).parent / "states"
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 THREADS = 2
 WINDOW_S = 4.0
-ROUNDS, FEW_ROUNDS = 7, 3  # the latter for the published size, whose rounds take a minute
+ROUNDS, FEW_ROUNDS = 7, 3  # the latter for the published size, whose rounds take minutes
+# Published dB of the paper's network by depth (the authors' RESULTS.md, WSJ0-2mix).
+PUBLISHED_DB = {1: 21.51, 2: 23.48, 3: 24.39, 4: 24.82, 5: 25.03, 6: 25.13, 7: 25.19, 8: 25.20}
 
 Call = Callable[[], object]
 
@@ -37,6 +40,37 @@ def take_turns(calls: dict[str, Call], rounds: int = ROUNDS) -> dict[str, list[f
             call()
             taken[name].append(time.perf_counter() - begin_s)
     return taken
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A separator in its three parts: a state from the mixture, one more repetition on it, the estimate."""
+
+    start: Callable[[], Any]
+    repeat: Callable[[Any], object]
+    decode: Callable[[Any], Any]
+
+
+def engine_chain(engine: Any, mix: np.ndarray) -> Chain:
+    return Chain(lambda: engine.start(mix), engine.repeat, engine.decode)
+
+
+def pass_through(chain: Chain, depths: Sequence[int]) -> dict[int, tuple[float, Any]]:
+    """One pass, decoded at each of the depths: the seconds that each would take alone, and its estimate."""
+    begin_s = time.perf_counter()
+    state = chain.start()
+    so_far_s = time.perf_counter() - begin_s
+    found = {}
+    for depth in range(depths[-1] + 1):
+        if depth > 0:
+            begin_s = time.perf_counter()
+            chain.repeat(state)
+            so_far_s += time.perf_counter() - begin_s
+        if depth in depths:
+            begin_s = time.perf_counter()
+            estimate = chain.decode(state)
+            found[depth] = so_far_s + time.perf_counter() - begin_s, estimate
+    return found
 
 
 def ratio(ours: list[float], theirs: list[float]) -> str:
@@ -55,15 +89,12 @@ def torch_threads(threads: int) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def published_bundle(folder: Path) -> tuple[Network, bundles.Bundle]:
-    """The paper's network with random weights, and its bundle; made once."""
+def published_bundle(folder: Path, precisions: Sequence[str] = ()) -> tuple[Network, bundles.Bundle]:
+    """The paper's network with random weights, and its bundle."""
     torch.manual_seed(0)
     network = Network(NetworkConfig(separator_residual=True)).eval()
-    path = folder / "published"
-    if not path.exists():
-        save_checkpoint(folder / "published.pt", network, {})
-        export_bundle(folder / "published.pt", path, precisions=["int8"])
-    return network, bundles.load(path)
+    save_checkpoint(folder / "published.pt", network, {})
+    return network, export_bundle(folder / "published.pt", folder / "published", precisions=precisions)
 
 
 def session(content: bytes, threads: int) -> ort.InferenceSession:
