@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from speed_tools import STATES, THREADS, WINDOW_S, Call, ratio, session, take_turns
+from speed_tools import FEW_ROUNDS, ROUNDS, STATES, THREADS, WINDOW_S, Call, ratio, session, take_turns
 from torch import Tensor, nn
 
 from tisdiss_export.graphs import write_graphs
@@ -26,7 +26,6 @@ from tisdiss_models.layers import BINS, SOURCES, Attention, GatedConv, RMSGroupN
 from tisdiss_models.layers import Path as AlongAxis
 from tisdiss_models.network import use_gemm
 
-ROUNDS = 5
 REPETITIONS, STEPS, STREAM_ROUNDS = 6, 20, 15
 
 Pair = tuple[Tensor, Tensor]  # what is kept of earlier frames, and the newest
@@ -204,10 +203,11 @@ def rewrites() -> str:
         "edge-16k": load_checkpoint(STATES / "edge-16k" / "state.pt")[0].eval(),
         "published size": Network(NetworkConfig(separator_residual=True)).eval(),
     }
+    rounds = dict(zip(networks, (ROUNDS, FEW_ROUNDS), strict=True))
     cells: dict[str, list[str]] = {name: [] for name in [*UNDO, "all of them"]}
     each_ms: list[list[float]] = []
     worst = 0.0
-    for network in networks.values():
+    for size, network in networks.items():
         each_ms.append([])
         assert isinstance(network, Network)
         mix = 0.1 * torch.randn(1, int(WINDOW_S * network.config.sample_rate))
@@ -220,7 +220,7 @@ def rewrites() -> str:
             undo(other)
             theirs = block_call(other, z)  # one beside ours at a time: they keep gigabytes
             worst = max(worst, float(np.abs(theirs() - expected).max() / np.abs(expected).max()))
-            taken = take_turns({"ours": ours, name: theirs}, ROUNDS)
+            taken = take_turns({"ours": ours, name: theirs}, rounds[size])
             cells[name].append(ratio(taken["ours"], taken[name]))
             each_ms[-1] += [1e3 * s for s in taken["ours"]]
             del theirs
