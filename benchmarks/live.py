@@ -168,13 +168,13 @@ def load_at(name: str) -> None:
     try:
         with HoldUps(os.sched_getaffinity(0)) as holdups:
             live(16000, 3 * PHASE_S, look, is_tapped=False)
+            for part, title in enumerate(("before", f"{BUSY_PER_CORE} busy processes per core", "after")):
+                inside = [x for x in looks if part * PHASE_S + 1 < x.status.running_s < (part + 1) * PHASE_S]
+                print(row(f"{name}: {title}", inside, holdups), flush=True)
     finally:
         for process in busy:
             process.kill()
             process.wait()
-    for part, title in enumerate(("before", f"{BUSY_PER_CORE} busy processes per core", "after")):
-        inside = [x for x in looks if part * PHASE_S + 1 < x.status.running_s < (part + 1) * PHASE_S]
-        print(row(f"{name}: {title}", inside, holdups), flush=True)
 
 
 def long(minutes: float) -> None:
