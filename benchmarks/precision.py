@@ -60,7 +60,7 @@ def table(name: str) -> str:
     ]
     for bundle, every in shares.items():
         lost, snr_db = losses(bundles.load(bundle), provider, precision, every)
-        for depth in range(1, lost.shape[1]):
+        for depth in range(lost.shape[1]):
             loss, snr = lost[:, depth], snr_db[:, depth]
             lines.append(
                 f"| {bundle} | {depth} | {len(lost)} | {loss.mean():.4f} dB | {loss.max():.3f} dB "
