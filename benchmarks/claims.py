@@ -22,8 +22,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from claims_measured import BEYOND, Measured, difference, load, measure
-from claims_networks import BASE, COUNTED_S, VARIANTS, Objective, VariantNetwork
-from claims_train import TRAINING
+from claims_networks import BASE, COUNTED_S, TRAINING, VARIANTS, Objective, VariantNetwork
 from cost import cost
 from pages import update
 from quality import interval_db

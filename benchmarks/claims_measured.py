@@ -10,8 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from claims_networks import BASE, COUNTED_S, SEEDS, VARIANTS, VariantNetwork, step_gmacs
-from claims_train import TRAINING, load_data, state_path
+from claims_networks import (
+    ALL,
+    BASE,
+    COUNTED_S,
+    SEEDS,
+    TRAINING,
+    VARIANTS,
+    VariantNetwork,
+    step_gmacs,
+)
+from claims_train import load_data, state_path
 from cost import giga_macs
 from quality import interval_db, speech_folder
 from torch import Tensor, multiprocessing
@@ -48,7 +57,7 @@ class Measured:
 
 def load(name: str, seed: int) -> tuple[VariantNetwork, dict[str, Any]]:
     state = torch.load(state_path(name, seed), weights_only=True)
-    network = VariantNetwork(VARIANTS[name]).eval()
+    network = VariantNetwork(ALL[name]).eval()
     weights = state.pop("weights")
     network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in weights.items()})
     return network, state

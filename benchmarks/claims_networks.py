@@ -7,20 +7,23 @@ has one block for all repetitions, and is judged at every depth with one assignm
     unshared  each repetition has a block of its own
     loss      only the last depth is judged, or every depth with an assignment of its own
     depths    more repetitions, or a random number of them for each batch
+
+`RECIPES` are the base with one difference in how it is trained or built, for `recipes.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from cost import giga_macs
 from torch import Tensor, nn
 
-from tisdiss_models import NetworkConfig
+from tisdiss_models import NetworkConfig, TrainingConfig
 from tisdiss_models.layers import Layer
 from tisdiss_models.losses import best_assignment, multi_depth_loss, pairwise_soft_snr_db
 from tisdiss_models.network import Decoder, Stem, use_gemm
@@ -41,7 +44,18 @@ BASE = NetworkConfig(
     trained_depth=3,
     head_dim=48,
 )
-SOFT_LIMIT_DB = 30.0
+TRAINING = TrainingConfig(
+    steps=2500,
+    batch=4,
+    crop_s=0.75,
+    learning_rate=2e-3,
+    warmup_steps=200,
+    ema=0.998,
+    depth_weights=(1.0,),
+    pause_share=0.05,
+    absent_share=0.0,
+    speed_range=0.0,
+)
 COUNTED_S = 4.0  # length of the mixture that operations are counted on
 
 
@@ -54,9 +68,20 @@ class Variant:
     random_depth: bool = False
     late: bool = False
     unshared: bool = False
-    ffn_dims: tuple[int, int] = BASE.ffn_dims  # of the repeated block
-    attention_dim: int = BASE.attention_dim  # of the repeated block
+    over_sources: bool = True
     loss: str = "joint"
+    block: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # options of the repeated block alone
+    network: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # options that differ from `BASE`
+    training: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # ... from `TRAINING`
+    first: Mapping[str, Any] = dataclasses.field(default_factory=dict)  # ... in the first third of the steps
+
+    @property
+    def network_config(self) -> NetworkConfig:
+        return dataclasses.replace(BASE, **self.network)
+
+    @property
+    def training_config(self) -> TrainingConfig:
+        return dataclasses.replace(TRAINING, **self.training)
 
 
 VARIANTS = {
@@ -66,12 +91,46 @@ VARIANTS = {
     "late-multi": Variant("late split, six repetitions, every depth judged", 6, late=True),
     "unshared": Variant("three blocks of their own", unshared=True),
     "unshared-small": Variant(
-        "three blocks with the parameters of one", unshared=True, ffn_dims=(9, 8), attention_dim=8
+        "three blocks with the parameters of one",
+        unshared=True,
+        block={"ffn_dims": (9, 8), "attention_dim": 8},
     ),
     "own": Variant("an assignment of the sources for each depth", loss="own"),
     "deep": Variant("trained with 6 repetitions", 6),
     "random": Variant("trained with 1 to 6 repetitions at random", 6, random_depth=True),
 }
+
+FINE_BANDS = (4,) * 12 + (8,) * 6 + (16,) * 6 + (32,) * 10
+COARSE_BANDS = (16,) * 4 + (48,) * 4 + (128,) * 2
+RECIPES = {
+    "short-first": Variant("a third of the steps with crops of 0.375 s", first={"crop_s": 0.375, "batch": 8}),
+    "long-crops": Variant("crops of 1.5 s, half as many", training={"crop_s": 1.5, "batch": 2}),
+    "levels-first": Variant("a third of the steps with levels up to 15 dB apart", first={"level_db": 15.0}),
+    "speed": Variant("voices played up to 15 % slower or faster", training={"speed_range": 0.15}),
+    "no-equaliser": Variant("no random equaliser", training={"equaliser_db": 0.0}),
+    "absent": Variant("4 % of the mixtures with one voice alone", training={"absent_share": 0.04}),
+    "no-pauses": Variant("nobody starts late or stops early", training={"pause_share": 0.0}),
+    "rate-1e-3": Variant("half the learning rate", training={"learning_rate": 1e-3}),
+    "rate-4e-3": Variant("twice the learning rate", training={"learning_rate": 4e-3}),
+    "late-decay": Variant("learning rate constant in the first half", training={"decay_share": 0.5}),
+    "no-average": Variant("the last weights, not their average", training={"ema": 0.0}),
+    "rising-weights": Variant(
+        "deeper estimates weigh more", training={"depth_weights": (0.25, 0.5, 0.75, 1.0)}
+    ),
+    "no-limit": Variant("loss not limited at 30 dB", training={"soft_limit_db": 80.0}),
+    "wide": Variant("width 32", network={"dim": 32, "ffn_dims": (43, 32), "attention_dim": 20}),
+    "narrow": Variant("width 16", network={"dim": 16, "ffn_dims": (21, 16), "attention_dim": 12}),
+    "fine-bands": Variant("34 bands", network={"bands": FINE_BANDS}),
+    "coarse-bands": Variant("10 bands", network={"bands": COARSE_BANDS}),
+    "hop-16ms": Variant("hop of 16 ms instead of 32", network={"hop": 256}),
+    "two-layers": Variant("two layers before the split", network={"separator_layers": 2}),
+    "gated-split": Variant(
+        "splitter of two gated convolutions", network={"splitter": "swiglu_conv_deconv2d"}
+    ),
+    "time-first": Variant("frames before bands in each layer", network={"time_first": True}),
+    "no-sources": Variant("no path along the sources", over_sources=False),
+}
+ALL = VARIANTS | RECIPES
 
 
 class Fft(nn.Module):
@@ -107,13 +166,15 @@ class VariantNetwork(nn.Module):
     def __init__(self, variant: Variant) -> None:
         super().__init__()
         self.variant = variant
-        block = dataclasses.replace(BASE, ffn_dims=variant.ffn_dims, attention_dim=variant.attention_dim)
-        self.stem = Stem(BASE)
-        self.stem.stft = Fft(BASE)
+        config = variant.network_config
+        block = dataclasses.replace(config, **variant.block)
+        self.stem = Stem(config)
+        self.stem.stft = Fft(config)
         count = variant.depth if variant.unshared else 1
-        self.blocks = nn.ModuleList(Layer(block, over_sources=not variant.late) for _ in range(count))
-        self.decoder = Decoder(BASE)
-        self.decoder.inverse = InverseFft(BASE)
+        over_sources = variant.over_sources and not variant.late
+        self.blocks = nn.ModuleList(Layer(block, over_sources=over_sources) for _ in range(count))
+        self.decoder = Decoder(config)
+        self.decoder.inverse = InverseFft(config)
 
     def encode(self, spec: Tensor) -> Tensor:
         """Everything before the first repetition, from the spectrum (B, 2, T, bins)."""
@@ -166,7 +227,7 @@ class Objective(nn.Module):
 
     def __init__(self, network: VariantNetwork, compile_parts: bool = True) -> None:
         super().__init__()
-        self.network = network
+        self.network, self._config = network, network.variant.training_config
         use_gemm(network)
         wrap = (lambda part: torch.compile(part, dynamic=False)) if compile_parts else (lambda part: part)
         self._encode = wrap(network.encode)
@@ -186,8 +247,8 @@ class Objective(nn.Module):
                 x = self._blocks[min(n, len(self._blocks)) - 1](x)
             if n == depth or loss != "last":
                 est = self.network.waves(self._spec(x, spec), scale, mix.shape[1])
-                scores.append(self._score(est, sources, mix, SOFT_LIMIT_DB))
-        return depth_loss(scores, own=loss == "own")
+                scores.append(self._score(est, sources, mix, self._config.soft_limit_db))
+        return depth_loss(scores, self._config.depth_weights, own=loss == "own")
 
 
 def step_gmacs(variant: Variant) -> float:
@@ -205,8 +266,11 @@ def step_gmacs(variant: Variant) -> float:
     return sum(3 * giga_macs(partial(judged, depth), COUNTED_S) for depth in depths) / len(depths)
 
 
-def depth_loss(scores: Sequence[Tensor], own: bool) -> Tensor:
-    """Mean loss over depths, from the (B, S, S) of each: assigned together, or each on its own."""
+def depth_loss(scores: Sequence[Tensor], weights: Sequence[float], own: bool) -> Tensor:
+    """Mean loss over depths, from the (B, S, S) of each: assigned together, or each on its own.
+
+    One weight stands for equal ones.
+    """
     if own:
         return -torch.stack([best_assignment(score).mean() for score in scores]).mean()
-    return multi_depth_loss(scores, [1.0] * len(scores))
+    return multi_depth_loss(scores, weights if len(weights) > 1 else [*weights] * len(scores))

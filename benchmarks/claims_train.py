@@ -10,6 +10,9 @@ last save.
 
     python benchmarks/claims_train.py              # all, one for each core at a time
     python benchmarks/claims_train.py base deep    # only these variants
+    python benchmarks/claims_train.py --recipes    # the variants for `recipes.py`, with one seed
+
+The latter get as many steps as take the same operations as those of the base.
 """
 
 from __future__ import annotations
@@ -24,24 +27,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from claims_networks import BASE, SEEDS, STATES, VARIANTS, Objective, VariantNetwork
+from claims_networks import (
+    ALL,
+    BASE,
+    RECIPES,
+    SEEDS,
+    STATES,
+    TRAINING,
+    VARIANTS,
+    Objective,
+    VariantNetwork,
+    step_gmacs,
+)
 from torch import Tensor, multiprocessing
 
-from tisdiss_models import TrainingConfig
 from tisdiss_models.data import Corpus, draw_batch, load_corpus, speech_folder
 from tisdiss_models.training import evaluate, learning_rate, make_optimiser
 
-TRAINING = TrainingConfig(
-    steps=2500,
-    batch=4,
-    crop_s=0.75,
-    learning_rate=2e-3,
-    warmup_steps=200,
-    ema=0.998,
-    pause_share=0.05,
-    absent_share=0.0,
-    speed_range=0.0,
-)
 LEAST_S = 600.0  # of speech, for a voice to be used
 TRAINING_SHARE, VALIDATION_SHARE = 0.8, 0.1  # of each voice, from its beginning; the rest is for testing
 MIXTURES, MIXTURE_S = {"validation": 64, "test": 200}, 4.0
@@ -90,11 +92,16 @@ class Run:
 
     def __init__(self, name: str, seed: int, data: Data) -> None:
         self.name, self.seed, self.data = name, seed, data
-        self.variant = VARIANTS[name]
+        self.variant = ALL[name]
+        self.training = self.variant.training_config
+        if name in RECIPES:
+            same = step_gmacs(ALL["base"]) / step_gmacs(self.variant)
+            self.training = dataclasses.replace(self.training, steps=round(same * TRAINING.steps))
+        self.first = dataclasses.replace(self.training, **self.variant.first)
         torch.manual_seed(seed)
         self.network, self.average = VariantNetwork(self.variant), VariantNetwork(self.variant).eval()
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = make_optimiser(self.network, TRAINING)
+        self.optimiser = make_optimiser(self.network, self.training)
         self.objective = Objective(self.network)
         self.step, self.log = 0, []
         self.path = state_path(name, seed)
@@ -108,26 +115,27 @@ class Run:
 
     def train_step(self) -> None:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.step)
-        mix, sources = draw_batch(self.data.corpus, TRAINING, TRAINING.batch, TRAINING.crop_s, generator)
+        config = self.first if 3 * self.step < self.training.steps else self.training
+        mix, sources = draw_batch(self.data.corpus, config, config.batch, config.crop_s, generator)
         depth = self.variant.depth
         if self.variant.random_depth:
             depth = int(torch.randint(1, depth + 1, (1,), generator=generator))
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(self.step, TRAINING)
+            group["lr"] = learning_rate(self.step, config)
         self.objective(mix, sources, depth).backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), TRAINING.gradient_clip)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
-        keep = min(TRAINING.ema, (1 + self.step) / (10 + self.step))
+        keep = min(config.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.step += 1
 
     def train(self) -> None:
         saved = time.monotonic()
-        while self.step < TRAINING.steps:
+        while self.step < self.training.steps:
             self.train_step()
-            if self.step % EVALUATE_EVERY == 0:
+            if self.step % EVALUATE_EVERY == 0 or self.step == self.training.steps:
                 si_sdri_db = evaluate(self.average, *self.data.validation, self.variant.depth)
                 self.log.append({"step": self.step, "si_sdri_db": si_sdri_db})
                 print(self.name, self.seed, json.dumps(self.log[-1]), flush=True)
@@ -154,19 +162,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("variants", nargs="*", help=f"of {', '.join(VARIANTS)}; by default all")
+    parser.add_argument("variants", nargs="*", help=f"of {', '.join(ALL)}; by default those of the claims")
+    parser.add_argument("--recipes", action="store_true", help="the variants for `recipes.py`")
     parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="runs beside each other")
     options = parser.parse_args()
-    unknown = set(options.variants) - set(VARIANTS)
+    unknown = set(options.variants) - set(ALL)
     if unknown:
-        parser.error(f"unknown variants {', '.join(sorted(unknown))}; known are {', '.join(VARIANTS)}")
+        parser.error(f"unknown variants {', '.join(sorted(unknown))}; known are {', '.join(ALL)}")
     speech = speech_folder()
     if speech is None:
         sys.exit("no speech found; name its folder with TISDISS_SPEECH")
     STATES.mkdir(parents=True, exist_ok=True)
     data = load_data(speech)
-    names = options.variants or list(VARIANTS)
-    wanted = [(name, seed, data) for seed in SEEDS for name in names]
+    names = options.variants or list(RECIPES if options.recipes else VARIANTS)
+    seeds = {name: SEEDS if name in VARIANTS else SEEDS[:1] for name in names}
+    wanted = [(name, seed, data) for seed in SEEDS for name in names if seed in seeds[name]]
     jobs = [job for job in wanted if not state_path(*job[:2]).exists()]
     print(f"{len(jobs)} to train", flush=True)
     with multiprocessing.get_context("spawn").Pool(options.at_once, maxtasksperchild=1) as pool:
