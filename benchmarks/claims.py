@@ -317,8 +317,9 @@ def main() -> None:
     found = measure()
     parts = (what_was_trained, early_split, shared_block, depths, assignment, training_cost)
     texts = [part(found) for part in parts]
+    text = published_size()
     minutes = (time.monotonic() - begin_s) / 60
-    texts.append(published_size() + f"\nThe whole page took {minutes:.0f} minutes.\n")
+    texts.append(f"{text}\nThe whole page took {minutes:.0f} minutes.\n")
     for title, text in zip(SECTIONS, texts, strict=True):
         print(f"## {title}\n\n{text}")
         if options.update:
