@@ -38,7 +38,6 @@ from speed_tools import (
     take_turns,
 )
 
-from tisdiss_models import Network, NetworkConfig
 from tisdiss_rt.stream_engine import open_engine
 
 PAGE = Path(__file__).parent / "CLAIMS.md"
@@ -254,9 +253,9 @@ def running_cost(found: dict[str, Measured]) -> str:
 
 
 def published_size() -> str:
-    stem, block, decoder = cost(Network(NetworkConfig(separator_residual=True)).eval())
     with tempfile.TemporaryDirectory() as folder:
         network, bundle = published_bundle(Path(folder))
+        stem, block, decoder = cost(network)
         chain = engine_chain(open_engine(bundle, "cpu", THREADS), noise(bundle))
         pass_through(chain, [1])  # to be warm
         passes = [pass_through(chain, list(PUBLISHED_DB)) for _ in range(FEW_ROUNDS)]

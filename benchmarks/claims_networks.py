@@ -51,7 +51,7 @@ TRAINING = TrainingConfig(
     learning_rate=2e-3,
     warmup_steps=200,
     ema=0.998,
-    depth_weights=(1.0,),
+    depth_weights=(1.0,) * 7,
     pause_share=0.05,
     absent_share=0.0,
     speed_range=0.0,
@@ -267,10 +267,7 @@ def step_gmacs(variant: Variant) -> float:
 
 
 def depth_loss(scores: Sequence[Tensor], weights: Sequence[float], own: bool) -> Tensor:
-    """Mean loss over depths, from the (B, S, S) of each: assigned together, or each on its own.
-
-    One weight stands for equal ones.
-    """
+    """Mean loss over depths, from the (B, S, S) of each: assigned together, or each on its own."""
     if own:
         return -torch.stack([best_assignment(score).mean() for score in scores]).mean()
-    return multi_depth_loss(scores, weights if len(weights) > 1 else [*weights] * len(scores))
+    return multi_depth_loss(scores, weights[: len(scores)])

@@ -117,7 +117,7 @@ def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
         raise ExportError(f"there is no precision {precision!r} to export, only {INT8}")
     if manifest.stream is not None:
         raise ExportError(f"{INT8} is for offline bundles: export this one without it")
-    if any(precision in graph.files for graph in (manifest.graphs.stem, manifest.graphs.block)):
+    if any(precision in getattr(manifest.graphs, graph).files for graph in QUANTISED):
         raise ExportError(f"bundle {manifest.name} has {precision} already")
     rate, depth = manifest.sample_rate, manifest.depth.trained
     mix = speechlike(3 * rate, rate)

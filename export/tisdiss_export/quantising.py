@@ -37,23 +37,21 @@ class _Inputs(CalibrationDataReader):
     """Gives the inputs that a graph gets, the block's at each depth, one mixture after the other."""
 
     def __init__(self, exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]) -> None:
-        self._inputs = self._of_block(exported, mixtures) if graph == "block" else self._of_stem(mixtures)
+        self._inputs = self._run(exported, graph, mixtures)
 
     def get_next(self) -> dict[str, np.ndarray] | None:
         return next(self._inputs, None)
 
     @staticmethod
-    def _of_stem(mixtures: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        for mix in mixtures:
-            yield {"mix": mix[None]}
-
-    @staticmethod
-    def _of_block(exported: bundle.Bundle, mixtures: list[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def _run(
+        exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]
+    ) -> Iterator[dict[str, np.ndarray]]:
         engine = Engine(exported, provider="cpu")
-        names = [spec.name for spec in exported.manifest.graphs.block.inputs]
+        names = [spec.name for spec in getattr(exported.manifest.graphs, graph).inputs]
+        times = exported.manifest.depth.trained if graph == "block" else 1
         for mix in mixtures:
             state = engine.start(mix)
-            for _ in range(exported.manifest.depth.trained):
+            for _ in range(times):
                 yield {name: state.tensors[name].numpy() for name in names}
                 engine.repeat(state)
 

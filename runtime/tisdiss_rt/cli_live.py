@@ -152,10 +152,9 @@ def _run_devices(
                 picture, title, budget_ms=options["budget_ms"], most_depth=separator.plan(**options).max_depth
             )
             try:
-                with _ticker(session, None if quiet or no_ui else show, duration_s) as tick:
+                ticker = _ticker(session, None if quiet or no_ui else show, duration_s)
+                with suppress(KeyboardInterrupt), ticker as tick:  # the usual way to stop
                     session.run(tick)
-            except KeyboardInterrupt:
-                pass  # the usual way to stop
             finally:
                 if recorder:
                     recorder.close()
