@@ -190,7 +190,8 @@ def training_cost(found: dict[str, Measured]) -> str:
         m = found[name]
         steps = np.mean([reached(log, target_db, 3) for log in m.logs])
         costs.append(np.array([steps, steps * m.step_tmacs, steps * step_s / 60]))
-        rows.append([f"`{name}`", *("not by every seed" if np.isinf(v) else f"{v:.1f}" for v in costs[-1])])
+        shown = (f"{value:.{digits}f}" for value, digits in zip(costs[-1], (0, 1, 1), strict=True))
+        rows.append([f"`{name}`", *(["not by every seed"] * 3 if np.isinf(steps) else shown)])
     draw_learning([found[name] for name in names])
     seeds = len(found["base"].db)
     steps_of_base = sum(m.step_tmacs for m in found.values()) / found["base"].step_tmacs * TRAINING.steps

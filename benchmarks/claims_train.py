@@ -1,8 +1,7 @@
 """Train every variant of `claims_networks` with every seed; what is already trained is left as it is.
 
-Three voices, those with twenty minutes and more of speech each: after a thousand steps, a network that learns
-to separate anybody's voice has not gained a decibel, one that learns these has gained three. The end of each
-voice is kept for testing.
+Three voices, those with ten minutes and more of speech each: to separate anybody's voice takes many more
+steps than these runs have. The end of each voice is kept for testing.
 
 The same steps, the same mixtures in the same order for all variants of one seed, in 32-bit floats on one
 thread each, so that it does not matter on which machine. Runs can be stopped at any time and go on from their
