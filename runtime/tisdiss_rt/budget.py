@@ -124,6 +124,11 @@ def high(measured: Iterable[float]) -> float:
     return ordered[math.ceil(QUANTILE * len(ordered)) - 1]
 
 
+def planned_ms(budget_ms: float) -> float:
+    """What of a budget repetitions beyond the least may be planned with."""
+    return (1 - MARGIN) * budget_ms
+
+
 @dataclass(frozen=True)
 class Step:
     """One window, or one step of a stream: where it starts, its length, the depth that ran, its time.
@@ -213,7 +218,7 @@ def budget_plan(
         limit = max(min_depth, max(quality, key=lambda d: quality[d]) if quality else manifest.depth.trained)
         for depth in range(min_depth, limit + 1):
             predicted_ms = timings.step_ms(depth)
-            if best is not None and predicted_ms > budget_ms:
+            if best is not None and predicted_ms > planned_ms(budget_ms):
                 break
             rank = (quality.get(depth, -math.inf), min(depth, manifest.depth.trained), window_s)
             if best is None or rank > best_rank:
@@ -251,7 +256,7 @@ def stream_plan(
     if budget_ms is not None:
         best = max(quality_db, key=lambda d: quality_db[d]) if quality_db else manifest.depth.trained
         least, most = min_depth, max(min_depth, best)
-        fitting = [d for d in range(least, most + 1) if timings.step_ms(d) <= budget_ms]
+        fitting = [d for d in range(least, most + 1) if timings.step_ms(d) <= planned_ms(budget_ms)]
         chosen = max(fitting, default=least)
         predicted_ms = timings.step_ms(chosen)
     promise_db = quality_db.get(chosen)
@@ -261,7 +266,12 @@ def stream_plan(
 
 
 def run_step(
-    engine: StepEngine, mix: Array, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+    engine: StepEngine,
+    mix: Array,
+    plan: Plan,
+    timings: Timings,
+    clock: Clock = time.perf_counter,
+    advance_s: float | None = None,
 ) -> tuple[Array, int, float]:
     """Separate one window within the plan and remember how long each graph took.
 
@@ -271,6 +281,7 @@ def run_step(
         plan: bounds of the depth, and the budget.
         timings: measurements for this window length; used for prediction and added to.
         clock: seconds, as ``time.perf_counter``.
+        advance_s: of audio from one step to the next; None is the plan's window.
 
     Returns:
         The estimate (sources, samples), the depth that ran, and the elapsed milliseconds.
@@ -288,7 +299,7 @@ def run_step(
 
     ready_ms = math.inf
     if plan.budget_ms is not None:
-        ready_ms = plan.budget_ms - max(timings.pauses.worst_ms(), MARGIN * plan.budget_ms)
+        ready_ms = min(plan.budget_ms - timings.pauses.worst_ms(), planned_ms(plan.budget_ms))
 
     def one_more_fits() -> bool:
         return ready_ms == math.inf or elapsed_ms() + timings.finish_ms(1) <= ready_ms
@@ -308,7 +319,7 @@ def run_step(
         # At the least depth nothing was decided; it can only be later than expected.
         late_ms = max(0.0, took_ms - ready_ms if depth > plan.min_depth else longer_ms)
         avoidable = timings.step_ms(plan.min_depth) + late_ms <= plan.budget_ms
-        timings.pauses.add(late_ms if avoidable else 0.0, longer_ms, plan.window_s)
+        timings.pauses.add(late_ms if avoidable else 0.0, longer_ms, advance_s or plan.window_s)
     return estimate, depth, took_ms
 
 

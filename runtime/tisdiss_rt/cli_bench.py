@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tisdiss_rt.errors import OptionError, OutputError
+from tisdiss_rt.errors import OptionError, OutputError, SeparationWarning
 
 if TYPE_CHECKING:
+    from tisdiss_rt.bundle import Manifest
     from tisdiss_rt.engine import Sessions
     from tisdiss_rt.measuring import DepthCost
 
@@ -49,15 +51,12 @@ def bench(
 
     if not 0 < seconds < float("inf"):
         raise OptionError(f"the seconds must be above 0, not {seconds:g}")
-    if plot is not None and Path(plot).exists():
-        raise OptionError(f"{plot} exists; give --plot another name")
     loaded = load(bundle)
+    if plot is not None:
+        _check_plot(loaded.manifest, Path(plot))
     engine = open_fastest(loaded, provider, threads, precision)
     costs, timings = measuring.measure_bundle(engine, seconds)
-    kept = timing_cache.write(engine, timings)
-    advice = measuring.recommend(loaded.manifest, costs, engine.threads)
-    if plot is not None:
-        _draw(engine, costs, Path(plot))
+    advice = measuring.recommend(loaded.manifest, costs, timings, engine.threads)
     if as_json:
         document = {
             **_where(engine),
@@ -65,12 +64,20 @@ def bench(
             "costs": [dataclasses.asdict(cost) for cost in costs],
         }
         click.echo(json.dumps(document, indent=1))
-        return
-    click.echo(", ".join(f"{name} {value}" for name, value in _where(engine).items()))
-    for line in _table(costs, is_stream=loaded.manifest.stream is not None):
-        click.echo(line)
-    click.echo(advice)
-    click.echo(f"budgets plan with this from now on: {kept}", err=True)
+    else:
+        click.echo(", ".join(f"{name} {value}" for name, value in _where(engine).items()))
+        for line in _table(costs, is_stream=loaded.manifest.stream is not None):
+            click.echo(line)
+        click.echo(advice)
+    try:
+        kept = timing_cache.write(engine, timings)
+    except OSError as error:
+        warnings.warn(f"budgets cannot plan with this: {error}", SeparationWarning, stacklevel=1)
+    else:
+        if not as_json:
+            click.echo(f"budgets plan with this from now on: {kept}", err=True)
+    if plot is not None:
+        _draw(engine, costs, Path(plot))
 
 
 def _where(engine: Sessions) -> dict[str, object]:
@@ -98,15 +105,29 @@ def _table(costs: list[DepthCost], is_stream: bool) -> list[str]:
     return ["  ".join(cell.rjust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
 
 
-def _draw(engine: Sessions, costs: list[DepthCost], path: Path) -> None:
-    """Draw a curve of quality against time for each window."""
+def _check_plot(manifest: Manifest, path: Path) -> None:
+    """Raise what is wrong with a picture before anything is measured for it."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise OptionError("--plot needs matplotlib: pip install matplotlib") from error
+    quality = manifest.quality
+    if quality is None or not (quality.depths if manifest.stream else quality.windows):
+        raise OptionError(f"--plot needs quality, which was not measured for {manifest.name}")
+    if path.exists():
+        raise OptionError(f"{path} exists; give --plot another name")
+    if not path.parent.is_dir():
+        raise OptionError(f"{path} cannot be written: {path.parent} is no folder")
+    kinds = Figure().canvas.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in kinds:
+        raise OptionError(f"{path} cannot be written: pictures are {', '.join(sorted(kinds))}")
+
+
+def _draw(engine: Sessions, costs: list[DepthCost], path: Path) -> None:
+    """Draw a curve of quality against time for each window."""
+    from matplotlib.figure import Figure
+
     known = [(c.window_s, c.depth, c.p50_ms, c.quality_db) for c in costs if c.quality_db is not None]
-    if not known:
-        raise OptionError(f"--plot needs quality, which was not measured for {engine.manifest.name}")
     figure = Figure(figsize=(7, 4), layout="constrained")
     axis = figure.subplots()
     for window_s in sorted({row[0] for row in known}):

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.budget import LIVE_SHARE, Clock, Timings, window_quality, window_samples
+from tisdiss_rt.budget import LIVE_SHARE, MARGIN, Clock, Timings, planned_ms, window_quality, window_samples
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.stream_engine import StreamEngine
@@ -174,18 +174,20 @@ def peak_memory_mb() -> float | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
-def recommend(manifest: Manifest, costs: list[DepthCost], threads: int) -> str:
-    """Say in a sentence what this machine is good for."""
+def recommend(manifest: Manifest, costs: list[DepthCost], timings: dict[int, Timings], threads: int) -> str:
+    """Say in a sentence what this machine is good for; arguments as `measure_bundle` returns them."""
     cores = "one core" if threads == 1 else f"{threads} cores"
     if manifest.stream is None:
         best = _best(manifest, costs)
         speed = f"a minute of audio in {60 * best.real_time_factor:.1f} s on {cores}"
+        predicted_ms = timings[window_samples(manifest, best.window_s)].step_ms(best.depth)
+        budget_ms = math.ceil(max(best.p99_ms, predicted_ms) / (1 - MARGIN))
         return (
             f"files: windows of {best.window_s:g} s at depth {best.depth}{_promise(best)}, {speed}; "
-            f"--budget-ms {math.ceil(best.p99_ms)} allows it"
+            f"--budget-ms {budget_ms} allows it"
         )
     step_ms = 1e3 * costs[0].window_s
-    fitting = [cost for cost in costs if cost.depth and cost.p99_ms <= LIVE_SHARE * step_ms]
+    fitting = [cost for cost in costs if cost.depth and cost.p99_ms <= planned_ms(LIVE_SHARE * step_ms)]
     if not fitting:
         return f"too slow for live: depth 1 takes {costs[1].p99_ms:.1f} ms of each {step_ms:g} ms"
     best = _best(manifest, fitting)

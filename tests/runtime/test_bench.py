@@ -12,9 +12,9 @@ from test_budget import FakeEngine
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt import measuring, timing_cache
-from tisdiss_rt.budget import Timings
+from tisdiss_rt.budget import Timings, budget_plan, run_step, window_quality, window_samples
 from tisdiss_rt.cli import cli
-from tisdiss_rt.errors import OptionError
+from tisdiss_rt.errors import OptionError, SeparationWarning
 from tisdiss_rt.measuring import DepthCost, measure_depths, recommend
 
 QUALITY = bundles.Quality(
@@ -86,11 +86,11 @@ def cost(depth, p99_ms, quality_db=None, window_s=0.008):
 def test_recommendation_for_live(stream_toy):
     manifest = bundles.load(stream_toy).manifest  # trained depth 3
     rows = [cost(0, 1), cost(1, 2.0, 5.0), cost(2, 4.0, 8.0), cost(3, 7.0, 9.0)]
-    assert recommend(manifest, rows, 1) == "live: depth 2 (8.0 dB) with 8 ms steps, 50 % of one core"
+    assert recommend(manifest, rows, {}, 1) == "live: depth 2 (8.0 dB) with 8 ms steps, 50 % of one core"
     unmeasured = [dataclasses.replace(row, quality_db=None) for row in rows]
-    assert recommend(manifest, unmeasured, 2) == "live: depth 2 with 8 ms steps, 50 % of 2 cores"
+    assert recommend(manifest, unmeasured, {}, 2) == "live: depth 2 with 8 ms steps, 50 % of 2 cores"
     slow = [cost(depth, 9.0) for depth in range(3)]
-    assert recommend(manifest, slow, 1) == "too slow for live: depth 1 takes 9.0 ms of each 8 ms"
+    assert recommend(manifest, slow, {}, 1) == "too slow for live: depth 1 takes 9.0 ms of each 8 ms"
 
 
 def test_recommendation_for_files(toy):
@@ -100,10 +100,36 @@ def test_recommendation_for_files(toy):
         cost(2, 60.2, 9.5, window_s=1.0),
         cost(2, 90, 9.4, window_s=2.0),
     ]
-    assert recommend(manifest, rows, 2) == (
+    advice = (
         "files: windows of 1 s at depth 2 (9.5 dB), a minute of audio in 3.6 s on 2 cores; "
-        "--budget-ms 61 allows it"
+        "--budget-ms {} allows it"
     )
+    assert recommend(manifest, rows, {16000: kept(15.0)}, 2) == advice.format(63)  # 60.2 are 96 % of it
+    assert recommend(manifest, rows, {16000: kept(17.0)}, 2) == advice.format(71)  # planned: 4 graphs
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_recommended_budget_gives_the_recommended_depth(measured_toy, seed):
+    """Planner and controller both do what `bench` promised, on a machine whose speed varies a little."""
+    manifest = bundles.load(measured_toy).manifest
+    random = np.random.default_rng(seed)
+    engine = FakeEngine(100, 40, 20)
+
+    def clock():
+        engine.slow = random.uniform(1.0, 1.02)
+        return engine.now_s
+
+    costs, timings = [], {}
+    for window_s in manifest.windows_s:
+        samples = window_samples(manifest, window_s)
+        took_ms, timings[samples] = measure_depths(engine, samples, 2, 1.0, clock)
+        costs += measuring._summarise(manifest, samples, took_ms, window_quality(manifest, window_s))
+    budget_ms = float(recommend(manifest, costs, timings, 1).split("--budget-ms ")[1].split()[0])
+    plan = budget_plan(manifest, manifest.windows_s, budget_ms, 1, timings.__getitem__)
+    assert (plan.window_s, plan.depth) == (0.2, 2)
+    mix = np.zeros(plan.window_samples, np.float32)
+    depths = [run_step(engine, mix, plan, timings[plan.window_samples], clock)[1] for _ in range(100)]
+    assert depths == [2] * 100
 
 
 def test_table(measured_toy):
@@ -143,6 +169,19 @@ def test_plot(measured_toy, stream_toy, tmp_path):
         refused = bench("--bundle", bundle, "--plot", tmp_path / name)
         assert message in str(refused.exception)
         assert not (tmp_path / name).exists()
+
+
+def test_what_was_measured_is_shown_also_where_it_cannot_be_kept(measured_toy, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TISDISS_CACHE", str(tmp_path / "file"))
+    with pytest.warns(SeparationWarning, match="budgets cannot plan with this"):
+        result = bench("--bundle", measured_toy, "--json")
+    assert len(json.loads(result.stdout)["costs"]) == 9
+
+
+def test_pictures_are_refused_before_measuring(measured_toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(measuring, "measure_bundle", None)
+    assert "cannot be written" in str(bench("--bundle", measured_toy, "--plot", tmp_path / "a.xyz").exception)
 
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])

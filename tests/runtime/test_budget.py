@@ -234,11 +234,13 @@ TABLE = {
 
 
 def best_in_table(budget_ms, min_depth=1):
-    fitting = {k: q for k, q in TABLE.items() if k[1] >= min_depth and k[0] * (12 + 4 * k[1]) <= budget_ms}
-    return max(fitting, key=fitting.get)
+    """Best in 96 % of the budget, as the controller leaves the rest free; the least depth may take all."""
+    pairs = {(w, d): q for (w, d), q in TABLE.items() if d >= min_depth}
+    fitting = {k: q for k, q in pairs.items() if k[0] * (12 + 4 * k[1]) <= 0.96 * budget_ms}
+    return max(fitting or {(0.5, min_depth): pairs[0.5, min_depth]}, key=pairs.get)
 
 
-@pytest.mark.parametrize("budget_ms", [8.5, 11, 17, 20.1, 25, 33, 50, 65, 90, 1000])
+@pytest.mark.parametrize("budget_ms", [8.5, 11, 17, 20.1, 26, 33, 51, 65, 90, 1000])
 @pytest.mark.parametrize("min_depth", [0, 1])
 def test_plan_is_the_best_measured_pair_that_fits(manifest, budget_ms, min_depth):
     plan = plan_for(FakeEngine(), measured(manifest, TABLE), budget_ms, min_depth)

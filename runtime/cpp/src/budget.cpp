@@ -53,7 +53,7 @@ StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Pl
     history.add(elapsed_ms() - before_ms);
   };
   const double budget_ms = plan.budget_ms.value_or(0.0);
-  const double ready_ms = budget_ms - std::max(timings.pauses.worst_ms(), kMargin * budget_ms);
+  const double ready_ms = std::min(budget_ms - timings.pauses.worst_ms(), planned_ms(budget_ms));
   const auto one_more_fits = [&] {
     return !plan.budget_ms || elapsed_ms() + timings.finish_ms(1) <= ready_ms;
   };

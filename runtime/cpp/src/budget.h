@@ -23,6 +23,8 @@ constexpr double kPauseMemoryS = 4.0;  // of audio
 constexpr size_t kManyPauses = 5;      // within that time
 constexpr double kCalmS = 0.9;
 constexpr size_t kMostPauses = 512;
+// What of a budget repetitions beyond the least may be planned with.
+constexpr double planned_ms(double budget_ms) { return (1 - kMargin) * budget_ms; }
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
 // The newest numbers, oldest first. It allocates nothing, so that a step may use it.

@@ -129,7 +129,7 @@ Plan Planner::window_plan(const RunOptions& options) {
     const int limit = std::max(options.min_depth, best_depth(quality, manifest_));
     for (int depth = options.min_depth; depth <= limit; ++depth) {
       const double predicted_ms = timings.step_ms(depth);
-      if (best && predicted_ms > budget_ms) break;
+      if (best && predicted_ms > planned_ms(budget_ms)) break;
       const std::tuple rank(quality_at(quality, depth, kNothing), std::min(depth, manifest_.trained_depth), window_s);
       if (best && rank <= best_rank) continue;
       best_rank = rank;
@@ -151,7 +151,8 @@ Plan Planner::stream_plan(const RunOptions& options) {
     const Timings& timings = measure(samples);
     plan.depth = plan.min_depth = options.min_depth;
     plan.max_depth = std::max(options.min_depth, best_depth(quality, manifest_));
-    while (plan.depth < plan.max_depth && timings.step_ms(plan.depth + 1) <= *options.budget_ms) ++plan.depth;
+    const double most_ms = planned_ms(*options.budget_ms);
+    while (plan.depth < plan.max_depth && timings.step_ms(plan.depth + 1) <= most_ms) ++plan.depth;
     plan.predicted_ms = timings.step_ms(plan.depth);
   }
   plan.quality_db = promised_db(manifest_, plan.depth);
