@@ -37,6 +37,7 @@ Array = npt.NDArray[np.float32]
 BLOCK_S = 0.008  # what the devices are asked to give and take at once
 JITTER_S = 0.008  # unevenness of devices and scheduling that is borne from the start
 WARMING_S = 0.5
+WARMING_STEPS = 10  # at least: those of a sliding window take longer once the window is full
 RETRY_S = 3.0  # to get a lost device back
 RECENT = 64  # steps that say how long computing takes
 LOCK_TURN_S = 1e-4  # a thread that computes in Python gives way to the others after this time
@@ -236,8 +237,10 @@ class LiveSession:
 
 
 def _warm_up(stream: Stream) -> float:
-    """Run on silence, as the first steps are slow; gives the length of a step in seconds."""
-    stream.process(np.zeros(round(WARMING_S * stream.sample_rate), np.float32))
+    """Run on noise, as the first steps are slow and some run nothing on silence; gives a step's seconds."""
+    warming_s = max(WARMING_S, WARMING_STEPS * stream.step_s)
+    noise = np.random.default_rng(0).standard_normal(round(warming_s * stream.sample_rate))
+    stream.process((0.1 * noise).astype(np.float32))
     return stream.step_s
 
 

@@ -160,5 +160,5 @@ class OutputQueue:
 
     @property
     def delay_s(self) -> float:
-        """How much later than it came a sample is taken, on average."""
-        return self._control.average / self._sample_rate
+        """How much later than it came a sample is taken, on average, or will be once it plays."""
+        return (self._control.average or self._start) / self._sample_rate

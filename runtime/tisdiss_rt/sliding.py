@@ -44,6 +44,7 @@ HOP_SHARE, LOOKAHEAD_SHARE, FADE_SHARE = 1 / 4, 1 / 16, 1 / 16
 
 _SILENCE = 1e-10  # nothing louder: the network is not run
 _SILENT_SHARE = 0.01  # of the stream's power: nothing to go by
+_EMPTY_SHARE = 1e-4  # of it: no help to the network. Somebody far away may talk after something loud.
 _LEVEL_HALF_LIFE_S = 30.0  # of the stream's power, when it gets quieter
 _TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while anybody talks
 _MARGIN = 0.1  # by which a signature must fit better, in distances between talkers
@@ -132,7 +133,7 @@ class SlidingCore:
         """
         assert mix.shape == (self.step_samples,)
         window = self._plan.window_samples
-        if self._is_silent(self._heard):  # then it is no help, and what of it is still to come out is enough
+        if self._is_below(_EMPTY_SHARE, self._heard):  # what of it is still to come out is enough
             emitted = len(self._heard) - (self.latency_samples - self.step_samples)
             self._heard = self._heard[max(emitted, 0) :]
         self._heard = np.concatenate([self._heard, mix])[-window:]
@@ -143,7 +144,8 @@ class SlidingCore:
         timings = self._timings
         if len(self._heard) != window:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for a full one
-        return run_step(self._steps, self._heard, self._plan, timings)
+        advance_s = self.step_samples / self._manifest.sample_rate
+        return run_step(self._steps, self._heard, self._plan, timings, advance_s=advance_s)
 
     def _join(self, estimate: Array) -> Array:
         """Take the estimate of what was heard, (sources, n); give what to emit, (sources, step_samples)."""
@@ -163,7 +165,7 @@ class SlidingCore:
     def _in_order(self, before: Array, estimate: Array) -> Array:
         """Put the sources of an estimate (sources, W) into the order of the output."""
         self._order = match_order(before, estimate[:, : before.shape[1]], self._order)
-        if self._is_silent(self._heard[: -self.step_samples]):
+        if self._is_below(_SILENT_SHARE, self._heard[: -self.step_samples]):
             self._unsure = self._plan.window_samples
         if self._unsure > 0:
             self._unsure -= self.step_samples
@@ -178,9 +180,9 @@ class SlidingCore:
         if heard.weights.any():
             self._talkers = self._talkers.add(heard, self._remaining(_TALKER_HALF_LIFE_S))
 
-    def _is_silent(self, mix: Array) -> bool:
-        """Whether so little was heard in a part of the mixture that there is nothing to go by."""
-        return len(mix) == 0 or float(np.mean(np.square(mix))) < _SILENT_SHARE * self._level
+    def _is_below(self, share: float, mix: Array) -> bool:
+        """Whether a part of the mixture has less than this share of the stream's power, or is empty."""
+        return len(mix) == 0 or float(np.mean(np.square(mix))) < share * self._level
 
     def _signatures(self, estimate: Array) -> Signatures:
         return Signatures.of(estimate, self._manifest.sample_rate, _SILENT_SHARE * self._level)

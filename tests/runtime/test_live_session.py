@@ -304,6 +304,20 @@ def test_listening_changes_without_a_click(driven, stream_toy):
     assert np.abs(np.diff(sound)).max() < 2 * abs(sound[-1] - sound[0]) / BLOCK
 
 
+def test_the_delay_counts_the_computing_of_an_offline_bundle(fake, gain_toy, stream_toy):
+    """Its steps run nothing on silence; and before anything plays, it is told how late it will be."""
+    pair = devices.choose(None, None, None, RATE)
+    for bundle in (gain_toy, stream_toy):
+        stream = tisdiss_rt.Separator(bundle, provider="cpu").stream(RATE, depth=2)
+        live._warm_up(stream)
+        assert stream.latency_ms.compute > 0
+        assert {step.depth for step in stream.steps} == {2}
+        session = LiveSession(stream, 2, pair)
+        delay_ms = 1e3 * session.output.delay_s
+        assert delay_ms > stream.latency_ms.algorithmic + 1e3 * live.JITTER_S
+        assert session.status().total_ms == pytest.approx(delay_ms)
+
+
 def test_a_lost_device_is_told_after_trying_again(driven, noise, tmp_path, monkeypatch):
     monkeypatch.setattr(live, "RETRY_S", 0.2)
     run, mix = driven(), noise(BLOCK * 10)

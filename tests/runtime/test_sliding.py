@@ -100,6 +100,25 @@ def test_the_window_grows_at_the_beginning_and_after_a_silence(gain_toy, noise):
     assert lengths[10:] == [quiet, quiet, quiet + 800, quiet + 1600, full, full]
 
 
+def test_quiet_talk_after_something_loud_gets_whole_windows(gain_toy, noise):
+    """30 dB below, which is no silence: somebody far away talks after a door was slammed."""
+    manifest = bundles.load(gain_toy).manifest
+    lengths = []
+
+    def separate(mix):
+        lengths.append(len(mix))
+        return np.stack([mix, mix])
+
+    core = SlidingCore(
+        FakeEngine(separate), manifest, fixed_plan(manifest, 0.2, 1), Timings(), Slide(800, 0, 0)
+    )
+    mix = noise(800 * 20)
+    mix[800:] *= 10 ** (-30 / 20)
+    mix[800:4000] = 0
+    push_all(core, mix)
+    assert lengths[-6:] == [3200] * 6
+
+
 @pytest.mark.parametrize("slide", GRID)
 def test_the_latency_is_what_is_said_and_no_less(gain_toy, slide):
     core = core_of(gain_toy, slide)
