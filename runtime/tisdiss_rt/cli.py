@@ -136,7 +136,7 @@ def doctor() -> None:
     click.echo(f"tisdiss-rt {__version__}, Python {platform.python_version()}, {platform.platform()}")
     for package in ("numpy", "soundfile", "soxr"):
         click.echo(f"{package} {version(package)}")
-    from tisdiss_rt import conformance, graphs
+    from tisdiss_rt import choosing, conformance, graphs
     from tisdiss_rt.stream_engine import open_engine
 
     click.echo(f"ONNX Runtime {graphs.VERSION}: {', '.join(graphs.available_providers())}")
@@ -151,8 +151,16 @@ def doctor() -> None:
         click.echo(
             f"bundle {name} on {running.provider}: difference {worst:.1e}, example {elapsed_ms:.0f} ms"
         )
-        if worst > conformance.TOLERANCE:
+        on_cuda = running.provider == "cuda"
+        if worst > (conformance.CUDA_TOLERANCE if on_cuda else conformance.TOLERANCE):
             raise TisdissError(f"bundle {name} computes something else than when it was exported")
+        fastest = choosing.open_fastest(loaded, "auto", None, "auto")
+        click.echo(f"bundle {name}: auto is {fastest.provider}, {fastest.precision}")
+        if not choosing.is_as_good(loaded, fastest):
+            raise TisdissError(
+                f"bundle {name} separates worse with {fastest.provider}, {fastest.precision}; "
+                "use --provider cpu --precision fp32"
+            )
     if not shipped():
         raise TisdissError("no bundle is installed")
     click.echo("all is well")
@@ -178,6 +186,8 @@ def main() -> None:
         _fail("interrupted", 130)
     except click.ClickException as error:
         _fail(error.format_message())
+    except MemoryError as error:
+        _fail(f"not enough memory: {error}; shorter windows (--window-s) need less")
     except (TisdissError, OSError, ImportError) as error:
         _fail(str(error))
 

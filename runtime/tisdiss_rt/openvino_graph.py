@@ -109,4 +109,6 @@ def _core() -> Any:
         from openvino import Core
     except ModuleNotFoundError as missing:
         raise ProviderError("OpenVINO is not installed: pip install 'tisdiss-rt[openvino]'") from missing
+    except (ImportError, OSError) as error:
+        raise ProviderError(f"OpenVINO is installed but does not load: {first_line(error)}") from error
     return Core()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import shutil
+import sys
+import types
 
 import pytest
 
@@ -9,7 +11,7 @@ import tisdiss_rt
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt import choosing
 from tisdiss_rt.choosing import open_fastest
-from tisdiss_rt.errors import BundleError
+from tisdiss_rt.errors import BundleError, ProviderError
 from tisdiss_rt.stream_engine import open_engine
 
 
@@ -75,6 +77,17 @@ def test_without_openvino_there_may_still_be_integers(toy_of_two_precisions, toy
     assert open_fastest(bundles.load(toy_of_two_precisions), "auto", 1, "auto").precision == "int8"
     monkeypatch.setattr(choosing, "_is_better", refuse)
     assert opened(toy) == "cpu"
+
+
+def test_what_does_not_load_is_not_chosen(toy, monkeypatch):
+    """OpenVINO is there, but one of its libraries is not; before the choice, and after it was made."""
+    monkeypatch.setattr(choosing, "_is_better", lambda *_: True)
+    assert opened(toy) == "openvino"
+    broken = types.ModuleType("openvino")
+    monkeypatch.setitem(sys.modules, "openvino", broken)
+    assert opened(toy) == "cpu"
+    with pytest.raises(ProviderError, match="installed but does not load"):
+        opened(toy, "openvino")
 
 
 def test_another_bundle_is_measured_anew(toy, gain_toy, monkeypatch):
