@@ -20,6 +20,7 @@ import struct
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ class Recorder:
     """One WAV file for each track, all of one length, valid at any moment.
 
     Args:
-        paths: of the files; existing ones are replaced.
+        paths: of the files; existing ones are replaced by the first sound, and stay where none comes.
         sample_rate: in Hz.
 
     Attributes: ``samples`` written to every file; ``problem``, an OutputError once nothing can be written
@@ -63,15 +64,17 @@ class Recorder:
         self._folder = paths[0].parent
         self._waiting: queue.SimpleQueue[Array | None] = queue.SimpleQueue()
         self._waiting_samples = 0
-        self._files = []
+        self._files: list[FileIO] = []
+        self._ours: list[Path] = []  # but not what was there before, until the first sound
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for path in paths:
-                self._files.append(path.open("wb", buffering=0))
-                _write(self._files[-1].fileno(), header(0, sample_rate), 0)
+                is_new = not path.exists()
+                self._files.append(path.open("xb" if is_new else "r+b", buffering=0))
+                if is_new:
+                    self._claim(path, self._files[-1])
         except OSError as error:
-            for file in self._files:
-                file.close()
+            self._leave()
             raise OutputError(f"cannot record in {self._folder}: {error.strerror}") from error
         self._thread = threading.Thread(target=self._run, name="recorder")
         self._thread.start()
@@ -86,11 +89,22 @@ class Recorder:
         """Write what is still waiting and end; files without a single sample are removed."""
         self._waiting.put(None)
         self._thread.join()
-        for file, path in zip(self._files, self._paths, strict=True):
+        self._leave()
+
+    def _claim(self, path: Path, file: FileIO) -> None:
+        """Make a file ours: a recording of no length."""
+        self._ours.append(path)
+        file.truncate(0)
+        _write(file.fileno(), header(0, self._sample_rate), 0)
+
+    def _leave(self) -> None:
+        """Close the files; ours are removed if they have not a single sample."""
+        for file in self._files:
             with suppress(OSError):  # told already, or closed before
                 file.close()
-                if self.samples == 0:
-                    path.unlink()
+        for path in self._ours if self.samples == 0 else ():
+            with suppress(OSError):
+                path.unlink()
 
     def _run(self) -> None:
         gathered: list[Array] = []
@@ -114,6 +128,9 @@ class Recorder:
                 raise OSError(0, "a WAV file holds no more than 4 GiB")
             if behind_s > _MOST_WAITING_S:
                 raise OSError(0, "the disk is too slow")
+            for path, file in zip(self._paths, self._files, strict=True):
+                if path not in self._ours:
+                    self._claim(path, file)
             for file, track in zip(self._files, tracks, strict=True):
                 _write(file.fileno(), track.astype("<f4").tobytes(), HEADER_BYTES + 4 * self.samples)
             for file in self._files:
@@ -123,7 +140,9 @@ class Recorder:
             self._end_here(error)
 
     def _end_here(self, error: OSError) -> None:
-        for file in self._files:
+        for path, file in zip(self._paths, self._files, strict=True):
+            if path not in self._ours:
+                continue
             with suppress(OSError):
                 _write(file.fileno(), header(self.samples, self._sample_rate), 0)
                 file.truncate(HEADER_BYTES + 4 * self.samples)

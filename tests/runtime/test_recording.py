@@ -84,6 +84,25 @@ def test_nothing_recorded_leaves_no_files(paths):
     assert not any(path.exists() for path in paths)
 
 
+def test_what_was_recorded_before_stays_until_there_is_sound(paths, noise):
+    first = Recorder(paths, RATE)
+    first.put(sound := noise(3, 5 * RATE))
+    first.close()
+    Recorder(paths, RATE).close()  # the devices could not be opened
+    np.testing.assert_array_equal(read(paths), sound)
+    again = Recorder(paths, RATE)
+    again.put(shorter := noise(3, RATE))
+    again.close()
+    np.testing.assert_array_equal(read(paths), shorter)
+
+
+def test_where_one_file_cannot_be_made_none_is_left(paths):
+    paths[1].mkdir(parents=True)
+    with pytest.raises(OutputError, match="cannot record in"):
+        Recorder(paths, RATE)
+    assert not paths[0].exists()
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot record in"):
