@@ -88,6 +88,7 @@ def _machine(engine: Sessions) -> dict[str, object]:
         "ONNX Runtime": VERSION,
         "OpenVINO": installed_version(),
         "processor": processor(),
+        "graphics": graphics() if engine.provider == "cuda" else [],
         "cores": physical_cores(),
     }
 
@@ -99,4 +100,14 @@ def processor() -> str:
     except OSError:  # not Linux
         return platform.processor() or platform.machine()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    if names:
+        return names[0]
+    parts = sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith("CPU part")})
+    return " ".join([platform.machine(), *parts])  # of ARM
+
+
+def graphics() -> list[str]:
+    """Names of the NVIDIA cards, where Linux tells them."""
+    cards = Path("/proc/driver/nvidia/gpus").glob("*/information")
+    lines = [line for card in sorted(cards) for line in card.read_text().splitlines()]
+    return [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model")]
