@@ -11,6 +11,7 @@ import re
 import shutil
 import sys
 import tempfile
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -172,7 +173,7 @@ class WavWriters:
     def __init__(self, paths: Sequence[Path], sample_rate: int, subtype: str, frames: int) -> None:
         self.clipped = 0
         self._paths = paths
-        self._parts = [path.with_name(f".{path.name}.{os.getpid()}.part") for path in paths]
+        self._parts = [path.with_name(f".{uuid.uuid4().hex}.part") for path in paths]
         self._clips = subtype.startswith("PCM")
         is_large = frames * _BYTES[subtype] > _WAV_LIMIT_BYTES
         self._format = (sample_rate, 1, subtype, None, "RF64" if is_large else "WAV")
@@ -181,7 +182,9 @@ class WavWriters:
 
     def __enter__(self) -> WavWriters:
         try:
-            for part in self._parts:
+            for path, part in zip(self._paths, self._parts, strict=True):
+                if path.is_dir():
+                    raise IsADirectoryError(None, f"{path.name} is a folder")
                 folder = part.parent
                 self._new_folders += [p for p in (folder, *folder.parents) if not p.exists()]
                 folder.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
 @click.option("--bundle", default="edge-16k", show_default=True, help="Name of a bundle, or a folder.")
 @click.option("--budget-ms", type=float, help="Time that one window may take; chooses window and depth.")
 @click.option("--depth", type=int, help="Fixed number of repetitions, instead of a budget.")
-@click.option("--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run.")
+@click.option(
+    "--min-depth", type=int, default=1, show_default=True, help="With a budget: repetitions that always run."
+)
 @click.option("--window-s", type=float, help="Length of the windows, instead of the planned one.")
 @click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
 @click.option(
@@ -68,9 +71,11 @@ def separate(
     for path in _find(inputs, Path(output)):
         try:
             result = _separate_one(separator, path, Path(output), force, claimed, quiet, options)
-        except TisdissError as error:
-            click.echo(f"tisdiss-rt: {error}", err=True)
-            result = {"input": path, "error": str(error)}
+        except (TisdissError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            message = reason if path in reason else f"{path}: {reason}"
+            click.echo(f"tisdiss-rt: {message}", err=True)
+            result = {"input": path, "error": message}
         results.append(result)
         if not as_json and not quiet:
             for written in result.get("outputs", ()):
@@ -91,7 +96,10 @@ def separate(
 
 
 def _find(inputs: tuple[str, ...], output: Path) -> Iterator[str]:
-    """Yield the files to separate, each once; folders are searched, but not for our own results."""
+    """Yield the files to separate, each once; folders are searched, but not for our own results.
+
+    These lie in the output folder, also where that is the folder that is searched.
+    """
     from tisdiss_rt.audio import STDIN, SUFFIXES
 
     seen = set()
@@ -99,11 +107,15 @@ def _find(inputs: tuple[str, ...], output: Path) -> Iterator[str]:
         paths = [name]
         if name != STDIN and Path(name).is_dir():
             found = (p for p in sorted(Path(name).rglob("[!.]*")) if p.suffix.lower() in SUFFIXES)
-            paths = [str(p) for p in found if p.is_file() and output.resolve() not in p.resolve().parents]
+            paths = [str(p) for p in found if p.is_file() and not _is_result(p, output)]
         for path in paths or [name]:
             if path == STDIN or (resolved := Path(path).resolve()) not in seen:
                 seen.add(path if path == STDIN else resolved)
                 yield path
+
+
+def _is_result(path: Path, output: Path) -> bool:
+    return path.resolve().parent == output.resolve() and bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
 
 
 def _separate_one(
@@ -127,6 +139,7 @@ def _separate_one(
         )
     existing = [target for target in targets if target.exists()]
     if existing and not force:
+        claimed[targets[0]] = path
         click.echo(f"{path}: skipped, {existing[0]} exists (--force overwrites)", err=True)
         return {"input": path, "skipped": True}
     with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:

@@ -122,6 +122,11 @@ class Engine(Sessions):
         """
         (output,) = self._run("decoder", state.tensors).values()
         estimate = self._graphs["decoder"].array(output)[:, : state.samples]
+        if estimate.shape != (self.manifest.sources, state.samples):
+            raise BundleError(
+                f"bundle {self.manifest.name} gave {estimate.shape} where its manifest says "
+                f"{(self.manifest.sources, state.samples)}"
+            )
         if not np.isfinite(estimate).all():
             raise BundleError(f"bundle {self.manifest.name} gave NaN or infinity at depth {state.depth}")
         return estimate

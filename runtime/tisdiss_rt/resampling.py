@@ -30,6 +30,7 @@ Array = npt.NDArray[np.float32]
 
 STOPBAND_DB = 65.0
 PASSBAND = 0.875  # of the lower rate's Nyquist frequency, where the stopband begins: 7 of 8 kHz
+MOST_COEFFICIENTS = 2**24  # 64 MB
 _OUTPUTS_AT_ONCE = 2048  # bounds the memory for long chunks
 
 
@@ -46,7 +47,7 @@ class StreamResampler:
         channels: of both.
 
     Attribute ``latency_s``: an output sample comes when so much of the input after it has gone in.
-    Raises OptionError for a rate that is not above 0.
+    Raises OptionError for a rate that is not above 0, or rates whose filter would be too large.
     """
 
     def __init__(self, from_hz: int, to_hz: int, channels: int) -> None:
@@ -118,6 +119,8 @@ def _coefficients(up: int, down: int) -> Array:
     # Kaiser's formulas; frequencies in cycles per input sample.
     transition = (1 - PASSBAND) * shrink / 2
     reach = math.ceil((STOPBAND_DB - 7.95) / (14.36 * transition) / 2)
+    if up * 2 * reach > MOST_COEFFICIENTS:
+        raise OptionError(f"no filter for sample rates in the ratio of {up} to {down}; resample before")
     beta = 0.1102 * (STOPBAND_DB - 8.7)
     cutoff = (1 + PASSBAND) * shrink / 4
     offsets = np.arange(1 - reach, reach + 1) - np.arange(up)[:, None] / up  # (up, taps)

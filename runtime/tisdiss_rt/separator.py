@@ -125,7 +125,7 @@ class Separator:
             raise AudioError(f"the mixture must be (n,) or (n, channels), not empty; it is {signal.shape}")
         if not np.issubdtype(signal.dtype, np.floating):
             raise AudioError(f"the mixture must be floating point with full scale 1, not {signal.dtype}")
-        if sample_rate <= 0:
+        if not 0 < sample_rate < math.inf:
             raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         signal = signal.reshape(len(signal), -1)  # (n, channels)
@@ -273,9 +273,11 @@ class Separator:
         """Separate mono blocks (m,) in windows into pieces (m, sources); adds to ``steps``."""
         assert isinstance(self.engine, Engine)
         engine, model_hz = self.engine, self.bundle.manifest.sample_rate
+        known = self._planner.timings.get(plan.window_samples)
+        timings = copy.deepcopy(known) or Timings()  # several threads may separate at once
 
         def separate_window(mix: Array, start: int) -> Array:
-            estimate, depth, elapsed_ms = self._separate_window(engine, mix, plan)
+            estimate, depth, elapsed_ms = self._separate_window(engine, mix, plan, timings)
             missed = plan.budget_ms is not None and elapsed_ms > plan.budget_ms
             steps.append(Step(start / model_hz, len(mix) / model_hz, depth, elapsed_ms, missed))
             return estimate
@@ -283,12 +285,15 @@ class Separator:
         mono = audio.resample(blocks, sample_rate, model_hz)
         estimates = separate_windows(mono, plan.window_samples, separate_window)
         yield from audio.resample((estimate.T for estimate in estimates), model_hz, sample_rate)
+        if known is not None:
+            self._planner.timings[plan.window_samples] = timings
 
-    def _separate_window(self, engine: Engine, mix: Array, plan: Plan) -> tuple[Array, int, float]:
+    def _separate_window(
+        self, engine: Engine, mix: Array, plan: Plan, timings: Timings
+    ) -> tuple[Array, int, float]:
         """Return the estimate (sources, n), the depth that ran and the elapsed milliseconds."""
         if np.abs(mix).max() < _SILENCE:
             return np.zeros((self.bundle.manifest.sources, len(mix)), np.float32), 0, 0.0
-        timings = self._planner.timings.get(plan.window_samples, Timings())
         if len(mix) != plan.window_samples:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for the next full one
         return run_step(engine, mix, plan, timings)

@@ -14,6 +14,7 @@ The output is the input's timeline from its first sample on: nothing is shifted,
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Protocol
@@ -100,7 +101,7 @@ class Stream:
         budget_ms: float | None = None,
         steps_kept: int | None = STEPS_KEPT,
     ) -> None:
-        if sample_rate <= 0 or sample_rate != int(sample_rate):
+        if not 0 < sample_rate < math.inf or sample_rate != int(sample_rate):
             raise OptionError(f"sample_rate must be a whole number above 0, not {sample_rate}")
         self.sample_rate = sample_rate = int(sample_rate)
         self._core, self._sources, self._model_hz, self._budget_ms = core, sources, model_hz, budget_ms

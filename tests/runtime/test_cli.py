@@ -138,8 +138,13 @@ def test_folders_are_searched_but_not_for_results(separate, noise):
         write(name, noise(100))
     Path("in/notes.txt").write_text("no audio")
     Path("in/._b.wav").write_text("what some systems leave beside a file")
-    assert separate("in", "-o", "in/out")[0] == 0
     expected = [f"{stem}_spk{n}.wav" for stem in "Abc" for n in (1, 2)]
+    for _ in range(2):
+        assert separate("in", "-o", "in", "--force")[0] == 0
+        assert [name for name in names("in") if "_spk" in name] == expected
+    for name in expected:
+        Path("in", name).unlink()
+    assert separate("in", "-o", "in/out")[0] == 0
     assert names("in/out") == expected
     status, _, err = separate("in", "-o", "in/out", "--force")
     assert status == 0
@@ -171,6 +176,9 @@ def test_two_inputs_of_one_name(separate, noise):
     assert status == 1
     assert "y/a.wav: would write the same files as x/a.wav" in err
     assert soundfile.info("separated/a_spk1.wav").frames == 100
+    status, _, err = separate("x/a.wav", "y/a.wav")  # what is there are not the voices of y/a.wav
+    assert status == 1
+    assert "y/a.wav: would write the same files as x/a.wav" in err
     Path("x/a.wav").write_text("no audio, writes nothing")
     assert separate("x/a.wav", "y/a.wav", "--force")[0] == 1
     assert soundfile.info("separated/a_spk1.wav").frames == 200
@@ -194,6 +202,27 @@ def test_a_bad_file_does_not_stop_the_others(separate, noise):
     assert len(out.splitlines()) == 4
     assert "tisdiss-rt: b.wav: not readable as audio" in err
     assert "tisdiss-rt: gone.wav: no such file" in err
+    long = 250 * "x" + ".wav"
+    status, out, err = separate(long, "c.wav", "--force", "--json")
+    assert status == 1
+    assert ["error" in entry for entry in json.loads(out)["files"]] == [True, False]
+    assert f"tisdiss-rt: {long}: " in err
+
+
+def test_names_as_long_as_the_system_allows(separate, noise):
+    stem = 246 * "x"
+    write(f"{stem}.wav", noise(100))
+    assert separate(f"{stem}.wav")[0] == 0
+    assert names() == [f"{stem}_spk1.wav", f"{stem}_spk2.wav"]
+
+
+def test_a_folder_in_the_way(separate, noise):
+    write("a.wav", noise(100))
+    Path("separated/a_spk2.wav").mkdir(parents=True)
+    status, _, err = separate("a.wav", "--force")
+    assert status == 1
+    assert "a.wav: cannot write to separated: a_spk2.wav is a folder" in err
+    assert names() == ["a_spk2.wav"]
 
 
 # ---- what is said ----

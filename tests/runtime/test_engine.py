@@ -119,6 +119,12 @@ def test_a_file_that_is_no_graph(toy_maker):
         Engine(bundles.load(folder), provider="cpu")
 
 
+def test_fewer_sources_than_the_manifest_says(toy_maker):
+    running = Engine(bundles.load(toy_maker(sources=3)), provider="cpu")
+    with pytest.raises(BundleError, match=r"gave \(2, 100\) where its manifest says \(3, 100\)"):
+        running.decode(running.start(np.ones(100, np.float32)))
+
+
 def test_nan_is_never_returned(running):
     state = running.start(np.zeros(100, np.float32))  # the toy divides by the peak
     with pytest.raises(BundleError, match="NaN"):

@@ -156,8 +156,9 @@ def test_bad_arrays(sep):
         sep.separate(np.ones(100, np.int16), RATE)
     with pytest.raises(AudioError, match="NaN"):
         sep.separate(np.array([0.0, np.nan]), RATE)
-    with pytest.raises(OptionError, match="sample_rate"):
-        sep.separate(np.ones(100), 0)
+    for rate in (0, float("nan"), float("inf")):
+        with pytest.raises(OptionError, match="sample_rate"):
+            sep.separate(np.ones(100), rate)
 
 
 def test_errors_are_builtins_too():

@@ -413,6 +413,8 @@ def test_an_ended_stream_takes_nothing(sep, noise):
         ({"depth": -1}, "from 0 to 6"),
         ({"min_depth": 7, "budget_ms": 5}, "from 0 to 6"),
         ({"sample_rate": 0}, "above 0"),
+        ({"sample_rate": float("nan")}, "above 0"),
+        ({"sample_rate": 2**31 - 1}, "no filter"),
     ],
 )
 def test_impossible_options(sep, options, message):
