@@ -31,11 +31,21 @@ def save_checkpoint(
         network: its configuration and weights are stored.
         facts: plain values about it, e.g. steps and data.
         more: further tensors and plain values, e.g. what training needs to go on.
+
+    Raises:
+        OSError: if it cannot be written; what was there before stays.
     """
     part = path.with_name(path.name + ".part")
     content = {"network": to_mapping(network.config), "weights": network.state_dict(), "facts": facts}
-    torch.save({**content, **more}, part)
-    part.replace(path)
+    try:
+        torch.save({**content, **more}, part)
+        part.replace(path)
+    except RuntimeError as error:  # what torch makes of a full disk
+        raise OSError(
+            f"{path} cannot be written: {(str(error).splitlines() or ['no reason given'])[0]}"
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: str | Path) -> tuple[Network | StreamingNetwork, dict[str, Any]]:
@@ -64,10 +74,10 @@ def load_checkpoint(path: str | Path) -> tuple[Network | StreamingNetwork, dict[
                 f"{weights_path}: not a checkpoint of tisdiss-rt: network, weights or facts missing"
             )
         config = from_mapping(NetworkConfig, content["network"], str(weights_path))
-        weights, facts = content["weights"], content["facts"]
+        weights, facts = _named(content["weights"], weights_path), content["facts"]
     else:
         config = network_config(read_options(config_path))
-        weights = network_weights(content, config)
+        weights = network_weights(_named(content, weights_path), config)
     network = build_network(config)
     _load_weights(network, weights, weights_path)
     return network.eval(), facts
@@ -108,6 +118,13 @@ def read_tensors(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds {type(content).__name__}, not a dictionary of weights")
     return content
+
+
+def _named(weights: dict[Any, Any], path: Path) -> dict[str, torch.Tensor]:
+    for name, tensor in weights.items():
+        if not (isinstance(name, str) and isinstance(tensor, torch.Tensor)):
+            raise CheckpointError(f"{path}: {name!r} is {type(tensor).__name__} instead of a named weight")
+    return weights
 
 
 def _load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path) -> None:

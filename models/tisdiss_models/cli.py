@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 import torch
 
-from .config import NetworkConfig, TrainingConfig, read_yaml
+from .config import ConfigError, NetworkConfig, TrainingConfig, read_yaml
 from .data import speech_folder
 from .training import Trainer, train, trainer_from_state
 
@@ -35,7 +35,7 @@ CONFIGS = Path(__file__).parent / "configs"
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--minutes", type=float, help="Stop after this time; the state can be resumed.")
-@click.option("--evaluate-every", type=int, default=200, show_default=True, help="Steps.")
+@click.option("--evaluate-every", type=click.IntRange(min=1), default=200, show_default=True, help="Steps.")
 @click.option("--compile/--no-compile", "compile_parts", default=True, help="Compile the network's parts.")
 def train_command(
     config: str | None,
@@ -63,8 +63,14 @@ def train_command(
         raise click.ClickException(f"{state} exists; go on with --resume or choose another --output")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
+        raise click.ClickException(f"no device {device!r} here; leave --device to auto")
+    if compile_parts and device == "cpu" and not _has_compiler():
+        click.echo("no C++ compiler found: training without compiling takes longer", err=True)
+        compile_parts = False
     try:
         trainer = _trainer(config, resume, init, torch.device(device), speech, compile_parts)
+        output.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     if trainer.step >= trainer.config.steps:
@@ -75,7 +81,21 @@ def train_command(
         f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}",
         err=True,
     )
-    train(trainer, output, minutes, evaluate_every)
+    try:
+        train(trainer, output, minutes, evaluate_every)
+    except KeyboardInterrupt:
+        raise click.ClickException(f"interrupted at step {trainer.step}; --resume {state} goes on") from None
+
+
+def _has_compiler() -> bool:
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler:
+        return False
+    return True
 
 
 def _trainer(
@@ -88,7 +108,12 @@ def _trainer(
 ) -> Trainer:
     options = _read(config) if config else None
     if resume:
-        return trainer_from_state(resume, options[1] if options else None, device, speech, compile_parts)
+        trainer = trainer_from_state(resume, options[1] if options else None, device, speech, compile_parts)
+        if options and options[0] not in (NetworkConfig(), trainer.network.config):
+            raise ConfigError(
+                f"{config}: another network than that of {resume}; leave the section network out"
+            )
+        return trainer
     assert options is not None
     trainer = Trainer(*options, device, speech, compile_parts)
     if init:

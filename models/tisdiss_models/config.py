@@ -7,7 +7,9 @@ because a silently ignored option gives a network that separates a little worse 
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,7 +73,10 @@ class NetworkConfig:
             if field.type == "int" and (type(value) is not int or value < least):
                 raise ConfigError(f"{field.name} must be a positive whole number, not {value!r}")
         checks = [
-            (self.n_fft % self.hop == 0, f"n_fft ({self.n_fft}) must be a multiple of hop ({self.hop})"),
+            (
+                self.n_fft % 2 == 0 and self.n_fft % self.hop == 0 and self.n_fft >= 2 * self.hop,
+                f"n_fft ({self.n_fft}) must be even, and twice hop ({self.hop}) or a larger multiple of it",
+            ),
             (self.sources >= 2, f"sources must be at least 2, not {self.sources}"),
             (self.dim % self.norm_groups == 0, f"dim ({self.dim}) must be a multiple of norm_groups"),
             (
@@ -147,20 +152,67 @@ class TrainingConfig:
     validation_speakers: int = 8
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        """Fail early, naming the option.
+
+        Raises:
+            ConfigError: if a value is not allowed.
+        """
+        for name in ("steps", "batch", "warmup_steps", "extra_depth"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in ("crop_s", "learning_rate", "decay_share", "gradient_clip"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
+        shares = ("extra_depth_share", "switch_share", "absent_share", "pause_share", "ema", "speed_range")
+        for name in shares:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if not self.depth_weights or min(self.depth_weights) < 0 or not any(self.depth_weights):
+            raise ConfigError(f"depth_weights must be some numbers, not all 0: {list(self.depth_weights)}")
+
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
     """Make a configuration of `kind` from plain values, lists becoming tuples.
 
     Raises:
-        ConfigError: if a key is unknown; the message lists the known ones.
+        ConfigError: if a key is unknown, and the message lists the known ones; if a value is of another type
+            or not allowed.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: not a mapping of options")
-    known = [f.name for f in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(known))
+    types = {f.name: str(f.type) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(str(key) for key in set(values) - set(types))
     if unknown:
-        raise ConfigError(f"{where}: unknown option {', '.join(unknown)}; known are {', '.join(known)}")
-    return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        raise ConfigError(f"{where}: unknown option {', '.join(unknown)}; known are {', '.join(types)}")
+    plain = {name: _plain(value, types[name], f"{where}: {name}") for name, value in values.items()}
+    try:
+        return kind(**plain)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _plain(value: Any, type_name: str, where: str) -> Any:
+    """Give a value as its field has it, or raise ConfigError; YAML reads ``1e-3`` as text."""
+    if type_name.startswith("tuple["):
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        entries = type_name.removeprefix("tuple[").removesuffix("]").split(", ")
+        if entries[-1] != "..." and len(value) != len(entries):
+            raise ConfigError(f"{where} must be {len(entries)} numbers, not {value!r}")
+        return tuple(_plain(entry, entries[0], where) for entry in value)
+    kind, name = {
+        "int": (int, "a whole number"),
+        "float": (float, "a number"),
+        "bool": (bool, "true or false"),
+        "str": (str, "a word"),
+    }[type_name]
+    if kind is float and isinstance(value, int | str) and not isinstance(value, bool):
+        with suppress(ValueError):
+            value = float(value)
+    if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
+        raise ConfigError(f"{where} must be {name}, not {value!r}")
+    return value
 
 
 def to_mapping(config: NetworkConfig | TrainingConfig) -> dict[str, Any]:
@@ -185,7 +237,7 @@ def read_options(path: Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> tuple[NetworkConfig, TrainingConfig]:
-    """Read a training file with the two sections ``network`` and ``training``.
+    """Read a training file with the two sections ``network`` and ``training``, both with defaults.
 
     Raises:
         ConfigError: if a section or an option is unknown.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,45 +42,70 @@ class Corpus:
         starts: (speakers,) first sample of each speaker.
         lengths: (speakers,) samples of each speaker.
         sample_rate: in Hz.
+        names: of the speakers; empty where they are not known.
     """
 
     samples: Tensor
     starts: Tensor
     lengths: Tensor
     sample_rate: int
+    names: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Corpus:
         """Move the samples to `device`."""
-        return Corpus(
-            self.samples.to(device), self.starts.to(device), self.lengths.to(device), self.sample_rate
-        )
+        tensors = (self.samples.to(device), self.starts.to(device), self.lengths.to(device))
+        return Corpus(*tensors, self.sample_rate, self.names)
 
     def speakers(self, first: int, last: int) -> Corpus:
         """Keep the speakers from `first` up to, not including, `last`."""
-        return Corpus(self.samples, self.starts[first:last], self.lengths[first:last], self.sample_rate)
+        return self._chosen(list(range(len(self.starts)))[first:last])
+
+    def beginning_with(self, names: Sequence[str]) -> Corpus:
+        """Put these speakers first; the others stay in their order. Raises ValueError if one is missing."""
+        missing = sorted(set(names) - set(self.names))
+        if missing:
+            raise ValueError(f"the speech has no voice {missing[0]}, which this run keeps for validation")
+        order = [self.names.index(name) for name in names]
+        order += [i for i, name in enumerate(self.names) if name not in set(names)]
+        return self._chosen(order)
+
+    def _chosen(self, order: list[int]) -> Corpus:
+        names = tuple(self.names[i] for i in order) if self.names else ()
+        return Corpus(self.samples, self.starts[order], self.lengths[order], self.sample_rate, names)
 
 
 def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0) -> Corpus:
-    """Read all audio of a folder; a file's name starts with its speaker and a hyphen.
+    """Read all audio of a folder, mono; a file's name starts with its speaker and a hyphen.
 
     Speakers are ordered by a fixed shuffle, so that a split by index is a random split. A voice shorter than
     `least_s` seconds is repeated up to that, so that a crop never reads on into the next speaker.
 
     Raises:
-        ValueError: if there is no audio, or its sample rate is not `sample_rate`.
+        ValueError: if there is no audio, or a file has another sample rate, several channels, no samples, or
+            some that are no numbers, or its name does not say who speaks.
     """
     by_speaker: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.iterdir()):
         if path.suffix in (".flac", ".ogg", ".wav"):
-            by_speaker[path.name.split("-")[0]].append(path)
+            speaker, hyphen, _ = path.name.partition("-")
+            if not hyphen:
+                raise ValueError(f"{path}: its name has to start with its speaker and a hyphen")
+            by_speaker[speaker].append(path)
     if not by_speaker:
         raise ValueError(f"{folder}: no audio files")
 
     def read(path: Path) -> np.ndarray:
-        audio, rate = soundfile.read(path, dtype="int16")
+        try:
+            audio, rate = soundfile.read(path, dtype="float32")
+        except soundfile.LibsndfileError as error:
+            raise ValueError(f"{path}: not readable as audio: {error.error_string}") from error
         if rate != sample_rate:
             raise ValueError(f"{path}: {rate} Hz, but the network works at {sample_rate} Hz")
-        return audio
+        if audio.ndim != 1:
+            raise ValueError(f"{path}: {audio.shape[1]} channels; training takes mono")
+        if len(audio) == 0 or not np.isfinite(audio).all():
+            raise ValueError(f"{path}: has no samples, or some that are NaN or infinite")
+        return np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
 
     names = sorted(by_speaker)
     np.random.default_rng(1).shuffle(names)
@@ -89,7 +115,7 @@ def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0) -> Corpus:
     voices = [np.resize(voice, max(len(voice), least)) for voice in voices]  # resize repeats
     lengths = torch.tensor([len(v) for v in voices])
     starts = torch.cumsum(lengths, 0) - lengths
-    return Corpus(torch.from_numpy(np.concatenate(voices)), starts, lengths, sample_rate)
+    return Corpus(torch.from_numpy(np.concatenate(voices)), starts, lengths, sample_rate, tuple(names))
 
 
 def _resampled_crops(corpus: Corpus, first: Tensor, speed: Tensor, length: int) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from .config import ConfigError, NetworkConfig
+from .config import ConfigError, NetworkConfig, from_mapping
 
 # Options of the published separator with their defaults there, which hold where a file omits them.
 _TRANSLATED: dict[str, Any] = {
@@ -97,15 +97,21 @@ def _refuse_other_than(allowed: Mapping[str, Any], values: Mapping[str, Any], wh
             raise ConfigError(f"{where}{key}: {value!r} is not supported, only {only!r}")
 
 
-def _stft_sizes(config: Mapping[str, Any]) -> tuple[int, int]:
+def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    values = config.get(name) or {}
+    if not isinstance(values, Mapping) or not all(isinstance(key, str) for key in values):
+        raise ConfigError(f"{name}: not a mapping of options")
+    return dict(values)
+
+
+def _stft_sizes(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Read n_fft and hop, which encoder and decoder must share."""
     sizes = []
     for section in ("encoder_conf", "decoder_conf"):
-        values = dict(config.get(section) or {})
-        n_fft = int(values.pop("n_fft", 512))
-        hop = int(values.pop("hop_length", 128))
+        values = _section(config, section)
+        n_fft, hop = values.pop("n_fft", 512), values.pop("hop_length", 128)
         if values.get("win_length") == n_fft:
-            del values["win_length"]
+            values.pop("win_length", None)
         unknown = set(values) - set(_FIXED_ELSEWHERE["stft"]) - {"default_fs", "spec_transform_type"}
         if unknown or values.get("spec_transform_type") is not None:
             raise ConfigError(
@@ -125,9 +131,9 @@ def network_config(config: Mapping[str, Any]) -> NetworkConfig:
         ConfigError: if an option is unknown or has a value that is not supported.
     """
     _refuse_other_than(_FIXED_ELSEWHERE[""], config, "")
-    model = {"normalize_variance": False, **(config.get("model_conf") or {})}  # off unless it is set
+    model = {"normalize_variance": False, **_section(config, "model_conf")}  # off unless it is set
     _refuse_other_than(_FIXED_ELSEWHERE["model_conf"], model, "model_conf.")
-    options = dict(config.get("separator_conf") or {})
+    options = _section(config, "separator_conf")
     unknown = sorted(set(options) - set(_TRANSLATED) - set(_FIXED) - _WITHOUT_EFFECT)
     if unknown:
         raise ConfigError(f"separator_conf: unknown option {', '.join(unknown)}")
@@ -140,29 +146,30 @@ def network_config(config: Mapping[str, Any]) -> NetworkConfig:
     if get["tf_order"] not in ("ft", "tf"):
         raise ConfigError(f"separator_conf.tf_order: {get['tf_order']!r} is neither 'ft' nor 'tf'")
     n_fft, hop = _stft_sizes(config)
-    residual = bool(get["repeat_residual_module"])
-    return NetworkConfig(
-        sample_rate=int(config.get("sample_rate", 8000)),
-        sources=get["num_spk"],
-        n_fft=n_fft,
-        hop=hop,
-        dim=get["emb_dim"],
-        norm_groups=get["num_groups"],
-        heads=get["n_heads"],
-        attention_dim=get["attention_dim"],
-        ffn_dims=(get["ffn_hidden_dim"][0], get["ffn_hidden_dim"][1]),
-        ffn_kernel=get["conv1d_kernel"],
-        eps=float(get["eps"]),
-        time_first=get["tf_order"] == "tf",
-        separator_layers=get["encoder_n_layers"],
-        separator_repeats=get["encoder_repeat_times"],
-        separator_residual=residual,
-        splitter=get["spk_spliter_type"],
-        block_layers=get["reconstructor_n_layers"],
-        block_residual=residual and bool(get["reconstructor_repeat_residual_module"]),
-        trained_depth=get["reconstructor_repeat_times"],
-        mask=bool(get["mask"]),
-    )
+    residual = get["repeat_residual_module"]
+    values = {
+        "sample_rate": config.get("sample_rate", 8000),
+        "sources": get["num_spk"],
+        "n_fft": n_fft,
+        "hop": hop,
+        "dim": get["emb_dim"],
+        "norm_groups": get["num_groups"],
+        "heads": get["n_heads"],
+        "attention_dim": get["attention_dim"],
+        "ffn_dims": get["ffn_hidden_dim"],
+        "ffn_kernel": get["conv1d_kernel"],
+        "eps": get["eps"],
+        "time_first": get["tf_order"] == "tf",
+        "separator_layers": get["encoder_n_layers"],
+        "separator_repeats": get["encoder_repeat_times"],
+        "separator_residual": residual,
+        "splitter": get["spk_spliter_type"],
+        "block_layers": get["reconstructor_n_layers"],
+        "block_residual": residual and get["reconstructor_repeat_residual_module"],
+        "trained_depth": get["reconstructor_repeat_times"],
+        "mask": get["mask"],
+    }
+    return from_mapping(NetworkConfig, values, "config.yaml")
 
 
 def network_weights(weights: Mapping[str, Tensor], config: NetworkConfig) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ import json
 import random
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ VALIDATION_CROP_S = 4.0
 
 
 def make_optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Make AdamW; biases, gains and slopes are not decayed."""
+    """Make AdamW; what has one dimension is not decayed: biases of most layers, gains and slopes."""
     matrices = [p for p in network.parameters() if p.ndim > 1]
     vectors = [p for p in network.parameters() if p.ndim <= 1]
     groups = [
@@ -95,6 +96,7 @@ class Trainer:
         device: where.
         speech: folder with ``train/`` of the corpus.
         compile_parts: see `DepthScorer`.
+        held_out: the speakers that a run before kept for validation; None takes the first after a shuffle.
 
     Raises:
         ConfigError: if the sources are not two, the depth weights more than the depths, or the speakers too
@@ -109,6 +111,7 @@ class Trainer:
         device: torch.device,
         speech: Path,
         compile_parts: bool = True,
+        held_out: Sequence[str] | None = None,
     ) -> None:
         if network_config.sources != 2:
             raise ConfigError(f"sources: training mixes two voices, not {network_config.sources}")
@@ -126,14 +129,18 @@ class Trainer:
         self.optimiser = make_optimiser(self.network, config)
         least_s = max(VALIDATION_CROP_S, config.crop_s * (1 + config.speed_range)) + 0.01
         corpus = load_corpus(speech / "train", network_config.sample_rate, least_s)
-        held_out = config.validation_speakers
-        if not 2 <= held_out <= len(corpus.lengths) - 2:
+        count = config.validation_speakers
+        if not 2 <= count <= len(corpus.lengths) - 2:
             raise ConfigError(
-                f"validation_speakers: {held_out} of {len(corpus.lengths)} speakers; validation and "
+                f"validation_speakers: {count} of {len(corpus.lengths)} speakers; validation and "
                 "training need two each"
             )
-        self.validation = validation_set(corpus.speakers(0, held_out), config)
-        self.corpus = corpus.speakers(held_out, len(corpus.lengths)).to(device)
+        if held_out is not None and len(held_out) != count:
+            raise ConfigError(f"validation_speakers: this run keeps {len(held_out)}, not {count}")
+        corpus = corpus.beginning_with(held_out or ())
+        self.held_out = corpus.names[:count]
+        self.validation = validation_set(corpus.speakers(0, count), config)
+        self.corpus = corpus.speakers(count, len(corpus.lengths)).to(device)
         self.scorer = (
             StreamScorer(self.network, compile_parts)
             if isinstance(self.network, StreamingNetwork)
@@ -149,6 +156,11 @@ class Trainer:
         self.average.load_state_dict(state["weights"])
         self.network.load_state_dict(state["latest"])
         self.optimiser.load_state_dict(state["optimiser"])
+        fresh = make_optimiser(
+            self.network, self.config
+        )  # the options are the configuration's, not the state's
+        for group, asked in zip(self.optimiser.param_groups, fresh.param_groups, strict=True):
+            group["weight_decay"] = asked["weight_decay"]
         self.step, self.audio_s = state["facts"]["steps"], state["facts"]["audio_s"]
         self.generator.manual_seed(self.config.seed + 1000003 * self.step)
 
@@ -167,7 +179,7 @@ class Trainer:
         """
         state = read_tensors(path)
         weights = state.get("weights")
-        if not isinstance(weights, dict):
+        if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
             raise CheckpointError(f"{path}: not a checkpoint of tisdiss-rt: weights missing")
         own = self.network.state_dict()
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
@@ -187,7 +199,12 @@ class Trainer:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint of the averaged weights that training can go on from."""
-        facts = {"steps": self.step, "audio_s": self.audio_s, "training": to_mapping(self.config)}
+        facts = {
+            "steps": self.step,
+            "audio_s": self.audio_s,
+            "training": to_mapping(self.config),
+            "held_out": list(self.held_out),
+        }
         save_checkpoint(
             path,
             self.average,
@@ -240,10 +257,28 @@ def train(
 ) -> None:
     """Train until the configured step, or for `minutes`, whichever comes first.
 
-    Writes ``state.pt`` every `save_every_s` seconds and at the end, and one JSON line per evaluation to
-    ``log.jsonl``.
+    Writes ``state.pt`` every `save_every_s` seconds and at the end, also where that is an interrupt, and one
+    JSON line per evaluation to ``log.jsonl``.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _forget_later(folder / "log.jsonl", trainer.step)
+    try:
+        _train(trainer, folder, minutes, evaluate_every, save_every_s)
+    finally:  # also for Ctrl-C
+        trainer.save(folder / "state.pt")
+
+
+def _forget_later(log: Path, step: int) -> None:
+    """Drop the lines of steps that are made again, as they came after the last save."""
+    if log.exists():
+        lines = log.read_text(encoding="utf-8").splitlines()
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _train(
+    trainer: Trainer, folder: Path, minutes: float | None, evaluate_every: int, save_every_s: float
+) -> None:
     started = saved = time.monotonic()
     depth = trainer.network.config.trained_depth + 2
     losses: list[Tensor] = []
@@ -266,9 +301,11 @@ def train(
         if over:
             break
         if now - saved > save_every_s:
-            trainer.save(folder / "state.pt")
+            try:
+                trainer.save(folder / "state.pt")
+            except OSError as error:  # there may be room again before the end
+                print(f"not saved, the state before stays: {error}", file=sys.stderr, flush=True)
             saved = now
-    trainer.save(folder / "state.pt")
 
 
 def trainer_from_state(
@@ -279,12 +316,19 @@ def trainer_from_state(
     Raises:
         CheckpointError: if the file is not the state of a run.
         ConfigError: if an option stored there is unknown.
+        ValueError: if a voice that the run keeps for validation is not there any more.
     """
     state = read_tensors(path)
     if not {"network", "facts", "latest", "optimiser"} <= set(state):
         raise CheckpointError(f"{path}: not the state of a training run")
+    facts = state["facts"]
+    if not isinstance(facts, dict) or not {"steps", "audio_s", "training"} <= set(facts):
+        raise CheckpointError(f"{path}: not the state of a training run")
     network = from_mapping(NetworkConfig, state["network"], str(path))
-    stored = from_mapping(TrainingConfig, state["facts"]["training"], str(path))
-    trainer = Trainer(network, config or stored, device, speech, compile_parts)
-    trainer.load(path)
+    stored = from_mapping(TrainingConfig, facts["training"], str(path))
+    trainer = Trainer(network, config or stored, device, speech, compile_parts, facts.get("held_out"))
+    try:
+        trainer.load(path)
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: not the state of this network's training: {error}") from error
     return trainer

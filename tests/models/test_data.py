@@ -81,6 +81,36 @@ def test_a_folder_without_audio_is_refused(tmp_path: Path) -> None:
         load_corpus(tmp_path, RATE)
 
 
+def test_files_of_any_resolution_are_read_alike(tmp_path: Path) -> None:
+    audio = np.linspace(-0.9, 0.9, 1000)
+    for folder, subtype in ((tmp_path / name, name) for name in ("PCM_16", "PCM_24", "FLOAT", "DOUBLE")):
+        folder.mkdir()
+        soundfile.write(folder / "1-2.wav", audio, RATE, subtype=subtype)
+        samples = load_corpus(folder, RATE).samples.numpy()
+        np.testing.assert_allclose(samples / 32768, audio, atol=1.01 / 32768)
+
+
+@pytest.mark.parametrize(
+    ("name", "audio", "message"),
+    [
+        ("1-2.wav", np.zeros((100, 2)), "2 channels; training takes mono"),
+        ("1-2.wav", np.zeros(0), "no samples"),
+        ("1-2.wav", np.array([0.0, np.nan]), "NaN"),
+        ("talk.wav", np.zeros(100), "start with its speaker and a hyphen"),
+        ("1-2.wav", None, "not readable as audio"),
+    ],
+)
+def test_files_that_cannot_be_trained_with_are_named(
+    tmp_path: Path, name: str, audio: np.ndarray | None, message: str
+) -> None:
+    if audio is None:
+        (tmp_path / name).write_text("text")
+    else:
+        soundfile.write(tmp_path / name, audio, RATE, subtype="FLOAT")
+    with pytest.raises(ValueError, match=f"{name}: .*{message}"):
+        load_corpus(tmp_path, RATE)
+
+
 def test_the_speech_folder_is_the_one_that_the_environment_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,9 @@
 import dataclasses
 import json
 import math
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -124,6 +127,34 @@ def test_a_resumed_run_may_have_other_training_options(speech: Path, tmp_path: P
     assert resumed.config == other
 
 
+def test_a_resumed_run_decays_weights_as_it_is_told(speech: Path, tmp_path: Path) -> None:
+    trainer(speech).save(tmp_path / "state.pt")
+    other = dataclasses.replace(TRAINING, weight_decay=0.5)
+    resumed = trainer_from_state(tmp_path / "state.pt", other, CPU, speech, compile_parts=False)
+    assert [group["weight_decay"] for group in resumed.optimiser.param_groups] == [0.5, 0.0]
+
+
+def test_a_resumed_run_keeps_the_same_voices_for_validation(speech: Path, tmp_path: Path) -> None:
+    """Also where there are more voices now: none that it is judged by is ever trained with."""
+    first = trainer(speech)
+    first.save(tmp_path / "state.pt")
+    more = tmp_path / "more"
+    shutil.copytree(speech, more)
+    files = sorted((more / "train").iterdir())
+    for number in range(5):
+        shutil.copy(files[0], more / "train" / f"{number}new-1-1{files[0].suffix}")
+    resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, more, compile_parts=False)
+    assert len(resumed.corpus.lengths) == len(first.corpus.lengths) + 5
+    assert resumed.held_out == first.held_out
+    for before, now in zip(first.validation, resumed.validation, strict=True):
+        torch.testing.assert_close(now, before)
+    for path in files:
+        if path.name.startswith(f"{first.held_out[0]}-"):
+            (more / "train" / path.name).unlink()
+    with pytest.raises(ValueError, match=f"no voice {first.held_out[0]}"):
+        trainer_from_state(tmp_path / "state.pt", None, CPU, more, compile_parts=False)
+
+
 def test_a_state_file_loads_as_the_averaged_network(speech: Path, tmp_path: Path) -> None:
     made = trainer(speech)
     for _ in range(3):
@@ -236,6 +267,53 @@ def test_a_run_writes_its_state_and_one_line_per_evaluation(
     assert "si_sdri_db" in capsys.readouterr().err
 
 
+def test_an_interrupted_run_goes_on_where_it_was(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(speech, steps=9)
+    step = made.train_step
+
+    def interrupted() -> torch.Tensor:
+        if made.step == 5:
+            raise KeyboardInterrupt
+        return step()
+
+    monkeypatch.setattr(made, "train_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(made, tmp_path, None, evaluate_every=1)
+    assert state(tmp_path / "state.pt")["facts"]["steps"] == 5
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 6}\n')  # what a run leaves that is killed after its last save
+    resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
+    train(resumed, tmp_path, None, evaluate_every=1)
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(1, 10))
+    assert all("si_sdri_db" in line for line in lines)
+
+
+def test_a_full_disk_keeps_the_state_before(speech: Path, tmp_path: Path) -> None:
+    code = """
+import resource, sys
+from pathlib import Path
+from tisdiss_models.checkpoint import save_checkpoint
+from tisdiss_models import Network, NetworkConfig
+path = Path(sys.argv[1])
+network = Network(NetworkConfig(dim=8, norm_groups=2, heads=1, attention_dim=4, ffn_dims=(8, 8)))
+save_checkpoint(path, network, {"steps": 1})
+resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))
+try:
+    save_checkpoint(path, network, {"steps": 2})
+except OSError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "state.pt"], capture_output=True, text=True, check=True
+    )
+    assert "state.pt cannot be written" in done.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["state.pt"]
+    assert state(tmp_path / "state.pt")["facts"]["steps"] == 1
+
+
 def test_a_run_stops_after_its_minutes(speech: Path, tmp_path: Path) -> None:
     train(trainer(speech, steps=100000), tmp_path, 0.0, evaluate_every=100)
     assert state(tmp_path / "state.pt")["facts"]["steps"] == 1
@@ -297,6 +375,16 @@ def test_the_command_needs_something_to_start_from(speech: Path, tmp_path: Path)
         ("network: {hop: 60}\n", "hop"),
         ("network: [1]\n", "network"),
         ("a: [\n", "tiny.yaml"),
+        ("training: {steps: 3e4}\n", "steps must be a whole number, not '3e4'"),
+        ("training: {warmup_steps: 0}\n", "warmup_steps must be at least 1"),
+        ("training: {depth_weights: []}\n", "depth_weights"),
+        ("training: {ema: 2}\n", "ema must be from 0 to 1"),
+        ("training: {learning_rate: fast}\n", "learning_rate must be a number, not 'fast'"),
+        ("network: {bands: 16}\n", "bands must be a list"),
+        ("network: {mask: 'false'}\n", "mask must be true or false"),
+        ("network: {n_fft: 63, hop: 21}\n", "must be even"),
+        ("network: {n_fft: 64, hop: 64}\n", "twice hop"),
+        ("network: {1: 2}\n", "unknown option 1"),
     ],
 )
 def test_the_command_names_the_option_that_is_wrong(
@@ -338,6 +426,32 @@ def test_the_shipped_configuration_is_small_and_complete() -> None:
     assert (network.sample_rate, network.n_fft, network.hop, network.trained_depth) == (16000, 512, 256, 4)
     assert len(network.bands) == 40
     assert len(training.depth_weights) == network.trained_depth + 1
+
+
+def test_numbers_as_yaml_reads_them(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("training: {learning_rate: 1e-3, crop_s: 2}\n")
+    training = read_yaml(tmp_path / "a.yaml")[1]
+    assert (training.learning_rate, training.crop_s) == (0.001, 2.0)
+
+
+def test_another_network_than_that_of_the_state_is_refused(speech: Path, tmp_path: Path) -> None:
+    trainer(speech).save(tmp_path / "state.pt")
+    values = {"network": {**to_mapping(NETWORK), "dim": 16}, "training": to_mapping(TRAINING)}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(values))
+    run = ["--config", tmp_path / "other.yaml", "--speech", speech, "--device", "cpu", "--no-compile"]
+    code, output = command("--resume", tmp_path / "state.pt", *run)
+    assert code == 1
+    assert "another network than that of" in output
+
+
+def test_without_a_compiler_it_trains_all_the_same(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tisdiss_models.cli._has_compiler", lambda: False)
+    run = ["--speech", speech, "--device", "cpu", "-o", tmp_path / "run"]
+    code, output = command("--config", options(tmp_path), *run)
+    assert code == 0, output
+    assert "no C++ compiler found" in output
 
 
 def test_networks_of_other_than_two_sources_are_refused(speech: Path) -> None:
