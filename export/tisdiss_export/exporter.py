@@ -9,6 +9,7 @@ import dataclasses
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 
 from tisdiss_models import Network, StreamingNetwork, load_checkpoint
 from tisdiss_models.streaming import memory_buffers
-from tisdiss_rt import bundle
+from tisdiss_rt import TisdissError, bundle
 from tisdiss_rt.choosing import ACCEPTED_SNR_DB
 from tisdiss_rt.conformance import every_depth
 from tisdiss_rt.stream_engine import open_engine
@@ -66,7 +67,7 @@ def export_bundle(
         The bundle as a runtime loads it, its quality not yet measured.
 
     Raises:
-        FileExistsError: if `target` exists and `force` is not given, or is not a bundle.
+        FileExistsError: if `target` exists and `force` is not given, or is not a bundle, or holds more.
         ExportError: if a depth differs from PyTorch by more than `TOLERANCE`, or if a precision cannot be
             had, or not as good.
         CheckpointError, ConfigError: if the checkpoint cannot be used.
@@ -79,6 +80,7 @@ def export_bundle(
             else "choose another name"
         )
         raise FileExistsError(f"{target} exists; {hint}")
+    _refuse_others(target)
     network, facts = load_checkpoint(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
@@ -98,6 +100,18 @@ def export_bundle(
             shutil.rmtree(target)
         folder.rename(target)
     return bundle.load(target)
+
+
+def _refuse_others(target: Path) -> None:
+    """Raise FileExistsError where replacing a bundle would lose something that is not part of it."""
+    if not target.exists():
+        return
+    known = {bundle.MANIFEST_NAME}
+    with suppress(TisdissError):  # a broken one
+        known |= {file.path for file in bundle.load(target).files()}
+    others = sorted({path.name for path in target.iterdir()} - known)
+    if others:
+        raise FileExistsError(f"{target} holds {others[0]}, which is no part of the bundle: move it away")
 
 
 def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:

@@ -146,6 +146,19 @@ def test_existing_folders_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "b" / "thesis.txt").read_text() == "precious"
 
 
+def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
+    export_bundle(tmp_path / "n.pt", folder)
+    first = (folder / "stem.onnx").read_bytes()
+    save_checkpoint(folder / "n.pt", random_network(BAND_SPLIT, seed=9), {})
+    with pytest.raises(FileExistsError, match=r"holds n\.pt, which is no part of the bundle"):
+        export_bundle(folder / "n.pt", folder, force=True)
+    (folder / "n.pt").rename(tmp_path / "n.pt")
+    export_bundle(tmp_path / "n.pt", folder, force=True)
+    assert (folder / "stem.onnx").read_bytes() != first
+
+
 def test_export_command_reports_one_clear_line(tmp_path: Path) -> None:
     (tmp_path / "x.pt").write_bytes(b"no checkpoint")
     for checkpoint in ("missing.pt", "x.pt"):
