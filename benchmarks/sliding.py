@@ -1,12 +1,13 @@
 """Streams with an offline bundle: quality against latency, and whether talkers keep their outputs.
 
-The first table slides windows over mixtures of the test set: SI-SDR improvement by window, hop, lookahead and
-fade, with the latency that they make and the computing time for each second of sound. The second is made of
-talkers of the training set, so that the test set has no part in choosing how they are told apart: one or both
-of them talk for 4 s, 3 s of silence follow, and again one or both talk for 4 s. It counts the streams in
-which the right talker comes out of an output after that, with signatures and without.
+The test set has no part in choosing anything here. The first table slides windows over mixtures of the voices
+that training keeps for validation: SI-SDR improvement by window, hop, lookahead and fade, with the latency
+that they make and the computing time for each second of sound. The second is made of talkers of the training
+set: one or both of them talk for 4 s, 3 s of silence follow, and again one or both talk for 4 s. It counts
+the streams in which the right talker comes out of an output after that, with signatures and without.
 
-    python benchmarks/sliding.py --every 29 --streams 8 > benchmarks/SLIDING.md
+    python benchmarks/sliding.py             # printed
+    python benchmarks/sliding.py --update    # and written to SLIDING.md
 """
 
 from __future__ import annotations
@@ -15,19 +16,29 @@ import argparse
 import itertools
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import soundfile
-from quality import RMS, improvement_db, mixtures, speech_folder
+import torch
+from pages import update
+from quality import RMS, improvement_db, interval_db, speech_folder
 
+from tisdiss_models import TrainingConfig
+from tisdiss_models.data import draw_batch, load_corpus
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.budget import Timings, fixed_plan
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.sliding import Slide, SlidingCore
 
+PAGE = Path(__file__).parent / "SLIDING.md"
+SECTIONS = ("Windows", "Talkers")
+MIXTURE_S = 8.0
 WINDOWS_S = (1.0, 2.0, 4.0)
 HOPS_MS = (125, 250, 500)
 MARGINS_MS = ((0, 16), (0, 32), (0, 64), (32, 32), (64, 64), (128, 64), (192, 64))  # lookahead, fade
+DEFAULT = (2.0, 250, (64, 64))
 TALK_S, SILENCE_S = 4, 3
 NOISE = 1e-4  # of the room; RMS
 SCENES = (("both", "both"), ("both", "one"), ("one", "both"), ("one", "other"), ("one", "one"))
@@ -77,12 +88,21 @@ def slide_of(hop_ms: int, lookahead_ms: int, fade_ms: int, rate: int) -> Slide:
     return Slide(*(ms * rate // 1000 for ms in (hop_ms, lookahead_ms, fade_ms)))
 
 
-def quality_table(engine: Engine, every: int) -> str:
+def held_out_mixtures(rate: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Mixtures (n,) of the voices kept for validation, and their sources (2, n)."""
+    plain = TrainingConfig(speed_range=0.0, equaliser_db=0.0, absent_share=0.0, pause_share=0.0, level_db=5.0)
+    corpus = load_corpus(speech_folder() / "train", rate, MIXTURE_S + 0.01)
+    held_out = corpus.speakers(0, plain.validation_speakers)
+    mix, sources = draw_batch(held_out, plain, count, MIXTURE_S, torch.Generator().manual_seed(4321))
+    return zip(mix.numpy(), sources.numpy(), strict=True)
+
+
+def quality_table(engine: Engine, count: int) -> str:
     """SI-SDR improvement for every way to slide."""
     manifest, depth = engine.manifest, engine.manifest.depth.trained
     rate = manifest.sample_rate
     scores, spent_s, heard_s = defaultdict(list), defaultdict(float), 0.0
-    for mix, references in itertools.islice(mixtures(speech_folder(), rate), 0, None, every):
+    for mix, references in held_out_mixtures(rate, count):
         heard_s += len(mix) / rate
         for window_s, hop_ms in itertools.product(WINDOWS_S, HOPS_MS):
             engine_once, plan = Remembering(engine), fixed_plan(manifest, window_s, depth)
@@ -94,16 +114,21 @@ def quality_table(engine: Engine, every: int) -> str:
                     spent_s[window_s, hop_ms] += time.perf_counter() - begin
                 scores[window_s, hop_ms, margins].append(improvement_db(estimate, references, mix))
     lines = [
-        f"`{manifest.name}` at depth {depth}, {len(next(iter(scores.values())))} mixtures, {engine.threads} "
-        "threads: SI-SDR improvement in dB by lookahead + fade in ms. Latency: hop + lookahead + fade.",
+        f"`{manifest.name}` at depth {depth}, {count} mixtures of {MIXTURE_S:g} s of the voices kept for "
+        "validation: SI-SDR improvement in dB by lookahead + fade in ms. Latency: hop + lookahead + fade. "
+        f"Time: share of {engine.threads} core, with whatever else ran. The last column is the difference of "
+        "64 + 64 to what streams do (2 s, 250 ms), with its 95 % interval over the mixtures.",
         "",
-        "| window | hop | time | " + " | ".join(f"{a} + {b}" for a, b in MARGINS_MS) + " |",
-        "|---|---|---|" + "---|" * len(MARGINS_MS),
+        "| window | hop | time | " + " | ".join(f"{a} + {b}" for a, b in MARGINS_MS) + " | difference |",
+        "|---|---|---|" + "---|" * len(MARGINS_MS) + "---|",
     ]
     for window_s, hop_ms in itertools.product(WINDOWS_S, HOPS_MS):
         cells = " | ".join(f"{np.mean(scores[window_s, hop_ms, m]):.1f}" for m in MARGINS_MS)
         share = spent_s[window_s, hop_ms] / heard_s
-        lines.append(f"| {window_s:g} s | {hop_ms} ms | {share:.0%} | {cells} |")
+        each = np.array(scores[window_s, hop_ms, DEFAULT[2]]) - np.array(scores[DEFAULT])
+        low, high = interval_db(each)
+        difference = f"{each.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+        lines.append(f"| {window_s:g} s | {hop_ms} ms | {share:.0%} | {cells} | {difference} |")
     return "\n".join(lines) + "\n"
 
 
@@ -180,15 +205,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", default="edge-16k", help="name or folder of an offline bundle")
-    parser.add_argument("--every", type=int, default=16, help="only every n-th mixture; 0: no such table")
-    parser.add_argument("--streams", type=int, default=20, help="of each kind; 0: no such table")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--mixtures", type=int, default=12)
+    parser.add_argument("--streams", type=int, default=8, help="of each kind")
+    parser.add_argument("--update", action="store_true", help="write SLIDING.md")
     options = parser.parse_args()
-    engine = Engine(bundles.load(options.bundle), threads=options.threads)
-    if options.every:
-        print(quality_table(engine, options.every))
-    if options.streams:
-        print(talker_table(engine, options.streams))
+    engine = Engine(bundles.load(options.bundle), "cpu", 1, "fp32")
+    tables = (quality_table(engine, options.mixtures), talker_table(engine, options.streams))
+    for title, text in zip(SECTIONS, tables, strict=True):
+        print(f"## {title}\n\n{text}")
+        if options.update:
+            update(PAGE, SECTIONS, title, text)
 
 
 if __name__ == "__main__":

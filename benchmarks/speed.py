@@ -3,8 +3,9 @@
     python benchmarks/speed.py                          # all of it, printed
     python benchmarks/speed.py --only peers --update    # one part, and it goes into benchmarks/SPEED.md
 
-What is compared runs in turn, round by round, on the same number of threads; times are medians, ratios are
-medians of the rounds' ratios. Peers need packages of their own, see `peers.py`.
+What is compared as a ratio runs in turn, round by round, on the same number of threads, and so do all
+separators of the table of peers; times are medians, ratios are medians of the rounds' ratios. Peers need
+packages of their own, see `peers.py`.
 """
 
 from __future__ import annotations

@@ -6,10 +6,11 @@ import io
 import re
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -21,7 +22,6 @@ import torch
 from cost import millions
 from peers import PEERS, Peer
 from speed_tools import (
-    FEW_ROUNDS,
     PUBLISHED_DB,
     STATES,
     THREADS,
@@ -41,6 +41,7 @@ from tisdiss_rt import bundle as bundles
 from tisdiss_rt.stream_engine import open_engine
 from tisdiss_rt.timing_cache import processor
 
+PEER_ROUNDS = 5
 PICTURE = Path(__file__).parents[1] / "docs" / "speed.png"
 
 
@@ -68,22 +69,38 @@ hours): other mixtures and less data, not to be compared with the rest.
 """
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A separator that is ready to run: ``run`` gives seconds by column or depth, ``rows`` shows medians."""
+
+    run: Callable[[], dict[Any, float]]
+    rows: Callable[[dict[Any, float]], list[Row]]
+
+
 def peers() -> str:
-    """Other separators in their published sizes, random weights, beside ours; draws the picture."""
-    rows: list[Row] = []
+    """Other separators in their published sizes, random weights, beside ours, in turn; draws the picture."""
+    ready: list[Ready] = []
+    failed: list[Row] = []
     for peer in PEERS:
         try:
-            rows.append(peer_row(peer))
+            ready.append(ready_peer(peer))
         except Exception as error:
-            rows.append(Row(peer.name, peer.package, peer.published_db, problem=told(error)))
+            failed.append(Row(peer.name, peer.package, peer.published_db, problem=told(error)))
     with tempfile.TemporaryDirectory() as folder:
         network, published = published_bundle(Path(folder))
-        rows += our_rows("TISDiSS, published size", published, network, PUBLISHED_DB)
+        ready.append(ready_bundle("TISDiSS, published size", published, network, PUBLISHED_DB))
     edge = bundles.load("edge-16k")
     assert edge.manifest.quality is not None
     quality_db = {entry.depth: entry.si_sdri_db for entry in edge.manifest.quality.depths}
     shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
-    rows += our_rows("edge-16k", edge, shipped, quality_db)
+    ready.append(ready_bundle("edge-16k", edge, shipped, quality_db))
+    with torch_threads(THREADS):
+        for each in ready:
+            each.run()  # to be warm
+        taken = [[each.run() for each in ready] for _ in range(PEER_ROUNDS)]
+    rows = failed
+    for each, rounds in zip(ready, zip(*taken, strict=True), strict=True):
+        rows += each.rows({key: statistics.median(one[key] for one in rounds) for key in rounds[0]})
     draw(rows)
     lines = [
         NOTES,
@@ -97,13 +114,13 @@ def peers() -> str:
     return "\n".join(lines) + "\n"
 
 
-def peer_row(peer: Peer) -> Row:
-    """Times in PyTorch and, if it exports, in ONNX Runtime."""
+def ready_peer(peer: Peer) -> Ready:
+    """In PyTorch and, if it exports, in ONNX Runtime."""
     network = peer.make().eval()
     mix = torch.randn(1, int(WINDOW_S * 8000)) * 0.1
     failed = ""
+    calls: dict[str, Call] = {"torch": lambda: network(mix)}
     with torch_threads(THREADS):
-        calls: dict[str, Call] = {"torch": lambda: network(mix)}
         expected = network(mix).numpy()
         try:
             running = exported(network, mix)
@@ -114,19 +131,14 @@ def peer_row(peer: Peer) -> Row:
             calls["onnx"] = lambda: running.run(None, feed)
         except Exception as error:
             failed = told(error)
-        seconds = [statistics.median(each) for each in take_turns(calls).values()]
-    in_torch, in_onnx = [f"{1e3 * each:.0f} ms" for each in seconds] + ["fails"] * bool(failed)
-    factor = min(seconds) / WINDOW_S
-    return Row(
-        peer.name,
-        peer.version,
-        peer.published_db,
-        parameters(network),
-        in_torch,
-        in_onnx,
-        factor,
-        failed,
-    )
+
+    def rows(seconds: dict[str, float]) -> list[Row]:
+        in_torch, in_onnx = [f"{1e3 * each:.0f} ms" for each in seconds.values()] + ["fails"] * bool(failed)
+        factor = min(seconds.values()) / WINDOW_S
+        about = (peer.name, peer.version, peer.published_db, parameters(network))
+        return [Row(*about, in_torch, in_onnx, factor, failed)]
+
+    return Ready(lambda: {name: each[0] for name, each in take_turns(calls, 1).items()}, rows)
 
 
 def parameters(network: torch.nn.Module) -> str:
@@ -155,24 +167,26 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {first[:100]}".replace("|", "/")
 
 
-def our_rows(
-    name: str, bundle: bundles.Bundle, network: Network, quality_db: dict[int, float]
-) -> Iterator[Row]:
-    chain = engine_chain(open_engine(bundle, "cpu", THREADS), noise(bundle))
+def ready_bundle(name: str, bundle: bundles.Bundle, network: Network, quality_db: dict[int, float]) -> Ready:
+    chain = engine_chain(open_engine(bundle, "cpu", THREADS, "fp32"), noise(bundle))
     depths = [d for d in quality_db if d in (0, 1, 2, 4, 6, 8)]
-    pass_through(chain, depths[:1])  # to be warm
-    passes = [pass_through(chain, depths) for _ in range(FEW_ROUNDS)]
-    for depth in depths:
-        seconds = statistics.median(found[depth][0] for found in passes)
-        yield Row(
-            f"{name}, depth {depth}",
-            "this project",
-            quality_db[depth],
-            parameters(network),
-            "",
-            f"{1e3 * seconds:.0f} ms",
-            seconds / WINDOW_S,
-        )
+
+    def rows(seconds: dict[int, float]) -> list[Row]:
+        size = parameters(network)
+        return [
+            Row(
+                f"{name}, depth {d}",
+                "this project",
+                quality_db[d],
+                size,
+                "",
+                f"{1e3 * s:.0f} ms",
+                s / WINDOW_S,
+            )
+            for d, s in seconds.items()
+        ]
+
+    return Ready(lambda: {d: s for d, (s, _) in pass_through(chain, depths).items()}, rows)
 
 
 def draw(rows: list[Row]) -> None:

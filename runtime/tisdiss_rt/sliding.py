@@ -35,8 +35,8 @@ from tisdiss_rt.windows import match_order
 
 Array = npt.NDArray[np.float32]
 
-# What benchmarks/sliding.py found for edge-16k. Longer windows gain nothing and take longer than a hop on one
-# core; half the hop takes twice the time; more lookahead or fade gains next to nothing.
+# A compromise from benchmarks/sliding.py, for edge-16k: half the hop takes twice the time, and the whole hop
+# more latency; longer windows gain some tenths of a decibel and take longer than a hop on a slow core.
 WINDOW_S = 2.0
 HOP_S, LOOKAHEAD_S, FADE_S = 0.25, 0.064, 0.064
 # Of a window, at most: so that a short one is still mostly sound that was heard before.
