@@ -22,6 +22,7 @@ class OpenOptions(Struct):
         ("provider", c.c_char_p),
         ("precision", c.c_char_p),
         ("threads", c.c_int32),
+        ("reserved", c.c_int32),
     )
 
 

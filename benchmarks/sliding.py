@@ -205,7 +205,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", default="edge-16k", help="name or folder of an offline bundle")
-    parser.add_argument("--mixtures", type=int, default=12)
+    parser.add_argument("--mixtures", type=int, default=8)
     parser.add_argument("--streams", type=int, default=8, help="of each kind")
     parser.add_argument("--update", action="store_true", help="write SLIDING.md")
     options = parser.parse_args()

@@ -56,6 +56,9 @@ class Graph:
     files: dict[str, FileRef]
 
 
+DEEPEST = 1000  # no network gains from so many repetitions, and streams keep buffers for each
+
+
 @dataclass(frozen=True)
 class Graphs:
     """The three graphs. A depth of N is the stem, N times the block, and the decoder.
@@ -296,7 +299,15 @@ def _check(manifest: Manifest) -> None:
         )
         need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
     depth = manifest.depth
-    need(0 <= depth.trained <= depth.max and depth.max >= 1, "depth must have 0 <= trained <= max, max >= 1")
+    need(
+        0 <= depth.trained <= depth.max and 1 <= depth.max <= DEEPEST,
+        f"depth must have 0 <= trained <= max, 1 <= max <= {DEEPEST}",
+    )
+    quality = manifest.quality
+    if quality is not None:
+        measured = [entry.depth for entry in quality.depths] + [entry.depth for entry in quality.windows]
+        is_possible = all(0 <= value <= depth.max for value in measured)
+        need(is_possible, f"quality must be of depths from 0 to {depth.max}")
     for name in GRAPHS:
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
     need("mix" in {t.name for t in manifest.graphs.stem.inputs}, "the stem must take mix")

@@ -62,7 +62,7 @@ def test_whole_numbers_are_fine_where_a_float_is_meant(toy_maker):
         (lambda d: d.update(windows_s=[]), "windows_s"),
         (lambda d: d.update(windows_s=[2.0, 1.0]), "windows_s"),
         (lambda d: d.update(depth={"trained": 5, "max": 4}), "trained <= max"),
-        (lambda d: d.update(depth={"trained": 0, "max": 0}), "max >= 1"),
+        (lambda d: d.update(depth={"trained": 0, "max": 0}), "1 <= max"),
         (lambda d: d["graphs"]["block"].update(files={}), "block.files has no fp32"),
         (lambda d: d["graphs"]["block"]["inputs"].append({"name": "ghost", "shape": [1]}), "nowhere: ghost"),
         (lambda d: d["graphs"]["stem"]["outputs"].pop(0), "no output z"),

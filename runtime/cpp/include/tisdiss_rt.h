@@ -8,11 +8,14 @@
  * Sound is mono 32-bit float at the bundle's sample rate, which tisdiss_get_info tells: nothing here resamples.
  * What comes out are rows, one for each source. A row begins `capacity` floats after the one before.
  *
- * ONNX Runtime, 1.11 or newer, is loaded when a bundle is opened: from the path in the options, or else in the
- * environment variable TISDISS_ONNXRUNTIME, or else by its usual names. It stays loaded.
+ * ONNX Runtime, 1.18 or newer, is loaded when a bundle is opened: from the path in the options, or else in the
+ * environment variable TISDISS_ONNXRUNTIME, or else by its usual names. It stays loaded. It has one environment
+ * for the whole process, with one logger, which is silent if it is made here: a program that uses ONNX Runtime
+ * itself and wants its messages makes its own environment before it opens a bundle.
  *
- * Threads: calls on one handle must not overlap. Different handles are independent, so the streams of one
- * bundle may run on as many threads. Nothing is printed, and no call ends the program.
+ * Threads: calls on one bundle wait for each other; calls on one stream must not overlap. Different handles are
+ * independent, so the streams of one bundle may run on as many threads. Nothing is printed, and no call ends the
+ * program. What is still open when it ends is left to the system.
  */
 #ifndef TISDISS_RT_H
 #define TISDISS_RT_H
@@ -52,10 +55,11 @@ typedef struct tisdiss_open_options {
   size_t size;
   const char *onnxruntime; /* path of the library; NULL looks for it as said above */
   const char *provider;    /* "auto" (CUDA where it works; also NULL), "cpu" or "cuda" */
-  const char *precision;   /* "auto" (also NULL), or one that the bundle carries */
+  const char *precision;   /* "auto" (32-bit floats; also NULL), or one that the bundle carries */
   int32_t threads;         /* 0 is one for each physical core, or one alone for a streaming bundle */
+  int32_t reserved;        /* 0 */
 } tisdiss_open_options;
-#define TISDISS_OPEN_OPTIONS_INIT {sizeof(tisdiss_open_options), NULL, NULL, NULL, 0}
+#define TISDISS_OPEN_OPTIONS_INIT {sizeof(tisdiss_open_options), NULL, NULL, NULL, 0, 0}
 
 /* With a budget the depth of every step follows from the time that is left; without, it is fixed. */
 typedef struct tisdiss_run_options {
@@ -118,7 +122,7 @@ TISDISS_API void tisdiss_close(tisdiss_bundle *bundle);
 TISDISS_API tisdiss_status tisdiss_get_info(tisdiss_bundle *bundle, tisdiss_info *info);
 
 /* Separates a whole signal. `out` is the caller's: a row of `capacity` floats for each source, `capacity` at
- * least `samples`. `options` and `report` may be NULL. The first call with a budget measures the machine for
+ * least `samples`, apart from `mix`. `options` and `report` may be NULL. The first call with a budget measures the machine for
  * up to a few seconds. */
 TISDISS_API tisdiss_status tisdiss_separate(tisdiss_bundle *bundle, const float *mix, size_t samples,
                                             const tisdiss_run_options *options, float *out, size_t capacity,
@@ -138,7 +142,8 @@ TISDISS_API size_t tisdiss_stream_rest(const tisdiss_stream *stream);
 
 /* Takes a chunk of any length, also 0, and gives what has become ready: *given samples of each source in rows
  * of `capacity`, which must be at least tisdiss_stream_ready. After TISDISS_ERROR_ARGUMENT the stream goes on
- * as if the chunk had not come. After the first step the library allocates nothing here. */
+ * as if the chunk had not come. After the first step this library allocates nothing here, but ONNX Runtime does
+ * in each step: let a thread of its own call this, not the one that a sound device calls. */
 TISDISS_API tisdiss_status tisdiss_stream_process(tisdiss_stream *stream, const float *mix, size_t samples,
                                                   float *out, size_t capacity, size_t *given);
 

@@ -80,8 +80,8 @@ class Stream {
     return detail::rows(sources_, ready(mix.size()), [&](float* out, size_t capacity) { process(mix, out, capacity); });
   }
 
-  // The same without new memory, for the thread of an audio device: writes to rows of `capacity` floats, one for
-  // each source, and gives how many of each were written.
+  // The same without new memory but that of ONNX Runtime: writes to rows of `capacity` floats, one for each source,
+  // and gives how many of each were written.
   size_t process(Span mix, float* out, size_t capacity) {
     size_t given = 0;
     check(tisdiss_stream_process(handle_.get(), mix.data(), mix.size(), out, capacity, &given));
@@ -119,7 +119,8 @@ class Stream {
   size_t sources_;
 };
 
-// A bundle that is ready to separate; several streams of it may run on several threads.
+// A bundle that is ready to separate. Calls from several threads wait for each other; several streams of it may run
+// at once, each on a thread.
 class Separator {
  public:
   explicit Separator(const std::string& folder, const OpenOptions& options = {}) : handle_(nullptr, tisdiss_close) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -26,7 +27,7 @@ constexpr float kSilence = 1e-10f;
 constexpr float kLoudest = 1e6f;
 
 // Text of a failed call; an array, so that keeping it cannot fail.
-using ErrorText = std::array<char, 512>;
+using ErrorText = std::array<char, 4096>;
 
 thread_local ErrorText no_handle_error{};
 
@@ -44,6 +45,7 @@ struct tisdiss_bundle {
         planner(sessions->manifest, [this](int depth) { return tisdiss::open_steps(*sessions, depth); }) {}
 
   const std::shared_ptr<const tisdiss::Sessions> sessions;
+  std::mutex busy;  // of one call at a time
   tisdiss::Planner planner;
   tisdiss::ErrorText error{};
 };
@@ -91,6 +93,8 @@ tisdiss_status guarded_on(Handle* handle, const char* null_text, Body&& body) no
 
 template <class Body>
 tisdiss_status on_bundle(tisdiss_bundle* bundle, Body&& body) noexcept {
+  std::unique_lock<std::mutex> lock;
+  if (bundle) lock = std::unique_lock<std::mutex>(bundle->busy);
   return guarded_on(bundle, "the bundle is NULL: open one with tisdiss_open", body);
 }
 
@@ -145,6 +149,13 @@ void check_out(const float* out, size_t capacity, size_t samples) {
   throw Error(TISDISS_ERROR_ARGUMENT, "the output has room for " + std::to_string(capacity) +
                                           " samples of each source, where " + std::to_string(samples) +
                                           " are needed");
+}
+
+// Windows overlap: what was written for one would be read for the next.
+void check_apart(const float* mix, size_t samples, const float* out, size_t values) {
+  const std::less_equal<const float*> before;
+  need_argument(before(mix + samples, out) || before(out + values, mix),
+                "the output overlaps the mixture: give it memory of its own");
 }
 
 void check_report(const tisdiss_report* report) {
@@ -218,7 +229,10 @@ tisdiss_status tisdiss_open(const char* folder, const tisdiss_open_options* opti
   });
 }
 
-void tisdiss_close(tisdiss_bundle* bundle) { delete bundle; }
+// When the program ends, ONNX Runtime may have gone before a handle of static duration: that is left alone then.
+void tisdiss_close(tisdiss_bundle* bundle) {
+  if (!is_exiting) delete bundle;
+}
 
 tisdiss_status tisdiss_get_info(tisdiss_bundle* bundle, tisdiss_info* info) {
   return on_bundle(bundle, [&](tisdiss_bundle& self) {
@@ -249,6 +263,7 @@ tisdiss_status tisdiss_separate(tisdiss_bundle* bundle, const float* mix, size_t
     need_argument(samples > 0, "the mixture is empty");
     check_mix(mix, samples);
     check_out(out, capacity, samples);
+    check_apart(mix, samples, out, capacity * static_cast<size_t>(self.sessions->manifest.sources));
     check_report(report);
     const Plan plan = self.planner.plan(read(options));
     const Manifest& manifest = self.sessions->manifest;
@@ -271,7 +286,9 @@ tisdiss_status tisdiss_stream_open(tisdiss_bundle* bundle, const tisdiss_run_opt
   });
 }
 
-void tisdiss_stream_free(tisdiss_stream* stream) { delete stream; }
+void tisdiss_stream_free(tisdiss_stream* stream) {
+  if (!is_exiting) delete stream;
+}
 
 size_t tisdiss_stream_ready(const tisdiss_stream* stream, size_t samples) {
   return stream ? stream->stream.ready(samples) : 0;

@@ -17,6 +17,7 @@ using nlohmann::json;
 using std::string;
 
 constexpr int kFormat = 1;
+constexpr int kDeepest = 1000;  // no network gains from so many repetitions, and streams keep buffers for each
 constexpr const char* kManifestName = "manifest.json";
 
 void need(bool condition, const string& text) { tisdiss::need(condition, TISDISS_ERROR_BUNDLE, text); }
@@ -161,8 +162,8 @@ Manifest read_manifest(const json& value) {
   check_keys(value["depth"], "depth", {"trained", "max"});
   manifest.trained_depth = integer(value["depth"]["trained"], "depth.trained");
   manifest.max_depth = integer(value["depth"]["max"], "depth.max");
-  need(manifest.trained_depth <= manifest.max_depth && manifest.max_depth >= 1,
-       "depth must have 0 <= trained <= max, max >= 1");
+  need(manifest.trained_depth <= manifest.max_depth && manifest.max_depth >= 1 && manifest.max_depth <= kDeepest,
+       "depth must have 0 <= trained <= max, 1 <= max <= " + std::to_string(kDeepest));
   check_keys(value["graphs"], "graphs", {"stem", "block", "decoder"});
   for (size_t i = 0; i < kGraphNames.size(); ++i) {
     manifest.graphs[i] = read_graph(value["graphs"][kGraphNames[i]], string("graphs.") + kGraphNames[i]);
@@ -170,6 +171,10 @@ Manifest read_manifest(const json& value) {
   read_timing(value, manifest);
   read_state(value["state"], manifest);
   read_quality(value["quality"], manifest);
+  const auto possible = [&](const auto& entry) { return 0 <= entry.depth && entry.depth <= manifest.max_depth; };
+  need(std::all_of(manifest.depth_quality.begin(), manifest.depth_quality.end(), possible) &&
+           std::all_of(manifest.window_quality.begin(), manifest.window_quality.end(), possible),
+       "quality must be of depths from 0 to " + std::to_string(manifest.max_depth));
   if (!value["training"].is_null()) check_keys(value["training"], "training", {"data", "steps", "licence"});
   manifest.conformance = read_file_ref(value["conformance"], "conformance");
   return manifest;

@@ -14,7 +14,8 @@
 namespace tisdiss {
 namespace {
 
-constexpr int kApiVersion = 11;  // the oldest that has all that is used here: CUDA's options by name
+constexpr int kApiVersion = 11;      // the oldest that has all that is used here: CUDA's options by name
+constexpr int kOldestVersion = 18;  // the oldest that reads the graphs of today's bundles
 constexpr const char* kEnvironmentVariable = "TISDISS_ONNXRUNTIME";
 constexpr const char* kCudaProvider = "CUDAExecutionProvider";
 
@@ -42,7 +43,7 @@ std::string load_error() {
 #endif
 
 [[noreturn]] void fail(const std::string& text) {
-  throw Error(TISDISS_ERROR_ONNXRUNTIME, text + "; get 1.11 or newer, for example with pip install onnxruntime, and " +
+  throw Error(TISDISS_ERROR_ONNXRUNTIME, text + "; get 1.18 or newer, for example with pip install onnxruntime, and " +
                                              "give its library's path in the options or in " + kEnvironmentVariable);
 }
 
@@ -68,9 +69,12 @@ const OrtApi& load_api(std::string path) {
   const OrtApiBase* base = get_base();
   const std::string version = base->GetVersionString();
   // Asked for too new an interface, ONNX Runtime would print; so its version is looked at first.
-  const bool is_old = version.rfind("1.", 0) == 0 && std::atoi(version.c_str() + 2) < kApiVersion;
+  const bool is_old = version.rfind("1.", 0) == 0 && std::atoi(version.c_str() + 2) < kOldestVersion;
   const OrtApi* api = is_old ? nullptr : base->GetApi(kApiVersion);
   if (!api) fail("ONNX Runtime " + version + " is too old");
+  // Handlers run in the reverse order: this one before the library's own objects go.
+  static const bool registered = std::atexit([] { is_exiting = true; }) == 0;
+  (void)registered;
   return *api;
 }
 
@@ -81,14 +85,13 @@ std::string first_line(const std::string& text) { return text.substr(0, text.fin
 
 }  // namespace
 
+std::atomic<bool> is_exiting{false};
+
 Ort::Ort(const std::string& path)
     : api(load_api(path)),
       cpu(nullptr, api.ReleaseMemoryInfo),
-      cuda(nullptr, api.ReleaseMemoryInfo),
-      env_(nullptr, api.ReleaseEnv) {
-  OrtEnv* env = nullptr;
-  check(api.CreateEnvWithCustomLogger(drop_message, nullptr, ORT_LOGGING_LEVEL_FATAL, "tisdiss", &env), "starting");
-  env_.reset(env);
+      cuda(nullptr, api.ReleaseMemoryInfo) {
+  check(api.CreateEnvWithCustomLogger(drop_message, nullptr, ORT_LOGGING_LEVEL_FATAL, "tisdiss", &env_), "starting");
   check(api.GetAllocatorWithDefaultOptions(&allocator), "starting");
   OrtMemoryInfo* info = nullptr;
   check(api.CreateMemoryInfo("Cpu", OrtArenaAllocator, 0, OrtMemTypeDefault, &info), "starting");
@@ -100,7 +103,7 @@ Ort::Ort(const std::string& path)
   OrtArenaCfg* arena = nullptr;
   check(api.CreateArenaCfg(0, -1, -1, -1, &arena), "starting");
   const Owned<OrtArenaCfg> owned_arena(arena, api.ReleaseArenaCfg);
-  const Owned<OrtStatus> ignored(api.CreateAndRegisterAllocator(env, cpu.get(), arena), api.ReleaseStatus);
+  const Owned<OrtStatus> ignored(api.CreateAndRegisterAllocator(env_, cpu.get(), arena), api.ReleaseStatus);
 }
 
 void Ort::check(OrtStatus* status, const std::string& what) const {
@@ -125,7 +128,7 @@ Owned<OrtSession> Ort::open(const std::string& content, int threads, bool on_cud
   check(api.AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"), what);  // idle threads leave the cores
   if (on_cuda) use_cuda(raw);
   OrtSession* session = nullptr;
-  check(api.CreateSessionFromArray(env_.get(), content.data(), content.size(), raw, &session), what);
+  check(api.CreateSessionFromArray(env_, content.data(), content.size(), raw, &session), what);
   return {session, api.ReleaseSession};
 }
 

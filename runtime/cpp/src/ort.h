@@ -3,6 +3,7 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +17,10 @@ template <class T>
 using Owned = std::unique_ptr<T, void(ORT_API_CALL*)(T*)>;
 using Value = Owned<OrtValue>;
 
-// One environment in a loaded library.
+// Whether the program is ending, so that ONNX Runtime must not be called any more.
+extern std::atomic<bool> is_exiting;
+
+// The environment in a loaded library.
 class Ort {
  public:
   // `path` may be empty: then the library is looked for.
@@ -47,7 +51,9 @@ class Ort {
   std::vector<std::string> names(OrtSession* session, CountCall count, NameCall name) const;
   void use_cuda(OrtSessionOptions* options) const;
 
-  Owned<OrtEnv> env_;
+  // Never given back: ONNX Runtime has one for the whole process, and fails where one thread gives back the last
+  // reference while another takes a new one.
+  OrtEnv* env_ = nullptr;
 };
 
 }  // namespace tisdiss

@@ -34,9 +34,10 @@ void Stream::reset() {
 
 void Stream::set_depth(int depth) {
   need(!plan_.budget_ms, TISDISS_ERROR_OPTION, "the budget chooses the depth: open the stream without one");
-  need(0 <= depth && depth <= opened_.max_depth, TISDISS_ERROR_OPTION,
-       "the depth must be from 0 to " + std::to_string(opened_.max_depth) + ", which the stream was opened with, not " +
-           std::to_string(depth));
+  if (depth < 0 || depth > opened_.max_depth) {
+    throw Error(TISDISS_ERROR_OPTION, "the depth must be from 0 to " + std::to_string(opened_.max_depth) +
+                                          ", which the stream was opened with, not " + std::to_string(depth));
+  }
   plan_.depth = plan_.min_depth = plan_.max_depth = depth;
   plan_.quality_db = promised_db(sessions_->manifest, depth);
 }

@@ -5,7 +5,7 @@
 //
 // A step may run fewer repetitions than the one before. What it skips would then have a hole in its history, so
 // every skipped repetition is given the newest entries of the deepest one that ran. All shapes are fixed: every
-// tensor is made once, over memory of ours, and a step allocates nothing.
+// tensor is made once, over memory of ours, and a step allocates nothing but what ONNX Runtime does.
 #pragma once
 
 #include <memory>

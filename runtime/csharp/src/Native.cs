@@ -69,6 +69,7 @@ namespace TisdissRt
             public IntPtr provider;
             public IntPtr precision;
             public int threads;
+            public int reserved;
         }
 
         [StructLayout(LayoutKind.Sequential)]

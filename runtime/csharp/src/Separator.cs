@@ -2,8 +2,9 @@ using System;
 
 namespace TisdissRt
 {
-    /// <summary>A bundle that is ready to separate; several streams of it may run on several threads.</summary>
-    /// <remarks>Sound is mono at the bundle's sample rate, which <see cref="Info"/> tells.</remarks>
+    /// <summary>A bundle that is ready to separate.</summary>
+    /// <remarks>Sound is mono at the bundle's sample rate, which <see cref="Info"/> tells. Calls from several threads
+    /// wait for each other; several streams of it may run at once, each on a thread.</remarks>
     public sealed class Separator : IDisposable
     {
         private readonly BundleHandle handle;

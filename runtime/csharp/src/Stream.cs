@@ -39,7 +39,7 @@ namespace TisdissRt
             return Native.Rows(flat, sources, ready);
         }
 
-        /// <summary>The same without new arrays, for the thread of an audio device.</summary>
+        /// <summary>The same without new arrays.</summary>
         /// <param name="chunk">The sound.</param>
         /// <param name="samples">How many of its samples are meant.</param>
         /// <param name="rows">Gets a row of equal length for each voice, long enough for Ready(samples).</param>
