@@ -28,6 +28,7 @@ from .quantising import INT8, QUANTISED, add_int8
 
 WINDOWS_S = (0.5, 1.0, 2.0, 4.0)
 DEPTHS_BEYOND = 8  # repetitions allowed beyond the trained depth
+PITCHES_HZ, OTHER_PITCHES_HZ = (110.0, 196.0), (139.0, 247.0)  # of the voices of test signals
 TOLERANCE = 1e-4  # largest absolute difference over the largest absolute output
 CONFORMANCE_DEPTHS = (0, 1, 2, 3, 4, 6, 8)
 CONFORMANCE_SAMPLES = 6007  # no multiple of any hop
@@ -134,7 +135,7 @@ def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
     if any(precision in getattr(manifest.graphs, graph).files for graph in QUANTISED):
         raise ExportError(f"bundle {manifest.name} has {precision} already")
     rate, depth = manifest.sample_rate, manifest.depth.trained
-    mix = speechlike(3 * rate, rate)
+    mix = speechlike(3 * rate, rate, OTHER_PITCHES_HZ)  # not what it is calibrated with
     exact = every_depth(open_engine(exported, "cpu", precision="fp32"), mix, depth)[depth]
     calibration = [speechlike(samples, rate) for samples in (4 * rate, 4 * rate + 1)]
     accepted, found_db = exported, []
@@ -182,12 +183,12 @@ def check_parity(network: Network | StreamingNetwork, exported: bundle.Bundle) -
     return worst
 
 
-def speechlike(samples: int, sample_rate: int) -> np.ndarray:
+def speechlike(samples: int, sample_rate: int, pitches_hz: tuple[float, float] = PITCHES_HZ) -> np.ndarray:
     """Make a test signal: two harmonic voices with syllables, and a little noise. (samples,) float32."""
     time_s = np.arange(samples) / sample_rate
     rng = np.random.default_rng(samples)
     mix = 0.002 * rng.standard_normal(samples)
-    for pitch_hz, syllables_hz in ((110.0, 3.1), (196.0, 4.3)):
+    for pitch_hz, syllables_hz in zip(pitches_hz, (3.1, 4.3), strict=True):
         phase = 2 * np.pi * np.cumsum(pitch_hz * (1 + 0.05 * np.sin(2 * np.pi * 1.7 * time_s))) / sample_rate
         voice = sum(np.sin(k * phase) / k for k in range(1, 20))
         mix = mix + 0.03 * voice * (0.55 + 0.45 * np.sin(2 * np.pi * syllables_hz * time_s))
