@@ -1,0 +1,82 @@
+"""The shipped offline bundle: levels, single voices, silence and the joins of its windows, as trained."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from quality import improvement_db, speech_folder
+from streaming import roughness
+
+import tisdiss_rt
+
+EXAMPLE = Path(tisdiss_rt.__file__).parent / "example"
+RATE = 16000
+
+
+@pytest.fixture(scope="module", params=["fp32", "int8"])
+def separator(request: pytest.FixtureRequest) -> tisdiss_rt.Separator:
+    return tisdiss_rt.Separator("edge-16k", provider="cpu", precision=request.param)
+
+
+@pytest.fixture(scope="module")
+def mix() -> np.ndarray:
+    return soundfile.read(EXAMPLE / "two_voices.wav", dtype="float32")[0]
+
+
+@pytest.fixture(scope="module")
+def voices() -> np.ndarray:
+    return np.stack([soundfile.read(EXAMPLE / f"two_voices_ref{i}.wav", dtype="float32")[0] for i in (1, 2)])
+
+
+def power_db(signal: np.ndarray) -> float:
+    return float(10 * np.log10(np.mean(np.square(signal, dtype=np.float64)) + 1e-20))
+
+
+@pytest.mark.parametrize("level_db", [-30, 30])
+def test_the_level_makes_no_difference(
+    separator: tisdiss_rt.Separator, mix: np.ndarray, voices: np.ndarray, level_db: float
+) -> None:
+    gain = 10 ** (level_db / 20)
+    usual = improvement_db(separator.separate(mix, RATE).sources, voices, mix)
+    found = improvement_db(separator.separate(gain * mix, RATE).sources / gain, voices, mix)
+    assert usual > 10
+    assert found == pytest.approx(usual, abs=0.1)
+
+
+def single_voices() -> Iterator[tuple[str, np.ndarray]]:
+    for number in (1, 2):
+        yield "example", soundfile.read(EXAMPLE / f"two_voices_ref{number}.wav", dtype="float32")[0]
+    folder = speech_folder()
+    if folder is not None:
+        for speaker in sorted((folder / "test").iterdir()):
+            path = min(speaker.glob("*.flac"))
+            yield path.name, soundfile.read(path, frames=6 * RATE, dtype="float32")[0]
+
+
+def test_one_voice_comes_out_of_one_output(separator: tisdiss_rt.Separator) -> None:
+    """Those of the example, and where the corpus is, people whom the network has never heard."""
+    for name, voice in single_voices():
+        levels = sorted(power_db(source) for source in separator.separate(voice, RATE).sources)
+        assert levels[1] - levels[0] > 15, name
+        assert levels[1] == pytest.approx(power_db(voice), abs=0.5), name
+
+
+def test_silence_stays_silence_also_beside_speech(separator: tisdiss_rt.Separator, mix: np.ndarray) -> None:
+    silent = np.zeros(8 * RATE, np.float32)
+    assert not separator.separate(silent, RATE).sources.any()
+    found = separator.separate(np.concatenate([silent, mix, silent]), RATE).sources
+    loudest = np.abs(found).max()
+    assert np.abs(found[:, : 3 * RATE]).max() < 1e-4 * loudest
+    assert np.abs(found[:, -3 * RATE :]).max() < 1e-4 * loudest
+
+
+def test_windows_join_without_a_trace(
+    separator: tisdiss_rt.Separator, mix: np.ndarray, voices: np.ndarray
+) -> None:
+    """Neighbouring samples differ by no more where a window begins or ends than elsewhere."""
+    found = separator.separate(mix, RATE, window_s=1.0).sources
+    assert roughness(found, RATE // 2) < 1.3
+    whole = separator.separate(mix, RATE, window_s=8.0).sources
+    assert improvement_db(found, voices, mix) > improvement_db(whole, voices, mix) - 3
