@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from claims import table
 from claims_measured import Noise, interval, load, test, verdict
-from claims_networks import ALL, BASE, COUNTED_S, RECIPES, SEEDS, VARIANTS
+from claims_networks import ALL, BASE, COUNTED_S, RECIPES, SEEDS, VARIANTS, Variant
 from claims_train import state_path
 from cost import giga_macs
 from pages import update
@@ -36,6 +36,11 @@ def row(name: str, db: np.ndarray, base_db: np.ndarray, noise: Noise) -> list[st
     return [*cells, f"{each.mean():+.2f} ({low:+.2f} to {high:+.2f})", said]
 
 
+def is_recipe(variant: Variant) -> bool:
+    """Whether it is trained in another way; else another network is trained."""
+    return bool(variant.training or variant.first)
+
+
 def costs(name: str) -> list[str]:
     """Name, what it is, operations, parameters, steps."""
     network, state = load(name, SEEDS[0])
@@ -52,10 +57,11 @@ def main() -> None:
     parser.add_argument("--update", action="store_true", help="write RECIPES.md")
     options = parser.parse_args()
     claims = [(name, seed) for name in VARIANTS for seed in SEEDS]
-    wanted = [*claims, *((name, SEEDS[0]) for name in RECIPES)]
-    missing = [f"{name} {seed}" for name, seed in wanted if not state_path(name, seed).exists()]
+    missing = [f"{name} {seed}" for name, seed in claims if not state_path(name, seed).exists()]
     if missing:
-        sys.exit(f"not trained: {', '.join(missing)}; run benchmarks/claims_train.py, also with --recipes")
+        sys.exit(f"not trained: {', '.join(missing)}; run benchmarks/claims_train.py")
+    trained = {name: v for name, v in RECIPES.items() if state_path(name, SEEDS[0]).exists()}
+    wanted = [*claims, *((name, SEEDS[0]) for name in trained)]
     tested = test(wanted, all_depths=False)
     found = dict(zip(wanted, (db[:, 0] for db in tested), strict=True))  # (mixtures,) each
     means = np.array([[found[name, seed].mean() for seed in SEEDS] for name in VARIANTS])
@@ -67,9 +73,14 @@ def main() -> None:
         f"{stats.t.ppf(0.975, noise.freedom) * math.sqrt(2 * noise.variance):.2f} dB to both sides.\n\n"
     )
     for title in SECTIONS:
-        names = [n for n, v in RECIPES.items() if (bool(v.training or v.first)) == (title == "Recipes")]
+        names = [n for n, v in trained.items() if is_recipe(v) == (title == "Recipes")]
         rows = [row(name, found[name, SEEDS[0]], found["base", SEEDS[0]], noise) for name in ["base", *names]]
         text = note + table(head, rows)
+        left = [
+            f"`{n}`" for n, v in RECIPES.items() if n not in trained and is_recipe(v) == (title == "Recipes")
+        ]
+        if left:
+            text += f"\nNot trained yet: {', '.join(left)}.\n"
         print(f"## {title}\n\n{text}")
         if options.update:
             update(PAGE, SECTIONS, title, text)
