@@ -98,8 +98,8 @@ class NetworkConfig:
             ),
             (
                 not self.lookback or self._can_stream,
-                "lookback is for band-split networks with splitter conv2d, one separator repeat, n_fft of at "
-                "least 2 hops, and without time_first and residuals",
+                "lookback is for band-split networks with splitter conv2d, one separator repeat, and without "
+                "time_first and residuals",
             ),
             (
                 self.separator_residual or not self.block_residual,
@@ -113,7 +113,7 @@ class NetworkConfig:
     @property
     def _can_stream(self) -> bool:
         others = self.time_first or self.separator_residual or self.separator_repeats > 1
-        return bool(self.bands) and self.splitter == "conv2d" and not others and self.n_fft >= 2 * self.hop
+        return bool(self.bands) and self.splitter == "conv2d" and not others
 
     @property
     def bins(self) -> int:
