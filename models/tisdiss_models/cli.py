@@ -61,10 +61,7 @@ def train_command(
     state = output / "state.pt"
     if state.exists() and not (resume and state.samefile(resume)):
         raise click.ClickException(f"{state} exists; go on with --resume or choose another --output")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device not in ("cpu", "cuda") or (device == "cuda" and not torch.cuda.is_available()):
-        raise click.ClickException(f"no device {device!r} here; leave --device to auto")
+    device = _choose_device(device)
     if compile_parts and device == "cpu" and not _has_compiler():
         click.echo("no C++ compiler found: training without compiling takes longer", err=True)
         compile_parts = False
@@ -85,6 +82,13 @@ def train_command(
         train(trainer, output, minutes, evaluate_every)
     except KeyboardInterrupt:
         raise click.ClickException(f"interrupted at step {trainer.step}; --resume {state} goes on") from None
+
+
+def _choose_device(device: str) -> str:
+    has_cuda = torch.cuda.is_available()
+    if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not has_cuda):
+        raise click.ClickException(f"no device {device!r} here; leave --device to auto")
+    return ("cuda" if has_cuda else "cpu") if device == "auto" else device
 
 
 def _has_compiler() -> bool:

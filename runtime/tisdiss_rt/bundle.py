@@ -298,16 +298,7 @@ def _check(manifest: Manifest) -> None:
             "windows_s must be positive numbers in rising order",
         )
         need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
-    depth = manifest.depth
-    need(
-        0 <= depth.trained <= depth.max and 1 <= depth.max <= DEEPEST,
-        f"depth must have 0 <= trained <= max, 1 <= max <= {DEEPEST}",
-    )
-    quality = manifest.quality
-    if quality is not None:
-        measured = [entry.depth for entry in quality.depths] + [entry.depth for entry in quality.windows]
-        is_possible = all(0 <= value <= depth.max for value in measured)
-        need(is_possible, f"quality must be of depths from 0 to {depth.max}")
+    _check_depths(manifest, need)
     for name in GRAPHS:
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
     need("mix" in {t.name for t in manifest.graphs.stem.inputs}, "the stem must take mix")
@@ -325,6 +316,19 @@ def _check(manifest: Manifest) -> None:
         path = PurePosixPath(file.path)
         outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
         need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+
+
+def _check_depths(manifest: Manifest, need: Callable[[bool, str], None]) -> None:
+    depth = manifest.depth
+    need(
+        0 <= depth.trained <= depth.max and 1 <= depth.max <= DEEPEST,
+        f"depth must have 0 <= trained <= max, 1 <= max <= {DEEPEST}",
+    )
+    quality = manifest.quality
+    if quality is not None:
+        measured = [entry.depth for entry in quality.depths] + [entry.depth for entry in quality.windows]
+        is_possible = all(0 <= value <= depth.max for value in measured)
+        need(is_possible, f"quality must be of depths from 0 to {depth.max}")
 
 
 def _check_streaming(manifest: Manifest, need: Callable[[bool, str], None]) -> None:

@@ -72,10 +72,8 @@ def separate(
         try:
             result = _separate_one(separator, path, Path(output), force, claimed, quiet, options)
         except (TisdissError, OSError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            message = reason if path in reason else f"{path}: {reason}"
-            click.echo(f"tisdiss-rt: {message}", err=True)
-            result = {"input": path, "error": message}
+            result = {"input": path, "error": _told(path, error)}
+            click.echo(f"tisdiss-rt: {result['error']}", err=True)
         results.append(result)
         if not as_json and not quiet:
             for written in result.get("outputs", ()):
@@ -112,6 +110,12 @@ def _find(inputs: tuple[str, ...], output: Path) -> Iterator[str]:
             if path == STDIN or (resolved := Path(path).resolve()) not in seen:
                 seen.add(path if path == STDIN else resolved)
                 yield path
+
+
+def _told(path: str, error: Exception) -> str:
+    """What was wrong with which file, in one line; errors of the system do not always name it."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return reason if path in reason else f"{path}: {reason}"
 
 
 def _is_result(path: Path, output: Path) -> bool:

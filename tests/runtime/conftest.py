@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import example
 import numpy as np
 import pytest
 from toys import aligned_reference, make_stream_toy, make_toy, toy_split
 
 ToyMaker = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def mix() -> np.ndarray:
+    """The mixture of the shipped example; not to be changed."""
+    return example.mixture()
+
+
+@pytest.fixture(scope="session")
+def voices() -> np.ndarray:
+    """The two voices of the shipped example; not to be changed."""
+    return example.references()
 
 
 @pytest.fixture(scope="session")

@@ -1,37 +1,22 @@
 """The shipped offline bundle: levels, single voices, silence and the joins of its windows, as trained."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from example import power_db, references
 from quality import improvement_db, speech_folder
 from streaming import roughness
 
 import tisdiss_rt
 
-EXAMPLE = Path(tisdiss_rt.__file__).parent / "example"
 RATE = 16000
 
 
 @pytest.fixture(scope="module", params=["fp32", "int8"])
 def separator(request: pytest.FixtureRequest) -> tisdiss_rt.Separator:
     return tisdiss_rt.Separator("edge-16k", provider="cpu", precision=request.param)
-
-
-@pytest.fixture(scope="module")
-def mix() -> np.ndarray:
-    return soundfile.read(EXAMPLE / "two_voices.wav", dtype="float32")[0]
-
-
-@pytest.fixture(scope="module")
-def voices() -> np.ndarray:
-    return np.stack([soundfile.read(EXAMPLE / f"two_voices_ref{i}.wav", dtype="float32")[0] for i in (1, 2)])
-
-
-def power_db(signal: np.ndarray) -> float:
-    return float(10 * np.log10(np.mean(np.square(signal, dtype=np.float64)) + 1e-20))
 
 
 @pytest.mark.parametrize("level_db", [-30, 30])
@@ -46,8 +31,8 @@ def test_the_level_makes_no_difference(
 
 
 def single_voices() -> Iterator[tuple[str, np.ndarray]]:
-    for number in (1, 2):
-        yield "example", soundfile.read(EXAMPLE / f"two_voices_ref{number}.wav", dtype="float32")[0]
+    for voice in references():
+        yield "example", voice
     folder = speech_folder()
     if folder is not None:
         for speaker in sorted((folder / "test").iterdir()):

@@ -1,10 +1,8 @@
 """The shipped streaming bundle on the shipped example: it separates, at any level, at changing depths."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-import soundfile
+from example import power_db
 from quality import improvement_db
 from streaming import roughness
 
@@ -12,7 +10,6 @@ import tisdiss_rt
 from tisdiss_rt.conformance import every_depth, run_steps
 from tisdiss_rt.stream_engine import StreamEngine
 
-EXAMPLE = Path(tisdiss_rt.__file__).parent / "example"
 STEP = 128
 
 
@@ -28,22 +25,8 @@ def engine(separator: tisdiss_rt.Separator) -> StreamEngine:
 
 
 @pytest.fixture(scope="module")
-def mix() -> np.ndarray:
-    return soundfile.read(EXAMPLE / "two_voices.wav", dtype="float32")[0]
-
-
-@pytest.fixture(scope="module")
-def voices() -> np.ndarray:
-    return np.stack([soundfile.read(EXAMPLE / f"two_voices_ref{i}.wav", dtype="float32")[0] for i in (1, 2)])
-
-
-@pytest.fixture(scope="module")
 def fixed(engine: StreamEngine, mix: np.ndarray) -> list[np.ndarray]:
     return every_depth(engine, mix, 6)
-
-
-def power_db(signal: np.ndarray) -> float:
-    return float(10 * np.log10(np.mean(np.square(signal, dtype=np.float64)) + 1e-20))
 
 
 def test_the_example_is_separated(fixed: list[np.ndarray], mix: np.ndarray, voices: np.ndarray) -> None:
