@@ -9,17 +9,21 @@ the budget::
     |---- stem ----|-- rep --|-- rep --|.. one more? ..|.. decoder ..|      |
                                        <------ high quantiles ------>
 
-Expectations are a high quantile of what was measured here, not the mean, so that contention on the machine
+Expectations are what a repetition usually takes here, at the pace of the step under way, times a high
+quantile of how much longer repetitions took than expected (`Forecast`): processors slow down for moments,
+when others use the same caches, and what was slow a millisecond ago still is. So contention on the machine
 shows up as less depth and not as late audio. Pauses too rare for that quantile, such as another program
 getting the core for a few milliseconds, would still make one step in twenty late. So the controller also
-remembers by how much steps were later than planned (`Pauses`), and plans to be ready earlier by the worst of
-them, and by `MARGIN` at least. A pause that not even the least depth could have absorbed does not count: less
+remembers by how much steps were later than expected (`Pauses`), and plans to be ready earlier by so much,
+and by `MARGIN` at least. A pause that not even the least depth could have absorbed does not count: less
 depth would not help.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
+import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -37,10 +41,11 @@ Clock = Callable[[], float]
 MARGIN = 0.04  # of the budget, to be ready earlier by
 QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
-PAUSE_MEMORY_S = 4.0  # of audio
-MANY_PAUSES = 5  # within that time
-CALM_S = 0.9
+MEMORY_STEPS = 3000  # for which pauses are remembered
+TOLERATED = 4  # pauses within that time may make a step late
+CALM_S, CALM_GAPS = 0.9, 4  # pauses are over after so much audio, and so many times the gap between them
 MOST_PAUSES = 512
+LEAST_MS = 1e-3  # that a graph takes
 LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
 MEASURED_STEPS = 3
 MEASURED_DEPTH = 2  # both feature buffers get used
@@ -65,20 +70,21 @@ def _history() -> deque[float]:
 
 
 class Pauses:
-    """By how much steps were later than planned, and how early the next one has to plan to be ready.
+    """By how much steps were later than expected, and how early the next one has to plan to be ready.
 
-    What happens by chance once in some seconds has to be remembered for as long, or it makes a step late each
-    time. But when other programs stop computing, depth should be back at once: where there were many pauses,
-    they are over when none has come for ``CALM_S``. For that all pauses count that are about as long as the
-    worst, those too that made no step late because they came early in it::
+    About one step in a thousand may be late. To give up depth in all others for it would be a bad bargain,
+    so the worst ``TOLERATED`` of ``MEMORY_STEPS`` do not count, and the next one sets the time. When
+    other programs stop computing, depth should be back at once: pauses are over when none has come for
+    ``CALM_S``, and for ``CALM_GAPS`` times the mean gap between them. For that all pauses count that are
+    about as long, those too that made no step late because they came early in it::
 
-        pauses  ___|________|_||__|_|____|____|___________________
-                   few: kept      many                 over here
+        pauses  ___|_____|__|_|_||__|_|____|____|___________________
+                   few: no matter   many                over here
     """
 
     def __init__(self) -> None:
         self._step = 0
-        # step, by how much it was later than planned, and longer than predicted; oldest first
+        # step, by how much it was later than its last decision expected, and longer than usual; oldest first
         self._pauses = deque[tuple[int, float, float]](maxlen=MOST_PAUSES)
 
     def add(self, late_ms: float, longer_ms: float, step_s: float) -> None:
@@ -86,36 +92,66 @@ class Pauses:
         self._step += 1
         if late_ms > 0 or longer_ms > 0:
             self._pauses.append((self._step, late_ms, max(late_ms, longer_ms)))
-        while self._pauses and self._pauses[0][0] <= self._step - int(PAUSE_MEMORY_S / step_s):
+        while self._pauses and self._pauses[0][0] <= self._step - MEMORY_STEPS:
             self._pauses.popleft()
-        while worst_ms := self.worst_ms():
-            alike = [step for step, _, pause_ms in self._pauses if pause_ms >= worst_ms / 2]
-            if len(alike) < MANY_PAUSES or alike[-1] > self._step - int(CALM_S / step_s):
+        while early_ms := self.early_ms():
+            alike = [step for step, _, pause_ms in self._pauses if pause_ms >= early_ms / 2]
+            gap = (alike[-1] - alike[0]) / (len(alike) - 1)
+            if self._step - alike[-1] < max(int(CALM_S / step_s), CALM_GAPS * gap):
                 break
-            less = [pause for pause in self._pauses if pause[2] < worst_ms / 2]
-            self._pauses = deque(less, maxlen=MOST_PAUSES)
+            over = [
+                (step, 0.0 if pause_ms >= early_ms / 2 else late_ms, pause_ms)
+                for step, late_ms, pause_ms in self._pauses
+            ]
+            self._pauses = deque(over, maxlen=MOST_PAUSES)
 
-    def worst_ms(self) -> float:
-        """Give the worst lateness that may still come; 0 if there is none."""
-        return max((late_ms for _, late_ms, _ in self._pauses), default=0.0)
+    def early_ms(self) -> float:
+        """Give how early to plan to be ready: the worst lateness but for what is tolerated; 0 if none."""
+        worst_ms = heapq.nlargest(TOLERATED + 1, (late_ms for _, late_ms, _ in self._pauses))
+        return worst_ms[TOLERATED] if len(worst_ms) > TOLERATED else 0.0
 
 
 @dataclass
 class Timings:
-    """Milliseconds that each graph took lately on this machine, for one window length, and pauses beside."""
+    """Milliseconds that each graph took lately on this machine, for one window length.
+
+    Beside them ``surprise``, how many times as long as expected repetitions took, and pauses.
+    """
 
     stem: deque[float] = field(default_factory=_history)
     repetition: deque[float] = field(default_factory=_history)
     decoder: deque[float] = field(default_factory=_history)
+    surprise: deque[float] = field(default_factory=_history)
     pauses: Pauses = field(default_factory=Pauses)
 
     def step_ms(self, depth: int) -> float:
-        """Predicted time of a whole step."""
-        return high(self.stem) + self.finish_ms(depth)
+        """Predicted time of a whole step that has not begun."""
+        return high(self.stem) + depth * high(self.repetition) + high(self.decoder)
 
-    def finish_ms(self, repetitions: int) -> float:
-        """Predicted time of so many repetitions and the decoder."""
-        return repetitions * high(self.repetition) + high(self.decoder)
+
+class Forecast:
+    """How long the rest of a step will take, from what was measured and the pace of the step until now."""
+
+    def __init__(self, timings: Timings) -> None:
+        usual_ms = [
+            max(LEAST_MS, statistics.median_low(history))
+            for history in (timings.stem, timings.repetition, timings.decoder)
+        ]
+        self._stem_ms, self._repetition_ms, self._decoder_ms = usual_ms
+        surprises = timings.surprise or [high(timings.repetition) / self._repetition_ms]
+        self._surprise = high(surprises)
+
+    def pace(self, elapsed_ms: float, depth: int) -> float:
+        """How many times as long as usually stem and ``depth`` repetitions took, at least 1."""
+        return max(1.0, elapsed_ms / (self._stem_ms + depth * self._repetition_ms))
+
+    def repetition_ms(self, pace: float) -> float:
+        """Expected time of a repetition."""
+        return pace * self._repetition_ms
+
+    def finish_ms(self, pace: float) -> float:
+        """Time within which one more repetition and the decoder are expected to be done."""
+        return self._surprise * pace * (self._repetition_ms + self._decoder_ms)
 
 
 def high(measured: Iterable[float]) -> float:
@@ -297,28 +333,35 @@ def run_step(
         history.append(elapsed_ms() - before_ms)
         return result
 
-    ready_ms = math.inf
+    forecast, ready_ms, expected_ms = None, math.inf, math.inf
     if plan.budget_ms is not None:
-        ready_ms = min(plan.budget_ms - timings.pauses.worst_ms(), planned_ms(plan.budget_ms))
-
-    def one_more_fits() -> bool:
-        return ready_ms == math.inf or elapsed_ms() + timings.finish_ms(1) <= ready_ms
+        forecast, expected_ms = Forecast(timings), timings.step_ms(0)
+        ready_ms = min(plan.budget_ms - timings.pauses.early_ms(), planned_ms(plan.budget_ms))
 
     state = timed(timings.stem, engine.start, mix)
     depth = 0
-    while depth < plan.min_depth or (depth < plan.max_depth and one_more_fits()):
+    while depth < plan.max_depth:
+        if forecast is not None:
+            now_ms = elapsed_ms()
+            pace = forecast.pace(now_ms, depth)
+            if depth >= plan.min_depth and now_ms + forecast.finish_ms(pace) > ready_ms:
+                break
+            expected_ms = now_ms + forecast.finish_ms(pace)
         timed(timings.repetition, engine.repeat, state)
         depth += 1
+        if forecast is not None:
+            timings.surprise.append(timings.repetition[-1] / forecast.repetition_ms(pace))
     estimate: Array = timed(timings.decoder, engine.decode, state)
-    if depth == 0 and len(timings.repetition) > 1:
+    if depth == 0:
         # Nothing new was learnt about a repetition: one slow moment must not rule it out for ever.
-        timings.repetition.remove(max(timings.repetition))
+        for history, least in ((timings.repetition, 1), (timings.surprise, 0)):
+            if len(history) > least:
+                history.remove(max(history))
     took_ms = elapsed_ms()
     if plan.budget_ms is not None:
-        longer_ms = took_ms - timings.step_ms(depth)
-        # At the least depth nothing was decided; it can only be later than expected.
-        late_ms = max(0.0, took_ms - ready_ms if depth > plan.min_depth else longer_ms)
+        late_ms = max(0.0, took_ms - expected_ms)
         avoidable = timings.step_ms(plan.min_depth) + late_ms <= plan.budget_ms
+        longer_ms = took_ms - timings.step_ms(depth)
         timings.pauses.add(late_ms if avoidable else 0.0, longer_ms, advance_s or plan.window_s)
     return estimate, depth, took_ms
 

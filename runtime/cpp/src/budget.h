@@ -19,10 +19,12 @@ namespace tisdiss {
 constexpr double kMargin = 0.04;  // of the budget, to be ready earlier by
 constexpr double kQuantile = 0.95;
 constexpr size_t kHistory = 64;      // measurements remembered of each graph
-constexpr double kPauseMemoryS = 4.0;  // of audio
-constexpr size_t kManyPauses = 5;      // within that time
-constexpr double kCalmS = 0.9;
+constexpr int64_t kMemorySteps = 3000;  // for which pauses are remembered
+constexpr size_t kTolerated = 4;        // pauses within that time may make a step late
+constexpr double kCalmS = 0.9;          // pauses are over after so much audio,
+constexpr int kCalmGaps = 4;            // and so many times the gap between them
 constexpr size_t kMostPauses = 512;
+constexpr double kLeastMs = 1e-3;  // that a graph takes
 // What of a budget repetitions beyond the least may be planned with.
 constexpr double planned_ms(double budget_ms) { return (1 - kMargin) * budget_ms; }
 constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
@@ -36,21 +38,30 @@ class History {
     values_[count_++] = value;
   }
 
-  void drop_largest() { erase(static_cast<size_t>(std::max_element(begin(), end()) - begin())); }
+  void drop_largest(size_t least_left) {
+    if (count_ > least_left) erase(static_cast<size_t>(std::max_element(begin(), end()) - begin()));
+  }
 
   // The high quantile that predictions are made from; the largest of a few values.
   double high() const {
+    return ranked(static_cast<size_t>(std::ceil(kQuantile * static_cast<double>(count_))) - 1);
+  }
+
+  // The lower one of the two in the middle.
+  double median() const { return ranked((count_ - 1) / 2); }
+
+  bool empty() const { return count_ == 0; }
+  double last() const { return values_[count_ - 1]; }
+
+ private:
+  double ranked(size_t rank) const {
     if (count_ == 0) return 0.0;
     std::array<double, Capacity> ordered = values_;
-    const auto rank = static_cast<size_t>(std::ceil(kQuantile * static_cast<double>(count_))) - 1;
     const auto last = ordered.begin() + static_cast<std::ptrdiff_t>(count_);
     std::nth_element(ordered.begin(), ordered.begin() + static_cast<std::ptrdiff_t>(rank), last);
     return ordered[rank];
   }
 
-  size_t size() const { return count_; }
-
- private:
   const double* begin() const { return values_.data(); }
   const double* end() const { return values_.data() + count_; }
 
@@ -63,21 +74,21 @@ class History {
   size_t count_ = 0;
 };
 
-// By how much steps were later than planned, and how early the next one has to plan to be ready, as the Python
+// By how much steps were later than expected, and how early the next one has to plan to be ready, as the Python
 // class explains it. It allocates nothing either.
 class Pauses {
  public:
   // Takes note of the next step, so long after the last; forgets what is over.
   void add(double late_ms, double longer_ms, double step_s);
 
-  // The worst lateness that may still come; 0 if there is none.
-  double worst_ms() const;
+  // How early to plan to be ready: the worst lateness but for what is tolerated; 0 if there is none.
+  double early_ms() const;
 
  private:
   struct Pause {
     int64_t step;
-    double late_ms;   // than planned
-    double pause_ms;  // longer than predicted
+    double late_ms;   // than the last decision expected
+    double pause_ms;  // longer than usual
   };
 
   template <class Condition>
@@ -88,13 +99,32 @@ class Pauses {
   int64_t step_ = 0;
 };
 
-// Milliseconds that each graph took lately on this machine, for one window length, and pauses beside.
+// Milliseconds that each graph took lately on this machine, for one window length. Beside them `surprise`, how
+// many times as long as expected repetitions took, and pauses.
 struct Timings {
-  History<kHistory> stem, repetition, decoder;
+  History<kHistory> stem, repetition, decoder, surprise;
   Pauses pauses;
 
-  double finish_ms(int repetitions) const { return repetitions * repetition.high() + decoder.high(); }
-  double step_ms(int depth) const { return stem.high() + finish_ms(depth); }
+  double step_ms(int depth) const { return stem.high() + depth * repetition.high() + decoder.high(); }
+};
+
+// How long the rest of a step will take, from what was measured and the pace of the step until now.
+class Forecast {
+ public:
+  explicit Forecast(const Timings& timings);
+
+  // How many times as long as usually stem and `depth` repetitions took, at least 1.
+  double pace(double elapsed_ms, int depth) const {
+    return std::max(1.0, elapsed_ms / (stem_ms_ + depth * repetition_ms_));
+  }
+
+  double repetition_ms(double pace) const { return pace * repetition_ms_; }
+
+  // Time within which one more repetition and the decoder are expected to be done.
+  double finish_ms(double pace) const { return surprise_ * pace * (repetition_ms_ + decoder_ms_); }
+
+ private:
+  double stem_ms_, repetition_ms_, decoder_ms_, surprise_;
 };
 
 struct Plan {
