@@ -1,4 +1,4 @@
-"""Part of `speed.py`: what each way of writing the block gains, over the way in which it is published.
+"""Part of `tuning.py`: what each way of writing the block gains, over the way in which it is published.
 
 Each row undoes one of them and leaves the others. The published forms are written down here, from the paper's
 description, on the same weights, so that the outputs must agree. For streams: where keys and values lie.

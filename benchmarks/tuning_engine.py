@@ -1,4 +1,4 @@
-"""Part of `speed.py`: what each choice of the engine gains, for files and for live sound."""
+"""Part of `tuning.py`: what each choice of the engine gains, for files and for live sound."""
 
 from __future__ import annotations
 
