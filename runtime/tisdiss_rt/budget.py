@@ -7,7 +7,6 @@ the budget::
 
     0 ms                      elapsed                                  budget_ms
     |---- stem ----|-- rep --|-- rep --|.. one more? ..|.. decoder ..|      |
-                                       <------ high quantiles ------>
 
 Expectations are what a repetition usually takes here, at the pace of the step under way, times a high
 quantile of how much longer repetitions took than expected (`Forecast`): processors slow down for moments,
@@ -42,7 +41,8 @@ MARGIN = 0.04  # of the budget, to be ready earlier by
 QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
 MEMORY_STEPS = 3000  # for which pauses are remembered
-TOLERATED = 4  # pauses within that time may make a step late
+TOLERATED = 4  # pauses within that time that may make a step late
+RETRY_STEPS = 128  # without a repetition, where none must run; then one runs, to see what it takes now
 CALM_S, CALM_GAPS = 0.9, 4  # pauses are over after so much audio, and so many times the gap between them
 MOST_PAUSES = 512
 LEAST_MS = 1e-3  # that a graph takes
@@ -72,11 +72,11 @@ def _history() -> deque[float]:
 class Pauses:
     """By how much steps were later than expected, and how early the next one has to plan to be ready.
 
-    About one step in a thousand may be late. To give up depth in all others for it would be a bad bargain,
-    so the worst ``TOLERATED`` of ``MEMORY_STEPS`` do not count, and the next one sets the time. When
-    other programs stop computing, depth should be back at once: pauses are over when none has come for
-    ``CALM_S``, and for ``CALM_GAPS`` times the mean gap between them. For that all pauses count that are
-    about as long, those too that made no step late because they came early in it::
+    About one step in a thousand may be late: to give up depth in all others for it would be a bad bargain.
+    So the worst ``TOLERATED`` of ``MEMORY_STEPS`` do not count, and the next one sets the time. When other
+    programs stop computing, depth should be back at once: pauses are over when none at least half as long
+    has come for ``CALM_S``, and for ``CALM_GAPS`` times the mean gap between them. Then some are tolerated
+    again::
 
         pauses  ___|_____|__|_|_||__|_|____|____|___________________
                    few: no matter   many                over here
@@ -84,44 +84,43 @@ class Pauses:
 
     def __init__(self) -> None:
         self._step = 0
-        # step, by how much it was later than its last decision expected, and longer than usual; oldest first
-        self._pauses = deque[tuple[int, float, float]](maxlen=MOST_PAUSES)
+        # step, by how much it was later than its last decision expected, whether that is over; oldest first
+        self._pauses = deque[tuple[int, float, bool]](maxlen=MOST_PAUSES)
 
-    def add(self, late_ms: float, longer_ms: float, step_s: float) -> None:
+    def add(self, late_ms: float, step_s: float) -> None:
         """Take note of the next step, so long after the last; forgets what is over."""
         self._step += 1
-        if late_ms > 0 or longer_ms > 0:
-            self._pauses.append((self._step, late_ms, max(late_ms, longer_ms)))
+        if late_ms > 0:
+            self._pauses.append((self._step, late_ms, False))
         while self._pauses and self._pauses[0][0] <= self._step - MEMORY_STEPS:
             self._pauses.popleft()
         while early_ms := self.early_ms():
-            alike = [step for step, _, pause_ms in self._pauses if pause_ms >= early_ms / 2]
+            alike = [step for step, late_ms, _ in self._pauses if late_ms >= early_ms / 2]
             gap = (alike[-1] - alike[0]) / (len(alike) - 1)
             if self._step - alike[-1] < max(int(CALM_S / step_s), CALM_GAPS * gap):
                 break
-            over = [
-                (step, 0.0 if pause_ms >= early_ms / 2 else late_ms, pause_ms)
-                for step, late_ms, pause_ms in self._pauses
-            ]
-            self._pauses = deque(over, maxlen=MOST_PAUSES)
+            ended = [(step, late_ms, over or late_ms >= early_ms / 2) for step, late_ms, over in self._pauses]
+            self._pauses = deque(ended, maxlen=MOST_PAUSES)
 
     def early_ms(self) -> float:
         """Give how early to plan to be ready: the worst lateness but for what is tolerated; 0 if none."""
-        worst_ms = heapq.nlargest(TOLERATED + 1, (late_ms for _, late_ms, _ in self._pauses))
+        worst_ms = heapq.nlargest(TOLERATED + 1, (late_ms for _, late_ms, over in self._pauses if not over))
         return worst_ms[TOLERATED] if len(worst_ms) > TOLERATED else 0.0
 
 
 @dataclass
 class Timings:
-    """Milliseconds that each graph took lately on this machine, for one window length.
+    """Milliseconds that each graph took in the last steps on this machine, for one window length.
 
-    Beside them ``surprise``, how many times as long as expected repetitions took, and pauses.
+    ``repetition`` has the mean of each step. Beside them ``surprise``, how many times as long as expected
+    single repetitions took, ``skipped``, steps in a row that ran none, and pauses.
     """
 
     stem: deque[float] = field(default_factory=_history)
     repetition: deque[float] = field(default_factory=_history)
     decoder: deque[float] = field(default_factory=_history)
     surprise: deque[float] = field(default_factory=_history)
+    skipped: int = 0
     pauses: Pauses = field(default_factory=Pauses)
 
     def step_ms(self, depth: int) -> float:
@@ -130,9 +129,14 @@ class Timings:
 
 
 class Forecast:
-    """How long the rest of a step will take, from what was measured and the pace of the step until now."""
+    """How long the rest of a step will take, from what was measured and the pace of the step until now.
 
-    def __init__(self, timings: Timings) -> None:
+    Attribute ``ready_ms``: when to plan to be ready.
+    """
+
+    def __init__(self, budget_ms: float, timings: Timings) -> None:
+        self.ready_ms = min(budget_ms - timings.pauses.early_ms(), planned_ms(budget_ms))
+        self._budget_ms = budget_ms
         usual_ms = [
             max(LEAST_MS, statistics.median_low(history))
             for history in (timings.stem, timings.repetition, timings.decoder)
@@ -151,7 +155,16 @@ class Forecast:
 
     def finish_ms(self, pace: float) -> float:
         """Time within which one more repetition and the decoder are expected to be done."""
-        return self._surprise * pace * (self._repetition_ms + self._decoder_ms)
+        return pace * (self._surprise * self._repetition_ms + self._decoder_ms)
+
+    def counted_ms(self, late_ms: float, min_depth: int) -> float:
+        """Give so much lateness if planning to be ready earlier helps against it, or 0.
+
+        It does not help where not even the least depth absorbs it, and is not needed where the margin does.
+        """
+        least_ms = self._stem_ms + min_depth * self._repetition_ms + self._decoder_ms
+        helps = MARGIN * self._budget_ms / 2 < late_ms <= self._budget_ms - least_ms
+        return late_ms if helps else 0.0
 
 
 def high(measured: Iterable[float]) -> float:
@@ -327,42 +340,39 @@ def run_step(
     def elapsed_ms() -> float:
         return (clock() - begin) * 1e3
 
-    def timed(history: deque[float], call: Callable[[Any], Any], argument: Any) -> Any:
+    def timed(history: deque[float] | list[float], call: Callable[[Any], Any], argument: Any) -> Any:
         before_ms = elapsed_ms()
         result = call(argument)
         history.append(elapsed_ms() - before_ms)
         return result
 
-    forecast, ready_ms, expected_ms = None, math.inf, math.inf
-    if plan.budget_ms is not None:
-        forecast, expected_ms = Forecast(timings), timings.step_ms(0)
-        ready_ms = min(plan.budget_ms - timings.pauses.early_ms(), planned_ms(plan.budget_ms))
-
+    forecast = None if plan.budget_ms is None else Forecast(plan.budget_ms, timings)
     state = timed(timings.stem, engine.start, mix)
-    depth = 0
-    while depth < plan.max_depth:
+    repetitions_ms: list[float] = []
+    expected_ms = timings.step_ms(0) if forecast else math.inf
+    while (depth := len(repetitions_ms)) < plan.max_depth:
         if forecast is not None:
             now_ms = elapsed_ms()
             pace = forecast.pace(now_ms, depth)
-            if depth >= plan.min_depth and now_ms + forecast.finish_ms(pace) > ready_ms:
-                break
-            expected_ms = now_ms + forecast.finish_ms(pace)
-        timed(timings.repetition, engine.repeat, state)
-        depth += 1
+            done_ms = now_ms + forecast.finish_ms(pace)
+            if depth >= plan.min_depth and done_ms > forecast.ready_ms:
+                if depth > 0 or timings.skipped < RETRY_STEPS:
+                    break
+                # None ran for long. This one tells what they take now, instead of what they took then.
+                timings.repetition.clear()
+                timings.surprise.clear()
+            expected_ms = done_ms
+        timed(repetitions_ms, engine.repeat, state)
         if forecast is not None:
-            timings.surprise.append(timings.repetition[-1] / forecast.repetition_ms(pace))
+            timings.surprise.append(repetitions_ms[-1] / forecast.repetition_ms(pace))
+    if repetitions_ms:
+        timings.repetition.append(sum(repetitions_ms) / depth)
     estimate: Array = timed(timings.decoder, engine.decode, state)
-    if depth == 0:
-        # Nothing new was learnt about a repetition: one slow moment must not rule it out for ever.
-        for history, least in ((timings.repetition, 1), (timings.surprise, 0)):
-            if len(history) > least:
-                history.remove(max(history))
     took_ms = elapsed_ms()
-    if plan.budget_ms is not None:
-        late_ms = max(0.0, took_ms - expected_ms)
-        avoidable = timings.step_ms(plan.min_depth) + late_ms <= plan.budget_ms
-        longer_ms = took_ms - timings.step_ms(depth)
-        timings.pauses.add(late_ms if avoidable else 0.0, longer_ms, advance_s or plan.window_s)
+    if forecast is not None:
+        timings.skipped = 0 if depth else timings.skipped + 1
+        late_ms = forecast.counted_ms(took_ms - expected_ms, plan.min_depth)
+        timings.pauses.add(late_ms, advance_s or plan.window_s)
     return estimate, depth, took_ms
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import statistics
 import sys
 import time
 from collections.abc import Iterator
@@ -110,7 +111,8 @@ def measure_depths(
                 took_ms[depth].append(stem_ms + sum(repetitions_ms) + decoder_ms)
                 if depth == deepest:
                     timings.stem.append(stem_ms)
-                    timings.repetition.extend(repetitions_ms)
+                    if repetitions_ms:
+                        timings.repetition.append(statistics.fmean(repetitions_ms))
                     timings.decoder.append(decoder_ms)
     return [np.array(each) for each in took_ms], timings
 

@@ -20,7 +20,8 @@ constexpr double kMargin = 0.04;  // of the budget, to be ready earlier by
 constexpr double kQuantile = 0.95;
 constexpr size_t kHistory = 64;      // measurements remembered of each graph
 constexpr int64_t kMemorySteps = 3000;  // for which pauses are remembered
-constexpr size_t kTolerated = 4;        // pauses within that time may make a step late
+constexpr size_t kTolerated = 4;        // pauses within that time that may make a step late
+constexpr int kRetrySteps = 128;  // without a repetition, where none must run; then one runs, to see its time
 constexpr double kCalmS = 0.9;          // pauses are over after so much audio,
 constexpr int kCalmGaps = 4;            // and so many times the gap between them
 constexpr size_t kMostPauses = 512;
@@ -38,9 +39,7 @@ class History {
     values_[count_++] = value;
   }
 
-  void drop_largest(size_t least_left) {
-    if (count_ > least_left) erase(static_cast<size_t>(std::max_element(begin(), end()) - begin()));
-  }
+  void clear() { count_ = 0; }
 
   // The high quantile that predictions are made from; the largest of a few values.
   double high() const {
@@ -51,7 +50,6 @@ class History {
   double median() const { return ranked((count_ - 1) / 2); }
 
   bool empty() const { return count_ == 0; }
-  double last() const { return values_[count_ - 1]; }
 
  private:
   double ranked(size_t rank) const {
@@ -79,7 +77,7 @@ class History {
 class Pauses {
  public:
   // Takes note of the next step, so long after the last; forgets what is over.
-  void add(double late_ms, double longer_ms, double step_s);
+  void add(double late_ms, double step_s);
 
   // How early to plan to be ready: the worst lateness but for what is tolerated; 0 if there is none.
   double early_ms() const;
@@ -87,8 +85,8 @@ class Pauses {
  private:
   struct Pause {
     int64_t step;
-    double late_ms;   // than the last decision expected
-    double pause_ms;  // longer than usual
+    double late_ms;  // than the last decision expected
+    bool over;
   };
 
   template <class Condition>
@@ -99,10 +97,12 @@ class Pauses {
   int64_t step_ = 0;
 };
 
-// Milliseconds that each graph took lately on this machine, for one window length. Beside them `surprise`, how
-// many times as long as expected repetitions took, and pauses.
+// Milliseconds that each graph took in the last steps on this machine, for one window length; `repetition` has the
+// mean of each step. Beside them `surprise`, how many times as long as expected single repetitions took, `skipped`,
+// steps in a row that ran none, and pauses.
 struct Timings {
   History<kHistory> stem, repetition, decoder, surprise;
+  int skipped = 0;
   Pauses pauses;
 
   double step_ms(int depth) const { return stem.high() + depth * repetition.high() + decoder.high(); }
@@ -111,7 +111,9 @@ struct Timings {
 // How long the rest of a step will take, from what was measured and the pace of the step until now.
 class Forecast {
  public:
-  explicit Forecast(const Timings& timings);
+  Forecast(double budget_ms, const Timings& timings);
+
+  double ready_ms() const { return ready_ms_; }
 
   // How many times as long as usually stem and `depth` repetitions took, at least 1.
   double pace(double elapsed_ms, int depth) const {
@@ -121,10 +123,13 @@ class Forecast {
   double repetition_ms(double pace) const { return pace * repetition_ms_; }
 
   // Time within which one more repetition and the decoder are expected to be done.
-  double finish_ms(double pace) const { return surprise_ * pace * (repetition_ms_ + decoder_ms_); }
+  double finish_ms(double pace) const { return pace * (surprise_ * repetition_ms_ + decoder_ms_); }
+
+  // So much lateness if planning to be ready earlier helps against it, or 0.
+  double counted_ms(double late_ms, int min_depth) const;
 
  private:
-  double stem_ms_, repetition_ms_, decoder_ms_, surprise_;
+  double ready_ms_, budget_ms_, stem_ms_, repetition_ms_, decoder_ms_, surprise_;
 };
 
 struct Plan {
