@@ -28,8 +28,9 @@ from quality import RMS, improvement_db, interval_db, speech_folder
 from tisdiss_models import TrainingConfig
 from tisdiss_models.data import draw_batch, load_corpus
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Timings, fixed_plan
+from tisdiss_rt.budget import fixed_plan
 from tisdiss_rt.engine import Engine
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.sliding import Slide, SlidingCore
 
 PAGE = Path(__file__).parent / "SLIDING.md"

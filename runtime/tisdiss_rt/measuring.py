@@ -25,9 +25,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.budget import LIVE_SHARE, MARGIN, Clock, Timings, planned_ms, window_quality, window_samples
+from tisdiss_rt.budget import LIVE_SHARE, Clock, window_quality, window_samples
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine import Engine
+from tisdiss_rt.forecast import MARGIN, Timings, planned_ms
 from tisdiss_rt.stream_engine import StreamEngine
 
 Milliseconds = npt.NDArray[np.float64]

@@ -9,7 +9,6 @@ from tisdiss_rt import timing_cache
 from tisdiss_rt.budget import (
     MEASURED_DEPTH,
     Plan,
-    Timings,
     budget_plan,
     fixed_plan,
     measure_steps,
@@ -17,6 +16,7 @@ from tisdiss_rt.budget import (
 )
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.errors import OptionError, SeparationWarning
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.stream_engine import StreamEngine
 
 

@@ -21,11 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt import audio, sliding
-from tisdiss_rt.budget import Plan, Step, Timings, run_step
+from tisdiss_rt.budget import Plan, Step, run_step
 from tisdiss_rt.bundle import load
 from tisdiss_rt.choosing import open_fastest
 from tisdiss_rt.engine import Engine
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.planner import Planner
 from tisdiss_rt.stream import STEPS_KEPT, Stream, StreamCore
 from tisdiss_rt.stream_engine import StreamEngine, StreamingCore

@@ -28,8 +28,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.budget import Plan, StepEngine, Timings, run_step
+from tisdiss_rt.budget import Plan, StepEngine, run_step
 from tisdiss_rt.bundle import Manifest
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.signature import Signatures
 from tisdiss_rt.windows import match_order
 

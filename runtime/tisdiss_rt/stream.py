@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt import audio
-from tisdiss_rt.budget import Step, high
+from tisdiss_rt.budget import Step
 from tisdiss_rt.errors import AudioError, OptionError
+from tisdiss_rt.forecast import high
 from tisdiss_rt.resampling import StreamResampler
 
 Array = npt.NDArray[np.float32]

@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.budget import Clock, Plan, Timings, run_step
+from tisdiss_rt.budget import Clock, Plan, run_step
 from tisdiss_rt.bundle import GRAPHS, Bundle, StreamTiming
 from tisdiss_rt.engine import Engine, Sessions
 from tisdiss_rt.errors import BundleError
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.graphs import first_line
 
 Array = npt.NDArray[np.float32]

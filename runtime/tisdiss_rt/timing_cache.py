@@ -16,8 +16,8 @@ from pathlib import Path
 
 import click
 
-from tisdiss_rt.budget import Timings
 from tisdiss_rt.engine import Sessions
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.graphs import VERSION, physical_cores
 from tisdiss_rt.openvino_graph import installed_version
 

@@ -13,7 +13,8 @@ from toys import make_stream_toy, make_toy
 
 from tisdiss_rt import budget
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan, Timings
+from tisdiss_rt.budget import Plan
+from tisdiss_rt.forecast import Timings
 
 
 class Replay:

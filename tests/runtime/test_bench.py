@@ -12,9 +12,10 @@ from test_budget import FakeEngine
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt import measuring, timing_cache
-from tisdiss_rt.budget import Timings, budget_plan, run_step, window_quality, window_samples
+from tisdiss_rt.budget import budget_plan, run_step, window_quality, window_samples
 from tisdiss_rt.cli import cli
 from tisdiss_rt.errors import OptionError, SeparationWarning
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.measuring import DepthCost, measure_depths, recommend
 
 QUALITY = bundles.Quality(

@@ -7,7 +7,8 @@ import pytest
 
 from tisdiss_rt import budget
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Pauses, Plan, Timings
+from tisdiss_rt.budget import Plan
+from tisdiss_rt.forecast import HISTORY, Pauses, Timings
 
 RATE = 16000
 
@@ -283,7 +284,7 @@ def test_old_measurements_are_forgotten():
     timings = Timings()
     for _ in range(100):
         run(engine, second_plan(None, 3, 3), timings)
-    assert len(timings.repetition) == len(timings.stem) == budget.HISTORY
+    assert len(timings.repetition) == len(timings.stem) == HISTORY
 
 
 # ---- planner ----

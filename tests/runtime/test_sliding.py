@@ -8,8 +8,9 @@ import scipy.signal
 
 from tisdiss_rt import Separator
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan, Timings, fixed_plan, measure_steps
+from tisdiss_rt.budget import Plan, fixed_plan, measure_steps
 from tisdiss_rt.engine import Engine
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.signature import Signatures
 from tisdiss_rt.sliding import Slide, SlidingCore, windows_s
 from tisdiss_rt.stream import Stream

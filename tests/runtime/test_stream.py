@@ -8,7 +8,8 @@ import pytest
 
 from tisdiss_rt import AudioError, BundleError, OptionError, SeparationWarning, Separator, conformance
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan, Timings
+from tisdiss_rt.budget import Plan
+from tisdiss_rt.forecast import Timings
 from tisdiss_rt.stream import Stream
 from tisdiss_rt.stream_engine import Fifo, StreamEngine, StreamingCore, open_engine
 

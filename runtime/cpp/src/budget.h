@@ -1,4 +1,4 @@
-// The latency budget, as tisdiss_rt/budget.py explains and does it: same decisions from the same times.
+// The latency budget, as tisdiss_rt/budget.py and forecast.py explain and do it: same decisions from the same times.
 #pragma once
 
 #include <algorithm>
