@@ -20,6 +20,7 @@ import tisdiss_rt
 from tisdiss_export import export_bundle
 from tisdiss_models import Network, load_checkpoint, save_checkpoint
 from tisdiss_rt import measuring
+from tisdiss_rt.budget import window_samples
 
 PREDICTIONS = 2
 
@@ -79,12 +80,13 @@ def predicted() -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, threads in (("edge-16k", 1), ("edge-16k", 2), ("live-16k", 1)):
-        separator = tisdiss_rt.Separator(name, provider="cpu", threads=threads)
+        engine = tisdiss_rt.Separator(name, provider="cpu", threads=threads).engine
+        stream, windows_s = engine.manifest.stream, engine.manifest.windows_s
+        samples = stream.step_samples if stream else window_samples(engine.manifest, windows_s[-1])
         found: dict[int, list[tuple[float, float]]] = {}
         for _ in range(PREDICTIONS):
-            costs, _ = measuring.measure_bundle(separator.engine, 2.0)
-            last = [cost for cost in costs if cost.window_s == costs[-1].window_s]
-            for cost in (last[1], last[4], last[-1]):
+            costs, _ = measuring.measure_window(engine, samples, 2.0)
+            for cost in (costs[1], costs[4], costs[-1]):
                 command = [sys.executable, __file__, name, str(seconds), str(cost.depth), str(threads)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)
                 promised_s = seconds * cost.real_time_factor
@@ -94,7 +96,7 @@ def predicted() -> str:
             ratios = sorted(taken / promised for promised, taken in pairs)
             ratio = f"{statistics.mean(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
             times = f"{promised_s:.2f} s | {taken_s:.2f} s"
-            lines.append(f"| {name} | {threads} | {last[0].window_s:g} s | {depth} | {times} | {ratio} |")
+            lines.append(f"| {name} | {threads} | {costs[0].window_s:g} s | {depth} | {times} | {ratio} |")
     return "\n".join(lines) + "\n"
 
 

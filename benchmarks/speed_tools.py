@@ -89,12 +89,12 @@ def torch_threads(threads: int) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def published_bundle(folder: Path, precisions: Sequence[str] = ()) -> tuple[Network, bundles.Bundle]:
+def published_bundle(folder: Path) -> tuple[Network, bundles.Bundle]:
     """The paper's network with random weights, and its bundle."""
     torch.manual_seed(0)
     network = Network(NetworkConfig(separator_residual=True)).eval()
     save_checkpoint(folder / "published.pt", network, {})
-    return network, export_bundle(folder / "published.pt", folder / "published", precisions=precisions)
+    return network, export_bundle(folder / "published.pt", folder / "published")
 
 
 def session(content: bytes, threads: int) -> ort.InferenceSession:

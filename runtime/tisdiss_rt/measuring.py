@@ -72,13 +72,22 @@ def measure_bundle(
     manifest = engine.manifest
     stream = manifest.stream
     lengths = [stream.step_samples] if stream else [window_samples(manifest, w) for w in manifest.windows_s]
-    costs, timings = [], {}
+    costs: list[DepthCost] = []
+    timings = {}
     for samples in lengths:
-        quality = _quality(manifest, samples)
-        deepest = max(quality, default=manifest.depth.trained)
-        took_ms, timings[samples] = measure_depths(engine, samples, deepest, seconds)
-        costs += _summarise(manifest, samples, took_ms, quality)
+        rows, timings[samples] = measure_window(engine, samples, seconds)
+        costs += rows
     return costs, timings
+
+
+def measure_window(
+    engine: Engine | StreamEngine, samples: int, seconds: float
+) -> tuple[list[DepthCost], Timings]:
+    """Measure every depth up to the best for windows, or the step, of so many samples, about ``seconds``."""
+    quality = _quality(engine.manifest, samples)
+    deepest = max(quality, default=engine.manifest.depth.trained)
+    took_ms, timings = measure_depths(engine, samples, deepest, seconds)
+    return _summarise(engine.manifest, samples, took_ms, quality), timings
 
 
 def measure_depths(
