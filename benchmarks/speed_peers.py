@@ -41,7 +41,7 @@ from tisdiss_rt import bundle as bundles
 from tisdiss_rt.stream_engine import open_engine
 from tisdiss_rt.timing_cache import processor
 
-PEER_ROUNDS = 5
+PEER_ROUNDS = 3
 PICTURE = Path(__file__).parents[1] / "docs" / "speed.png"
 
 
