@@ -67,12 +67,12 @@ def same_weights() -> str:
         network, published = published_bundle(Path(folder))
         shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
         cases = (
-            ("edge-16k", shipped.eval(), bundles.load("edge-16k"), (1, 4), ROUNDS),
-            ("published size", network, published, (1, 3, 6), FEW_ROUNDS),
+            ("edge-16k", shipped.eval(), bundles.load("edge-16k"), (1, 4), ROUNDS, (1, THREADS)),
+            ("published size", network, published, (1, 3, 6), FEW_ROUNDS, (THREADS,)),
         )
-        for name, module, bundle, depths, rounds in cases:
+        for name, module, bundle, depths, rounds, threads_of_rates in cases:
             for precision in bundle.manifest.graphs.block.files:
-                for threads in (1, THREADS):
+                for threads in threads_of_rates:
                     rates.append(graph_rates(name, module, bundle, precision, threads, rounds))
             floats_rows, reduced_rows = against_torch(name, module, bundle, depths, rounds)
             lines += floats_rows

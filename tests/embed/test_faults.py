@@ -97,6 +97,13 @@ def test_version_is_the_package_s(library: c.CDLL) -> None:
 # ---- opening ----
 
 
+@pytest.mark.parametrize("begin", ["", "a"])  # so that in one of them the text would end within a character
+def test_long_texts_end_with_a_whole_character(library: c.CDLL, begin: str) -> None:
+    status, text, _ = opened(library, Path(begin + "\u00e4" * 5000))
+    assert status != OK
+    assert (len(text.encode()) > 4000, text[-1]) == (True, "\u00e4")
+
+
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -62,8 +62,15 @@ struct tisdiss_stream {
 namespace tisdiss {
 namespace {
 
+// A text that is too long is cut between two characters of UTF-8, whose later bytes are 10xxxxxx.
 tisdiss_status keep(ErrorText& error, tisdiss_status status, const char* text) {
-  std::snprintf(error.data(), error.size(), "%s", text);
+  size_t length = std::strlen(text);
+  if (length >= error.size()) {
+    length = error.size() - 1;
+    while (length > 0 && (text[length] & 0xC0) == 0x80) --length;
+  }
+  std::copy_n(text, length, error.data());
+  error[length] = '\0';
   return status;
 }
 
