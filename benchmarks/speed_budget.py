@@ -69,32 +69,31 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
     runner = engine.open(plan.max_depth) if isinstance(engine, StreamEngine) else engine
     mix = np.resize(soundfile.read(EXAMPLE, dtype="float32")[0], plan.window_samples * 50)
     windows = mix.reshape(50, plan.window_samples)
-    took_ms, depths, begins_s = [], [], []
+    steps = []  # begin in seconds, milliseconds, depth
     gc.collect()
     gc.freeze()  # as `live` does: what was loaded until now need not be looked through again
     for number in range(STEPS):
-        begins_s.append(time.monotonic())
+        begin_s = time.monotonic()
         _, depth, elapsed_ms = run_step(runner, windows[number % 50], plan, timings)
-        took_ms.append(elapsed_ms)
-        depths.append(depth)
+        steps.append((begin_s, elapsed_ms, depth))
         time.sleep(PAUSE_SHARE * elapsed_ms / 1e3)
     time.sleep(0.5)  # until all that was found has arrived
-    steps = list(zip(begins_s, took_ms, depths, strict=True))
     missed = [step for step in steps if step[1] > budget_ms]
     deeper = [(begin_s, ms) for begin_s, ms, depth in missed if depth > plan.min_depth]
     held_s = [holdups.longest_s(begin_s, begin_s + ms / 1e3) for begin_s, ms in deeper]
     own = "unknown" if np.isnan(held_s).any() else share(held_s.count(0.0))
-    shallower = [ms for ms, depth in zip(took_ms, depths, strict=True) if depth < plan.max_depth]
+    shallower = [ms for _, ms, depth in steps if depth < plan.max_depth]
     used, room = "all depth reached", ""
     if shallower:
         used = f"{100 * np.mean(shallower) / budget_ms:.0f} %"
         more_ms = np.median(timings.repetition)
         room = f"{100 * np.mean(budget_ms - np.array(shallower) > more_ms):.0f} %"
+    depth_mean = np.mean([depth for _, _, depth in steps])
     window = f", {plan.window_s:g} s windows" if separator.bundle.manifest.stream is None else ""
     return (
         f"| {name}{window} | {budget_ms:g} ms | {load} "
         f"| {share(len(missed))} | {share(len(deeper))} | {own} "
-        f"| {used} | {room} | {np.mean(depths):.2f} | {plan.max_depth} |"
+        f"| {used} | {room} | {depth_mean:.2f} | {plan.max_depth} |"
     )
 
 

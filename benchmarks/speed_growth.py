@@ -20,7 +20,6 @@ import tisdiss_rt
 from tisdiss_export import export_bundle
 from tisdiss_models import Network, load_checkpoint, save_checkpoint
 from tisdiss_rt import measuring
-from tisdiss_rt.budget import window_samples
 
 PREDICTIONS = 2
 
@@ -81,12 +80,11 @@ def predicted() -> str:
     ]
     for name, threads in (("edge-16k", THREADS), ("live-16k", 1)):
         engine = tisdiss_rt.Separator(name, provider="cpu", threads=threads).engine
-        stream, windows_s = engine.manifest.stream, engine.manifest.windows_s
-        samples = stream.step_samples if stream else window_samples(engine.manifest, windows_s[-1])
-        computed_s = seconds if stream else seconds - windows_s[-1] / 2
+        windows_s = engine.manifest.windows_s  # none in a bundle for streams
+        computed_s = seconds - windows_s[-1] / 2 if windows_s else seconds
         found: dict[int, list[tuple[float, float]]] = {}
         for _ in range(PREDICTIONS):
-            costs, _ = measuring.measure_window(engine, samples, 2.0)
+            costs, _ = measuring.measure_window(engine, measuring.lengths(engine.manifest)[-1], 2.0)
             for cost in (costs[1], costs[4], costs[-1]):
                 command = [sys.executable, __file__, name, str(seconds), str(cost.depth), str(threads)]
                 done = subprocess.run(command, check=True, capture_output=True, text=True)

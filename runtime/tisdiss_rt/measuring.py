@@ -70,15 +70,19 @@ def measure_bundle(
 
     Returns the costs in rising order, and the times of the graphs by the length in samples, for the planner.
     """
-    manifest = engine.manifest
-    stream = manifest.stream
-    lengths = [stream.step_samples] if stream else [window_samples(manifest, w) for w in manifest.windows_s]
     costs: list[DepthCost] = []
     timings = {}
-    for samples in lengths:
+    for samples in lengths(engine.manifest):
         rows, timings[samples] = measure_window(engine, samples, seconds)
         costs += rows
     return costs, timings
+
+
+def lengths(manifest: Manifest) -> list[int]:
+    """Samples of each window of an offline bundle, in rising order, or of the step of a streaming one."""
+    if manifest.stream is not None:
+        return [manifest.stream.step_samples]
+    return [window_samples(manifest, window_s) for window_s in manifest.windows_s]
 
 
 def measure_window(
