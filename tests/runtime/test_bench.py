@@ -59,9 +59,8 @@ def test_slow_steps_are_measured_five_times():
     engine = FakeEngine(stem_ms=1000)
     took_ms, _ = measure_depths(engine, 16000, 1, 0.5, engine.clock)
     assert [len(steps) for steps in took_ms] == [5, 5]
-    assert [graph for graph, _ in engine.calls].count(
-        "stem"
-    ) == 10  # what is longer than a burst counts at once
+    stems = [graph for graph, _ in engine.calls].count("stem")
+    assert stems == 10  # what is longer than a burst counts at once
 
 
 def test_costs_of_an_offline_bundle(measured_toy):
