@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-WATCH_S, HELD_UP_S = 0.001, 0.001
+WATCH_S, HELD_UP_S = 0.0005, 0.0005
 
 
 class HoldUps:

@@ -11,17 +11,17 @@ import warnings
 
 import numpy as np
 import soundfile
-from holdups import HoldUps
+from holdups import HELD_UP_S, HoldUps
 from speed_tools import EXAMPLE
 
 import tisdiss_rt
-from tisdiss_rt.budget import run_step
+from tisdiss_rt.budget import Plan, run_step
 from tisdiss_rt.priority import raised_priority
 from tisdiss_rt.stream_engine import StreamEngine
 
 STEPS = 10_000
 PAUSE_SHARE = 0.1  # between steps: systems stop real-time programs that never rest
-BUDGETS_MS = {"live-16k": (2.0, 4.0, 6.0, 10.0), "edge-16k": (40.0,)}
+BUDGETS_MS = {"live-16k": (2.0, 4.0, 6.0, 8.0), "edge-16k": (40.0,)}
 
 
 def budgets() -> str:
@@ -29,14 +29,14 @@ def budgets() -> str:
     cores = sorted(os.sched_getaffinity(0))
     lines = [
         f"{STEPS} steps each, at real-time priority where that is allowed; load is 2 busy processes a core.",
-        "At the least depth, one repetition, there is nothing that a step could leave out to be in time.",
-        "Of deeper steps over budget, the machine stood still in those where a process before all others",
-        "woke up at least 1 ms late.",
-        "Used, and with room for one more repetition of median length: of the steps below the most depth.",
+        "Over budget at the least depth, one repetition: nothing was left to leave out. Of the deeper ones,",
+        f"the machine stood still where a process before all others woke up {1e3 * HELD_UP_S:g} ms late.",
+        "Of the steps in time, below the most depth: the share of the budget that they used, and the share",
+        "with as many more whole repetitions as still fitted, each as long as the mean of its step.",
         "",
-        "| bundle | budget | load | over budget | deeper than the least | without those where the machine "
-        "stood still | share of the budget used | steps with room for one more | depth, mean | most |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| bundle | budget | load | over budget | at the least depth | the machine stood still | others "
+        "| used | most that fitted | depth, mean | most |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, values in BUDGETS_MS.items():
         for budget_ms in values:
@@ -63,38 +63,50 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
         warnings.simplefilter("ignore", tisdiss_rt.SeparationWarning)  # that it is too small: the row says it
         plan = separator.plan(budget_ms=budget_ms)
     if not plan.fits:
-        return f"| {name} | {budget_ms:g} ms, too small here | {load} | | | | | | | |"
+        return f"| {name} | {budget_ms:g} ms, too small here | {load} | | | | | | | | |"
     timings = separator._planner.measure(plan.window_samples)
     engine = separator.engine
     runner = engine.open(plan.max_depth) if isinstance(engine, StreamEngine) else engine
     mix = np.resize(soundfile.read(EXAMPLE, dtype="float32")[0], plan.window_samples * 50)
     windows = mix.reshape(50, plan.window_samples)
-    steps = []  # begin in seconds, milliseconds, depth
+    steps = []  # begin in seconds, milliseconds, depth, milliseconds of a repetition
     gc.collect()
     gc.freeze()  # as `live` does: what was loaded until now need not be looked through again
+    for window in windows:  # `live` warms up as well
+        run_step(runner, window, plan, timings)
     for number in range(STEPS):
         begin_s = time.monotonic()
         _, depth, elapsed_ms = run_step(runner, windows[number % 50], plan, timings)
-        steps.append((begin_s, elapsed_ms, depth))
+        steps.append((begin_s, elapsed_ms, depth, timings.repetition[-1]))
         time.sleep(PAUSE_SHARE * elapsed_ms / 1e3)
     time.sleep(0.5)  # until all that was found has arrived
     missed = [step for step in steps if step[1] > budget_ms]
-    deeper = [(begin_s, ms) for begin_s, ms, depth in missed if depth > plan.min_depth]
+    deeper = [(begin_s, ms) for begin_s, ms, depth, _ in missed if depth > plan.min_depth]
     held_s = [holdups.longest_s(begin_s, begin_s + ms / 1e3) for begin_s, ms in deeper]
-    own = "unknown" if np.isnan(held_s).any() else share(held_s.count(0.0))
-    shallower = [ms for _, ms, depth in steps if depth < plan.max_depth]
-    used, room = "all depth reached", ""
-    if shallower:
-        used = f"{100 * np.mean(shallower) / budget_ms:.0f} %"
-        more_ms = np.median(timings.repetition)
-        room = f"{100 * np.mean(budget_ms - np.array(shallower) > more_ms):.0f} %"
-    depth_mean = np.mean([depth for _, _, depth in steps])
-    window = f", {plan.window_s:g} s windows" if separator.bundle.manifest.stream is None else ""
+    still = len(deeper) - held_s.count(0.0)
+    known = not np.isnan(held_s).any()
+    depth_mean = np.mean([depth for _, _, depth, _ in steps])
+    lengths = f", {plan.window_s:g} s windows" if separator.bundle.manifest.stream is None else ""
     return (
-        f"| {name}{window} | {budget_ms:g} ms | {load} "
-        f"| {share(len(missed))} | {share(len(deeper))} | {own} "
-        f"| {used} | {room} | {depth_mean:.2f} | {plan.max_depth} |"
+        f"| {name}{lengths} | {budget_ms:g} ms | {load} | {share(len(missed))} "
+        f"| {share(len(missed) - len(deeper))} | {share(still) if known else 'unknown'} "
+        f"| {share(len(deeper) - still) if known else 'unknown'} "
+        f"| {used(steps, plan)} | {depth_mean:.2f} | {plan.max_depth} |"
     )
+
+
+def used(steps: list[tuple[float, float, int, float]], plan: Plan) -> str:
+    """What part of the budget steps took, and what they could have taken, in two cells."""
+    assert plan.budget_ms is not None
+    took_ms, fitted_ms = [], []
+    for _, ms, depth, repetition_ms in steps:
+        if depth < plan.max_depth and ms <= plan.budget_ms:
+            more = min(plan.max_depth - depth, int((plan.budget_ms - ms) / repetition_ms))
+            took_ms.append(ms)
+            fitted_ms.append(ms + more * repetition_ms)
+    if not took_ms:
+        return "all depth reached | "
+    return " | ".join(f"{100 * np.mean(each) / plan.budget_ms:.0f} %" for each in (took_ms, fitted_ms))
 
 
 def share(count: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,8 +19,8 @@ import tisdiss_rt
 from tisdiss_export import export_bundle
 from tisdiss_models import Network, load_checkpoint, save_checkpoint
 from tisdiss_rt import measuring
-
-PREDICTIONS = 2
+from tisdiss_rt.engine import Engine
+from tisdiss_rt.stream_engine import StreamEngine
 
 
 def growth() -> str:
@@ -42,9 +41,7 @@ def growth() -> str:
         probes += [("edge-16k", 16, 4, 1), (str(three), 16, 4, THREADS)]
         probes += [("live-16k", seconds, 4, 1) for seconds in (1, 16)]
         for bundle, seconds, depth, threads in probes:
-            command = [sys.executable, __file__, bundle, str(seconds), str(depth), str(threads)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            taken_s, memory_mb = json.loads(done.stdout)
+            taken_s, memory_mb = measured(bundle, seconds, depth, threads)
             sources, label = (3, "edge-16k, other weights") if bundle == str(three) else (2, bundle)
             lines.append(
                 f"| {label} | {seconds} s | {depth} | {threads} | {sources} "
@@ -69,34 +66,53 @@ def probe(bundle: str, seconds: str, depth: str, threads: str) -> None:
 
 
 def predicted() -> str:
-    """What `bench` promises for a file, against what `separate` then takes, in turn."""
+    """What `bench` promises for a file, before and after, against what `separate` takes in between."""
     seconds = 20
     lines = [
-        f"{seconds} s of audio; means of {PREDICTIONS} rounds, each a promise and what was taken then, and "
-        "of their ratios (least and greatest). Windows overlap by half, so that the last half needs none.",
+        f"{seconds} s of audio. Predicted is the mean of a promise before each round and one after it, which",
+        "differ by what the machine itself changed in between; means of rounds, least and greatest ratio.",
+        "Windows overlap by half, so that the last half needs none.",
         "",
-        "| bundle | threads | window | depth | predicted | taken | ratio |",
-        "|---|---|---|---|---|---|---|",
+        "| bundle | threads | window | depth | predicted | promises differ by | taken | taken / predicted |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for name, threads in (("edge-16k", THREADS), ("live-16k", 1)):
+    for name, threads, rounds in (("edge-16k", THREADS, 3), ("live-16k", 1, 2)):
         engine = tisdiss_rt.Separator(name, provider="cpu", threads=threads).engine
         windows_s = engine.manifest.windows_s  # none in a bundle for streams
         computed_s = seconds - windows_s[-1] / 2 if windows_s else seconds
-        found: dict[int, list[tuple[float, float]]] = {}
-        for _ in range(PREDICTIONS):
-            costs, _ = measuring.measure_window(engine, measuring.lengths(engine.manifest)[-1], 2.0)
-            for cost in (costs[1], costs[4], costs[-1]):
-                command = [sys.executable, __file__, name, str(seconds), str(cost.depth), str(threads)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True)
-                promised_s = computed_s * cost.real_time_factor
-                found.setdefault(cost.depth, []).append((promised_s, json.loads(done.stdout)[0]))
-        for depth, pairs in found.items():
-            promised_s, taken_s = (statistics.mean(times) for times in zip(*pairs, strict=True))
-            ratios = sorted(taken / promised for promised, taken in pairs)
-            ratio = f"{statistics.mean(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
-            times = f"{promised_s:.2f} s | {taken_s:.2f} s"
-            lines.append(f"| {name} | {threads} | {costs[0].window_s:g} s | {depth} | {times} | {ratio} |")
+        costs = window_costs(engine)
+        depths = (1, 4, len(costs) - 1)
+        promises_s, taken_s = [[computed_s * costs[depth].real_time_factor for depth in depths]], []
+        for _ in range(rounds):
+            taken_s.append([measured(name, seconds, depth, threads)[0] for depth in depths])
+            costs = window_costs(engine)
+            promises_s.append([computed_s * costs[depth].real_time_factor for depth in depths])
+        for depth, promised, taken in zip(
+            depths, np.transpose(promises_s), np.transpose(taken_s), strict=True
+        ):
+            expected = (promised[:-1] + promised[1:]) / 2
+            differ = np.abs(promised[1:] / promised[:-1] - 1).mean()
+            ratios = taken / expected
+            lines.append(
+                f"| {name} | {threads} | {costs[0].window_s:g} s | {depth} | {expected.mean():.2f} s "
+                f"| {100 * differ:.0f} % | {taken.mean():.2f} s "
+                f"| {ratios.mean():.2f} ({ratios.min():.2f} to {ratios.max():.2f}) |"
+            )
     return "\n".join(lines) + "\n"
+
+
+def window_costs(engine: Engine | StreamEngine) -> list[measuring.DepthCost]:
+    """What `bench` finds for the longest window, or the step, in rising order of depth."""
+    return measuring.measure_window(engine, measuring.lengths(engine.manifest)[-1], 2.0)[0]
+
+
+def measured(bundle: str, seconds: int, depth: int, threads: int) -> tuple[float, float]:
+    """Run `probe` in a process of its own: seconds and megabytes."""
+    command = [sys.executable, __file__, bundle, str(seconds), str(depth), str(threads)]
+    taken_s, memory_mb = json.loads(
+        subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    )
+    return taken_s, memory_mb
 
 
 if __name__ == "__main__":

@@ -224,7 +224,7 @@ def run_step(
     while (depth := len(repetitions_ms)) < plan.max_depth:
         if forecast is not None:
             now_ms = elapsed_ms()
-            pace = forecast.pace(now_ms, depth)
+            pace = forecast.pace(now_ms, repetitions_ms)
             done_ms = now_ms + forecast.finish_ms(pace)
             if depth >= plan.min_depth and done_ms > forecast.ready_ms:
                 if depth > 0 or timings.skipped < RETRY_STEPS:

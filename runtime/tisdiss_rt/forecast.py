@@ -16,7 +16,7 @@ import heapq
 import math
 import statistics
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 MARGIN = 0.04  # of the budget, to be ready earlier by
@@ -24,7 +24,7 @@ QUANTILE = 0.95
 HISTORY = 64  # measurements remembered of each graph
 MEMORY_STEPS = 3000  # for which pauses are remembered
 TOLERATED = 4  # pauses within that time that may make a step late
-CALM_S, CALM_GAPS = 0.9, 4  # pauses are over after so much audio, and so many times the gap between them
+CALM_S, CALM_GAPS = 0.9, 3  # pauses are over after so much audio, and so many times the gap between them
 MOST_PAUSES = 512
 LEAST_MS = 1e-3  # that a graph takes
 
@@ -109,9 +109,11 @@ class Forecast:
         surprises = timings.surprise or [high(timings.repetition) / self._repetition_ms]
         self._surprise = high(surprises)
 
-    def pace(self, elapsed_ms: float, depth: int) -> float:
-        """How many times as long as usually stem and ``depth`` repetitions took, at least 1."""
-        return max(1.0, elapsed_ms / (self._stem_ms + depth * self._repetition_ms))
+    def pace(self, elapsed_ms: float, repetitions_ms: Sequence[float]) -> float:
+        """How many times as long as usually the step took until now, or its last repetition; at least 1."""
+        last_ms = repetitions_ms[-1] if repetitions_ms else 0.0
+        usual_ms = self._stem_ms + len(repetitions_ms) * self._repetition_ms
+        return max(1.0, elapsed_ms / usual_ms, last_ms / self._repetition_ms)
 
     def repetition_ms(self, pace: float) -> float:
         """Expected time of a repetition."""

@@ -135,6 +135,16 @@ def test_a_step_that_begins_slowly_is_expected_to_go_on_so():
     assert run(engine, second_plan(20.9), timings)[1] == 5  # after 15 ms; 4 and 2 more would be late
 
 
+def test_a_step_that_becomes_slow_is_expected_to_go_on_so():
+    class Slowing(FakeEngine):
+        def repeat(self, state):
+            self.slow = 2.0 if state["depth"] == 2 else self.slow
+            super().repeat(state)
+
+    # Ready after 10 + 4 + 4 + 4 * 8 + 4; one more would be, too, at the pace of the step as a whole.
+    assert run(Slowing(), second_plan(61.9), known(FakeEngine()))[1:] == (6, pytest.approx(54))
+
+
 def test_one_slow_moment_among_many_does_not_matter():
     engine = FakeEngine()
     timings = known(engine)
@@ -184,7 +194,7 @@ def test_pauses_are_over_after_a_calm_second():
 def test_rarer_pauses_are_over_later():
     pauses = Pauses()
     assert early_after(pauses, *[3.0, *[0] * 99] * 10) == 3.0
-    assert early_after(pauses, *[0] * 300) == 3.0  # four gaps of a hundred steps, less one
+    assert early_after(pauses, *[0] * 200) == 3.0  # three gaps of a hundred steps, less one
     assert early_after(pauses, 0) == 0
 
 

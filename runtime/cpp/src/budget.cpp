@@ -76,13 +76,13 @@ StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Pl
   if (plan.budget_ms) forecast.emplace(*plan.budget_ms, timings);
 
   timings.stem.add(timed_ms([&] { engine.start(mix, samples); }));
-  double repetitions_ms = 0.0, expected_ms = timings.step_ms(0);
+  double repetitions_ms = 0.0, last_ms = 0.0, expected_ms = timings.step_ms(0);
   int depth = 0;
   for (; depth < plan.max_depth; ++depth) {
     double pace = 1.0;
     if (forecast) {
       const double now_ms = elapsed_ms();
-      pace = forecast->pace(now_ms, depth);
+      pace = forecast->pace(now_ms, depth, last_ms);
       const double done_ms = now_ms + forecast->finish_ms(pace);
       if (depth >= plan.min_depth && done_ms > forecast->ready_ms()) {
         if (depth > 0 || timings.skipped < kRetrySteps) break;
@@ -92,9 +92,9 @@ StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Pl
       }
       expected_ms = done_ms;
     }
-    const double took_ms = timed_ms([&] { engine.repeat(); });
-    repetitions_ms += took_ms;
-    if (forecast) timings.surprise.add(took_ms / forecast->repetition_ms(pace));
+    last_ms = timed_ms([&] { engine.repeat(); });
+    repetitions_ms += last_ms;
+    if (forecast) timings.surprise.add(last_ms / forecast->repetition_ms(pace));
   }
   if (depth > 0) timings.repetition.add(repetitions_ms / depth);
   timings.decoder.add(timed_ms([&] { engine.decode(estimate); }));

@@ -23,7 +23,7 @@ constexpr int64_t kMemorySteps = 3000;  // for which pauses are remembered
 constexpr size_t kTolerated = 4;        // pauses within that time that may make a step late
 constexpr int kRetrySteps = 128;  // without a repetition, where none must run; then one runs, to see its time
 constexpr double kCalmS = 0.9;          // pauses are over after so much audio,
-constexpr int kCalmGaps = 4;            // and so many times the gap between them
+constexpr int kCalmGaps = 3;            // and so many times the gap between them
 constexpr size_t kMostPauses = 512;
 constexpr double kLeastMs = 1e-3;  // that a graph takes
 // What of a budget repetitions beyond the least may be planned with.
@@ -115,9 +115,9 @@ class Forecast {
 
   double ready_ms() const { return ready_ms_; }
 
-  // How many times as long as usually stem and `depth` repetitions took, at least 1.
-  double pace(double elapsed_ms, int depth) const {
-    return std::max(1.0, elapsed_ms / (stem_ms_ + depth * repetition_ms_));
+  // How many times as long as usually stem and `depth` repetitions took, or the last of them; at least 1.
+  double pace(double elapsed_ms, int depth, double last_ms) const {
+    return std::max({1.0, elapsed_ms / (stem_ms_ + depth * repetition_ms_), last_ms / repetition_ms_});
   }
 
   double repetition_ms(double pace) const { return pace * repetition_ms_; }
