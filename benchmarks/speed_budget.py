@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -22,6 +23,15 @@ from tisdiss_rt.stream_engine import StreamEngine
 STEPS = 10_000
 PAUSE_SHARE = 0.1  # between steps: systems stop real-time programs that never rest
 BUDGETS_MS = {"live-16k": (2.0, 4.0, 6.0, 8.0), "edge-16k": (40.0,)}
+
+
+class Taken(NamedTuple):
+    """What a step took: when it began, milliseconds, depth, mean milliseconds of a repetition."""
+
+    begin_s: float
+    ms: float
+    depth: int
+    repetition_ms: float
 
 
 def budgets() -> str:
@@ -69,7 +79,7 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
     runner = engine.open(plan.max_depth) if isinstance(engine, StreamEngine) else engine
     mix = np.resize(soundfile.read(EXAMPLE, dtype="float32")[0], plan.window_samples * 50)
     windows = mix.reshape(50, plan.window_samples)
-    steps = []  # begin in seconds, milliseconds, depth, milliseconds of a repetition
+    steps = []
     gc.collect()
     gc.freeze()  # as `live` does: what was loaded until now need not be looked through again
     for window in windows:  # `live` warms up as well
@@ -77,33 +87,34 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
     for number in range(STEPS):
         begin_s = time.monotonic()
         _, depth, elapsed_ms = run_step(runner, windows[number % 50], plan, timings)
-        steps.append((begin_s, elapsed_ms, depth, timings.repetition[-1]))
+        steps.append(Taken(begin_s, elapsed_ms, depth, timings.repetition[-1]))
         time.sleep(PAUSE_SHARE * elapsed_ms / 1e3)
     time.sleep(0.5)  # until all that was found has arrived
-    missed = [step for step in steps if step[1] > budget_ms]
-    deeper = [(begin_s, ms) for begin_s, ms, depth, _ in missed if depth > plan.min_depth]
-    held_s = [holdups.longest_s(begin_s, begin_s + ms / 1e3) for begin_s, ms in deeper]
-    still = len(deeper) - held_s.count(0.0)
-    known = not np.isnan(held_s).any()
-    depth_mean = np.mean([depth for _, _, depth, _ in steps])
+    missed = [step for step in steps if step.ms > budget_ms]
+    deeper = [step for step in missed if step.depth > plan.min_depth]
+    held_s = [holdups.longest_s(step.begin_s, step.begin_s + step.ms / 1e3) for step in deeper]
+    others = held_s.count(0.0)
+    apart = f"{share(len(deeper) - others)} | {share(others)}"
+    if np.isnan(held_s).any():
+        apart = "unknown | unknown"
+    depth_mean = np.mean([step.depth for step in steps])
     lengths = f", {plan.window_s:g} s windows" if separator.bundle.manifest.stream is None else ""
     return (
         f"| {name}{lengths} | {budget_ms:g} ms | {load} | {share(len(missed))} "
-        f"| {share(len(missed) - len(deeper))} | {share(still) if known else 'unknown'} "
-        f"| {share(len(deeper) - still) if known else 'unknown'} "
+        f"| {share(len(missed) - len(deeper))} | {apart} "
         f"| {used(steps, plan)} | {depth_mean:.2f} | {plan.max_depth} |"
     )
 
 
-def used(steps: list[tuple[float, float, int, float]], plan: Plan) -> str:
+def used(steps: list[Taken], plan: Plan) -> str:
     """What part of the budget steps took, and what they could have taken, in two cells."""
     assert plan.budget_ms is not None
     took_ms, fitted_ms = [], []
-    for _, ms, depth, repetition_ms in steps:
-        if depth < plan.max_depth and ms <= plan.budget_ms:
-            more = min(plan.max_depth - depth, int((plan.budget_ms - ms) / repetition_ms))
-            took_ms.append(ms)
-            fitted_ms.append(ms + more * repetition_ms)
+    for step in steps:
+        if step.depth < plan.max_depth and step.ms <= plan.budget_ms:
+            more = min(plan.max_depth - step.depth, int((plan.budget_ms - step.ms) / step.repetition_ms))
+            took_ms.append(step.ms)
+            fitted_ms.append(step.ms + more * step.repetition_ms)
     if not took_ms:
         return "all depth reached | "
     return " | ".join(f"{100 * np.mean(each) / plan.budget_ms:.0f} %" for each in (took_ms, fitted_ms))

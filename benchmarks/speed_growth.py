@@ -80,21 +80,19 @@ def predicted() -> str:
         engine = tisdiss_rt.Separator(name, provider="cpu", threads=threads).engine
         windows_s = engine.manifest.windows_s  # none in a bundle for streams
         computed_s = seconds - windows_s[-1] / 2 if windows_s else seconds
-        costs = window_costs(engine)
-        depths = (1, 4, len(costs) - 1)
-        promises_s, taken_s = [[computed_s * costs[depth].real_time_factor for depth in depths]], []
+        found = [window_costs(engine)]
+        depths = (1, 4, len(found[0]) - 1)
+        taken_s = []
         for _ in range(rounds):
             taken_s.append([measured(name, seconds, depth, threads)[0] for depth in depths])
-            costs = window_costs(engine)
-            promises_s.append([computed_s * costs[depth].real_time_factor for depth in depths])
-        for depth, promised, taken in zip(
-            depths, np.transpose(promises_s), np.transpose(taken_s), strict=True
-        ):
+            found.append(window_costs(engine))
+        for depth, taken in zip(depths, np.transpose(taken_s), strict=True):
+            promised = np.array([computed_s * costs[depth].real_time_factor for costs in found])
             expected = (promised[:-1] + promised[1:]) / 2
             differ = np.abs(promised[1:] / promised[:-1] - 1).mean()
             ratios = taken / expected
             lines.append(
-                f"| {name} | {threads} | {costs[0].window_s:g} s | {depth} | {expected.mean():.2f} s "
+                f"| {name} | {threads} | {found[0][0].window_s:g} s | {depth} | {expected.mean():.2f} s "
                 f"| {100 * differ:.0f} % | {taken.mean():.2f} s "
                 f"| {ratios.mean():.2f} ({ratios.min():.2f} to {ratios.max():.2f}) |"
             )
