@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes as c
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from embedding import BUILD, PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, need
+from c_library import OK, load
+from embedding import BUILD, PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, need, opened
 from toys import make_stream_toy, make_toy
 
 
@@ -43,3 +46,32 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Toy bundles, not to be changed: their sources change places, or it is a streaming one."""
     folder = tmp_path_factory.mktemp("toys")
     return {"toy": make_toy(folder / "toy", swap=True), "stream-toy": make_stream_toy(folder / "stream-toy")}
+
+
+@pytest.fixture(scope="session")
+def library(release: Built) -> c.CDLL:
+    return load(release.prefix / "lib" / "libtisdiss_rt.so")
+
+
+@pytest.fixture
+def bundle(library: c.CDLL, toys: dict[str, Path]) -> Iterator[c.c_void_p]:
+    status, text, handle = opened(library, toys["toy"])
+    assert status == OK, text
+    yield handle
+    library.tisdiss_close(handle)
+
+
+@pytest.fixture
+def streaming(library: c.CDLL, toys: dict[str, Path]) -> Iterator[c.c_void_p]:
+    status, text, handle = opened(library, toys["stream-toy"])
+    assert status == OK, text
+    yield handle
+    library.tisdiss_close(handle)
+
+
+@pytest.fixture
+def stream(library: c.CDLL, streaming: c.c_void_p) -> Iterator[c.c_void_p]:
+    handle = c.c_void_p()
+    assert library.tisdiss_stream_open(streaming, None, c.byref(handle)) == OK
+    yield handle
+    library.tisdiss_stream_free(handle)

@@ -6,6 +6,7 @@ used again where nothing changed.
 
 from __future__ import annotations
 
+import ctypes as c
 import os
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from c_library import OK, OpenOptions
 
 REPOSITORY = Path(__file__).parents[2]
 RUNTIME = REPOSITORY / "runtime"
@@ -52,10 +54,12 @@ def build(*command: str | Path) -> None:
 
 @dataclass(frozen=True)
 class Built:
-    """Where the library is installed, and where the programs are."""
+    """Where the library is built and installed, the programs, and the headers of ONNX Runtime."""
 
+    library: Path
     prefix: Path
     programs: Path
+    headers: str
 
 
 def built(name: str, flags: str = "") -> Built:
@@ -70,7 +74,7 @@ def built(name: str, flags: str = "") -> Built:
     found = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DONNXRUNTIME_INCLUDE_DIR={headers}"]
     build("cmake", "-S", PROGRAMS, "-B", programs, *common, *found)
     build("cmake", "--build", programs, "--parallel", "2")
-    return Built(prefix, programs)
+    return Built(library, prefix, programs, headers)
 
 
 def estimates(
@@ -84,3 +88,16 @@ def estimates(
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout == ""
     return [np.fromfile(output, np.float32).reshape(-1, len(mix)) for output in outputs]
+
+
+def pointer(array: np.ndarray) -> c.c_void_p:
+    return array.ctypes.data_as(c.c_void_p)
+
+
+def opened(library: c.CDLL, folder: Path, **options: Any) -> tuple[int, str, c.c_void_p]:
+    """The status of tisdiss_open, its text, and the bundle."""
+    handle = c.c_void_p()
+    given = OpenOptions(**{"onnxruntime": str(ONNXRUNTIME).encode(), **options})
+    status = library.tisdiss_open(str(folder).encode(), c.byref(given), c.byref(handle))
+    assert bool(handle) == (status == OK)
+    return status, library.tisdiss_error_text(None).decode() if status else "", handle

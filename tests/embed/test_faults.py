@@ -24,13 +24,10 @@ from c_library import (
     STATE,
     UNSUPPORTED,
     Info,
-    OpenOptions,
     Report,
     RunOptions,
-    load,
 )
-from embedding import ONNXRUNTIME as RUNTIME_PATH
-from embedding import Built
+from embedding import Built, opened, pointer
 from onnx import TensorProto, helper
 
 from tisdiss_rt import bundle as bundles
@@ -40,52 +37,10 @@ from tisdiss_rt.stream_engine import open_engine
 STEP = 128
 
 
-@pytest.fixture(scope="session")
-def library(release: Built) -> c.CDLL:
-    return load(release.prefix / "lib" / "libtisdiss_rt.so")
-
-
 @pytest.fixture(autouse=True)
 def silence(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     yield
     assert capfd.readouterr() == ("", "")
-
-
-def opened(library: c.CDLL, folder: Path, **options: Any) -> tuple[int, str, c.c_void_p]:
-    """The status of tisdiss_open, its text, and the bundle."""
-    handle = c.c_void_p()
-    given = OpenOptions(**{"onnxruntime": str(RUNTIME_PATH).encode(), **options})
-    status = library.tisdiss_open(str(folder).encode(), c.byref(given), c.byref(handle))
-    assert bool(handle) == (status == OK)
-    return status, library.tisdiss_error_text(None).decode() if status else "", handle
-
-
-@pytest.fixture
-def bundle(library: c.CDLL, toys: dict[str, Path]) -> Iterator[c.c_void_p]:
-    status, text, handle = opened(library, toys["toy"])
-    assert status == OK, text
-    yield handle
-    library.tisdiss_close(handle)
-
-
-@pytest.fixture
-def streaming(library: c.CDLL, toys: dict[str, Path]) -> Iterator[c.c_void_p]:
-    status, text, handle = opened(library, toys["stream-toy"])
-    assert status == OK, text
-    yield handle
-    library.tisdiss_close(handle)
-
-
-@pytest.fixture
-def stream(library: c.CDLL, streaming: c.c_void_p) -> Iterator[c.c_void_p]:
-    handle = c.c_void_p()
-    assert library.tisdiss_stream_open(streaming, None, c.byref(handle)) == OK
-    yield handle
-    library.tisdiss_stream_free(handle)
-
-
-def pointer(array: np.ndarray) -> c.c_void_p:
-    return array.ctypes.data_as(c.c_void_p)
 
 
 def test_version_is_the_package_s(library: c.CDLL) -> None:
@@ -186,18 +141,6 @@ def test_nulls(library: c.CDLL, bundle: c.c_void_p, stream: c.c_void_p) -> None:
     assert lib.tisdiss_stream_ready(None, 10_000) == lib.tisdiss_stream_rest(None) == 0
     lib.tisdiss_close(None)
     lib.tisdiss_stream_free(None)
-
-
-def test_structs_of_another_size(library: c.CDLL, toys: dict[str, Path], bundle: c.c_void_p) -> None:
-    for struct, call in (
-        (OpenOptions(), lambda s: library.tisdiss_open(str(toys["toy"]).encode(), s, c.byref(c.c_void_p()))),
-        (Info(), lambda s: library.tisdiss_get_info(bundle, s)),
-        (RunOptions(), lambda s: library.tisdiss_stream_open(bundle, s, c.byref(c.c_void_p()))),
-    ):
-        struct.size -= 4
-        status = call(c.byref(struct))
-        expected = UNSUPPORTED if isinstance(struct, RunOptions) else ARGUMENT
-        assert status == expected
 
 
 # ---- separating ----

@@ -127,7 +127,7 @@ def test_separate(
 ) -> None:
     """The examples that read and write WAV files; the one in C++ may fix the depth."""
     if language == "cpp":
-        library = request.getfixturevalue("release").prefix.parent / "library"
+        library = request.getfixturevalue("release").library
         done = run(library / "tisdiss_separate", BUNDLES[name], tmp_path / "talk.wav", "--depth", "2")
         expected = python(name, talk, depth=2)
     else:
@@ -153,7 +153,7 @@ def test_wav_files_of_the_example(
     soundfile.write(
         tmp_path / "other.wav", sound, 16000, subtype=subtype, format="WAVEX" if channels == 2 else "WAV"
     )
-    program = release.prefix.parent / "library" / "tisdiss_separate"
+    program = release.library / "tisdiss_separate"
     done = run(program, BUNDLES["edge-16k"], tmp_path / "other.wav", "--depth", "0")
     assert done.returncode == 0, done.stderr
     found, _ = soundfile.read(tmp_path / "other_spk1.wav", dtype="float32")
@@ -180,7 +180,7 @@ def test_wav_files_with_other_chunks(
     )
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(content)) + b"WAVE" + content)
     if language == "cpp":
-        command = [request.getfixturevalue("release").prefix.parent / "library" / "tisdiss_separate"]
+        command = [request.getfixturevalue("release").library / "tisdiss_separate"]
     else:
         command = ["mono", request.getfixturevalue("csharp") / "Separate.exe"]
     done = run(*command, BUNDLES["edge-16k"], path)
@@ -193,7 +193,7 @@ def test_wav_files_with_other_chunks(
 
 def test_faults_of_the_examples(release: Built, csharp: Path, talk: np.ndarray, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "slow.wav", talk, 8000)
-    bundle, folder = BUNDLES["edge-16k"], release.prefix.parent / "library"
+    bundle, folder = BUNDLES["edge-16k"], release.library
     for command, status, message in (
         ([folder / "tisdiss_separate"], 2, "usage:"),
         ([folder / "tisdiss_separate", bundle, tmp_path / "gone.wav"], 1, "is not a WAV file"),
@@ -217,7 +217,7 @@ def test_faults_of_the_examples(release: Built, csharp: Path, talk: np.ndarray, 
 
 
 def test_stream_by_pipe(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
-    program = release.prefix.parent / "library" / "tisdiss_stream"
+    program = release.library / "tisdiss_stream"
     with (tmp_path / "talk.f32").open("rb") as sound, (tmp_path / "voices.f32").open("wb") as voices:
         done = run(program, BUNDLES["live-16k"], stdin=sound, stdout=voices)
     assert done.returncode == 0, done.stderr

@@ -50,7 +50,14 @@ typedef enum tisdiss_status {
 typedef struct tisdiss_bundle tisdiss_bundle;
 typedef struct tisdiss_stream tisdiss_stream;
 
-/* Every struct begins with its size, so that later versions can add to it: begin with the _INIT below it. */
+/* Structs grow: a later version adds fields at the end and leaves the others as they are. Each struct begins with its
+ * size in bytes, so that a program and the library may be of different versions. Begin with the _INIT below a struct,
+ * which sets the size and the defaults; every later field has 0 as its default.
+ *   Options: fields beyond `size` have their defaults. What this version does not know must be 0, and so must
+ * `reserved`; otherwise TISDISS_ERROR_OPTION. A struct of zeros alone, its size included, stands for all defaults.
+ * Values beside a size of 0, or an impossible size, are TISDISS_ERROR_ARGUMENT.
+ *   Results: nothing is written beyond `size`, which must not be 0 and stays as it is. What this version does not
+ * know becomes 0. */
 typedef struct tisdiss_open_options {
   size_t size;
   const char *onnxruntime; /* path of the library; NULL looks for it as said above */
@@ -65,7 +72,7 @@ typedef struct tisdiss_open_options {
 typedef struct tisdiss_run_options {
   size_t size;
   double budget_ms;  /* milliseconds that a window, or a step of a stream, may take; 0 is no budget */
-  int32_t depth;     /* repetitions of the block, instead of a budget; -1 is the trained depth */
+  int32_t depth;     /* repetitions of the block, from 0 on, instead of a budget; -1 is the trained depth */
   int32_t min_depth; /* with a budget, repetitions that always run */
   double window_s;   /* length of the windows of an offline bundle; 0 is as planned, or the longest */
 } tisdiss_run_options;

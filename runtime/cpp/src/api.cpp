@@ -15,6 +15,7 @@
 #include "sessions.h"
 #include "stream.h"
 #include "stream_steps.h"
+#include "structs.h"
 #include "windows.h"
 
 namespace tisdiss {
@@ -112,30 +113,28 @@ tisdiss_status on_stream(tisdiss_stream* stream, Body&& body) noexcept {
 
 void need_argument(bool condition, const char* text) { need(condition, TISDISS_ERROR_ARGUMENT, text); }
 
-template <class Struct>
-void check_size(const Struct& value, const char* text) {
-  need_argument(value.size == sizeof(Struct), text);
-}
-
 OpenOptions read(const tisdiss_open_options* given) {
+  const tisdiss_open_options set =
+      read_struct(given, tisdiss_open_options TISDISS_OPEN_OPTIONS_INIT, TISDISS_END(tisdiss_open_options, reserved),
+                  "TISDISS_OPEN_OPTIONS_INIT");
+  need(set.reserved == 0, TISDISS_ERROR_OPTION, "`reserved` is for later versions: leave it 0");
   OpenOptions options;
-  if (!given) return options;
-  check_size(*given, "the options have another size: begin with TISDISS_OPEN_OPTIONS_INIT");
-  if (given->onnxruntime) options.onnxruntime = given->onnxruntime;
-  if (given->provider) options.provider = given->provider;
-  if (given->precision) options.precision = given->precision;
-  options.threads = given->threads;
+  if (set.onnxruntime) options.onnxruntime = set.onnxruntime;
+  if (set.provider) options.provider = set.provider;
+  if (set.precision) options.precision = set.precision;
+  options.threads = set.threads;
   return options;
 }
 
 RunOptions read(const tisdiss_run_options* given) {
+  const tisdiss_run_options set =
+      read_struct(given, tisdiss_run_options TISDISS_RUN_OPTIONS_INIT, TISDISS_END(tisdiss_run_options, window_s),
+                  "TISDISS_RUN_OPTIONS_INIT");
   RunOptions options;
-  if (!given) return options;
-  check_size(*given, "the options have another size: begin with TISDISS_RUN_OPTIONS_INIT");
-  if (given->budget_ms != 0) options.budget_ms = given->budget_ms;
-  if (given->depth != -1) options.depth = given->depth;
-  if (given->window_s != 0) options.window_s = given->window_s;
-  options.min_depth = given->min_depth;
+  if (set.budget_ms != 0) options.budget_ms = set.budget_ms;
+  if (set.depth != -1) options.depth = set.depth;
+  if (set.window_s != 0) options.window_s = set.window_s;
+  options.min_depth = set.min_depth;
   return options;
 }
 
@@ -166,13 +165,15 @@ void check_apart(const float* mix, size_t samples, const float* out, size_t valu
 }
 
 void check_report(const tisdiss_report* report) {
-  if (report) check_size(*report, "the report has another size: begin with TISDISS_REPORT_INIT");
+  if (report) check_size(*report, "TISDISS_REPORT_INIT");
 }
 
 void write(const Plan& plan, const Progress& progress, tisdiss_report* report) {
   if (!report) return;
-  *report = {sizeof(tisdiss_report), plan.window_s,  plan.predicted_ms, plan.quality_db,    progress.last.elapsed_ms,
-             progress.steps,         progress.misses, plan.depth,        progress.last.depth};
+  const tisdiss_report values = {
+      0,              plan.window_s,   plan.predicted_ms, plan.quality_db,    progress.last.elapsed_ms,
+      progress.steps, progress.misses, plan.depth,        progress.last.depth};
+  write_struct(values, report);
 }
 
 Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan, const Rows& out) {
@@ -244,22 +245,23 @@ void tisdiss_close(tisdiss_bundle* bundle) {
 tisdiss_status tisdiss_get_info(tisdiss_bundle* bundle, tisdiss_info* info) {
   return on_bundle(bundle, [&](tisdiss_bundle& self) {
     need_argument(info, "the info is NULL");
-    check_size(*info, "the info has another size: begin with TISDISS_INFO_INIT");
+    check_size(*info, "TISDISS_INFO_INIT");
     const Sessions& sessions = *self.sessions;
     const Manifest& manifest = sessions.manifest;
-    *info = {sizeof(tisdiss_info),
-             manifest.name.c_str(),
-             sessions.on_cuda ? "cuda" : "cpu",
-             sessions.precision.c_str(),
-             manifest.licence.c_str(),
-             sessions.threads,
-             manifest.sample_rate,
-             manifest.sources,
-             manifest.trained_depth,
-             manifest.max_depth,
-             manifest.streaming,
-             manifest.step_samples,
-             manifest.latency_samples};
+    const tisdiss_info values = {0,
+                                 manifest.name.c_str(),
+                                 sessions.on_cuda ? "cuda" : "cpu",
+                                 sessions.precision.c_str(),
+                                 manifest.licence.c_str(),
+                                 sessions.threads,
+                                 manifest.sample_rate,
+                                 manifest.sources,
+                                 manifest.trained_depth,
+                                 manifest.max_depth,
+                                 manifest.streaming,
+                                 manifest.step_samples,
+                                 manifest.latency_samples};
+    write_struct(values, info);
   });
 }
 
