@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from embedding import PROGRAMS, REPOSITORY, RUNTIME, Built, build, run
+from embedding import PROGRAMS, REPOSITORY, RUNTIME, Built, build, need, run
 from test_conformance import BUNDLES, PACKAGE, compare
 
 import tisdiss_rt
@@ -66,6 +67,21 @@ def test_only_the_interface_is_visible(release: Built) -> None:
     assert len(declared) == 16
     assert declared == {name for name in names if name.startswith("tisdiss")}
     assert all(name in declared or name.startswith("_") for name in names), names
+
+
+def test_headers_of_another_hash_are_not_used(tmp_path: Path) -> None:
+    """Where npm gives something else in the place of the package with ONNX Runtime's headers."""
+    need("cmake")
+    npm, script = tmp_path / "npm", RUNTIME / "cpp" / "cmake" / "OnnxRuntimeHeaders.cmake"
+    npm.write_text('#!/bin/sh\n[ "$1 $2" = "pack --silent" ] && echo harm > other.tgz && echo other.tgz\n')
+    npm.chmod(0o755)
+    system = ("-DCMAKE_FIND_USE_CMAKE_SYSTEM_PATH=OFF", "-DCMAKE_FIND_USE_SYSTEM_ENVIRONMENT_PATH=OFF")
+    done = run("cmake", "-E", "chdir", tmp_path, "cmake", f"-DNPM={npm}", *system, "-P", script)
+    assert done.returncode != 0
+    text, found = " ".join(done.stderr.split()), hashlib.sha256(b"harm\n").hexdigest()
+    assert re.search(f"nothing of it is used: its SHA-256 is {found}, not [0-9a-f]{{64}}", text), text
+    assert "-DONNXRUNTIME_INCLUDE_DIR=FOLDER" in text
+    assert list((tmp_path / "onnxruntime").iterdir()) == []
 
 
 def test_readme_in_c(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
