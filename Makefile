@@ -8,7 +8,7 @@ BIN = .venv/bin
 
 demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
-	$(BIN)/python benchmarks/demo.py demo
+	$(BIN)/python -m benchmarks.demo demo
 
 test: lint
 	$(BIN)/pytest

@@ -2,8 +2,8 @@
 
 Convolutions are counted with their padding, attention with its products; element-wise work is not counted.
 
-    python benchmarks/cost.py [CHECKPOINT]          # default: the state of edge-16k
-    python benchmarks/cost.py --published           # the 8.0 M-parameter network of the paper
+    python -m benchmarks.cost [CHECKPOINT]          # default: the state of edge-16k
+    python -m benchmarks.cost --published           # the 8.0 M-parameter network of the paper
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The last step of `make demo`: say where the separated voices are and how much was gained.
 
-python benchmarks/demo.py FOLDER
+python -m benchmarks.demo FOLDER
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from quality import improvement_db, si_sdr_db
 
 import tisdiss_rt
+from benchmarks.quality.quality import improvement_db, si_sdr_db
 
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example"
 

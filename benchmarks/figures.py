@@ -1,6 +1,6 @@
 """The picture in README: the example's mixture and what the shipped bundle makes of it, as spectrograms.
 
-python benchmarks/figures.py
+python -m benchmarks.figures
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The example lets anyone try the separator, and lets tests run, with nothing to f
 the speech synthesizer flite (slt, female, and rms, male), so the truth is known: the mixture is the sum of
 the two references, sample for sample. Needs flite on the path (2.2 made the committed files).
 
-    python benchmarks/make_example.py            # write the three files
-    python benchmarks/make_example.py --check    # do the committed files equal what this makes?
+    python -m benchmarks.make_example            # write the three files
+    python -m benchmarks.make_example --check    # do the committed files equal what this makes?
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tisdiss_rt import choosing
+from tisdiss_rt.planning import autoselect
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,4 +17,4 @@ def no_kept_timings(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True)
 def auto_is_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep measurements from deciding what tests run."""
-    monkeypatch.setattr(choosing, "installed_version", lambda: None)
+    monkeypatch.setattr(autoselect, "installed_version", lambda: None)

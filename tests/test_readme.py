@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 import tisdiss_rt
-from tisdiss_rt.cli import cli
+from tisdiss_rt.cli.main import cli
 
 REPOSITORY = Path(__file__).parents[1]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")

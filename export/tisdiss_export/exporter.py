@@ -19,9 +19,9 @@ import torch
 from tisdiss_models import Network, StreamingNetwork, load_checkpoint
 from tisdiss_models.streaming import memory_buffers
 from tisdiss_rt import TisdissError, bundle
-from tisdiss_rt.choosing import ACCEPTED_SNR_DB
-from tisdiss_rt.conformance import every_depth
-from tisdiss_rt.stream_engine import open_engine
+from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.conformance import every_depth
+from tisdiss_rt.planning.autoselect import ACCEPTED_SNR_DB
 
 from .graphs import NEWEST, write_graphs
 from .quantising import INT8, QUANTISED, add_int8

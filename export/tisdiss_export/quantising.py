@@ -26,7 +26,7 @@ import onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from tisdiss_rt import bundle
-from tisdiss_rt.engine import Engine
+from tisdiss_rt.engine.offline import OfflineEngine
 
 INT8 = "int8"
 QUANTISED = ("block", "stem")  # graphs
@@ -46,7 +46,7 @@ class _Inputs(CalibrationDataReader):
     def _run(
         exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]
     ) -> Iterator[dict[str, np.ndarray]]:
-        engine = Engine(exported, provider="cpu")
+        engine = OfflineEngine(exported, provider="cpu")
         names = [spec.name for spec in getattr(exported.manifest.graphs, graph).inputs]
         times = exported.manifest.depth.trained if graph == "block" else 1
         for mix in mixtures:

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 from .config import NetworkConfig, from_mapping, read_options, to_mapping
+from .espnet_import import network_config, network_weights
 from .network import Network
-from .published import network_config, network_weights
 from .streaming import StreamingNetwork, build_network
 
 

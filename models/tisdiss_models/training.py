@@ -23,9 +23,9 @@ from .causal import Memory
 from .checkpoint import CheckpointError, read_tensors, save_checkpoint
 from .config import ConfigError, NetworkConfig, TrainingConfig, from_mapping, to_mapping
 from .data import Corpus, draw_batch, load_corpus
+from .depth_loss import DepthScorer, StreamScorer
 from .losses import best_assignment, multi_depth_loss, si_sdr_db
 from .network import Network, use_gemm
-from .scoring import DepthScorer, StreamScorer
 from .streaming import StreamingNetwork, build_network
 
 VALIDATION_MIXTURES = 64

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tisdiss_rt.separator import FileSeparation, Separation, Separator, Step
-    from tisdiss_rt.stream import Latency, Stream
+    from tisdiss_rt.streaming.stream import Latency, Stream
 
 from tisdiss_rt.errors import (
     AudioError,

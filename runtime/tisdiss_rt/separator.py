@@ -20,17 +20,21 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt import audio, sliding
-from tisdiss_rt.budget import Plan, Step, run_step
+from tisdiss_rt.audio import files
+from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.bundle import load
-from tisdiss_rt.choosing import open_fastest
-from tisdiss_rt.engine import Engine
+from tisdiss_rt.engine.offline import OfflineEngine
+from tisdiss_rt.engine.streaming import StreamingEngine
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
-from tisdiss_rt.forecast import Timings
-from tisdiss_rt.planner import Planner
-from tisdiss_rt.stream import STEPS_KEPT, Stream, StreamCore
-from tisdiss_rt.stream_engine import StreamEngine, StreamingCore
-from tisdiss_rt.windows import separate_windows
+from tisdiss_rt.planning.autoselect import open_fastest
+from tisdiss_rt.planning.controller import run_step
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import Plan, Step
+from tisdiss_rt.planning.planner import Planner
+from tisdiss_rt.streaming import sliding_core
+from tisdiss_rt.streaming.native_core import NativeCore
+from tisdiss_rt.streaming.stream import STEPS_KEPT, Core, Stream
+from tisdiss_rt.talkers.order import match_order
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
 
@@ -68,7 +72,7 @@ class Separator:
 
     Args:
         bundle: name of a shipped bundle, or the folder of any.
-        provider: ``auto`` (CUDA where it works, else the fastest, see `choosing`), ``cpu``, ``cuda`` or
+        provider: ``auto`` (CUDA where it works, else the fastest, see `autoselect`), ``cpu``, ``cuda`` or
             ``openvino``.
         threads: threads of the CPU; None is one for each physical core, or one alone for a streaming bundle.
         precision: ``auto``, or one that the bundle carries; of OpenVINO ``bf16`` or ``fp32``.
@@ -130,8 +134,8 @@ class Separator:
             raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         signal = signal.reshape(len(signal), -1)  # (n, channels)
-        starts = range(0, len(signal), audio.BLOCK_FRAMES)
-        blocks = (audio.mix_down(signal[start : start + audio.BLOCK_FRAMES]) for start in starts)
+        starts = range(0, len(signal), files.BLOCK_FRAMES)
+        blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
         steps: list[Step] = []
         pieces = self._separate_blocks(blocks, sample_rate, len(signal), plan, steps, progress)
         sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
@@ -169,9 +173,9 @@ class Separator:
             raise OptionError(f"{len(targets)} output files for {self.bundle.manifest.sources} sources")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         steps: list[Step] = []
-        with audio.AudioReader(path) as reader:
+        with files.AudioReader(path) as reader:
             rate, frames = reader.sample_rate, reader.frames
-            with audio.WavWriters(targets, rate, reader.subtype, frames) as writers:
+            with files.WavWriters(targets, rate, reader.subtype, frames) as writers:
                 pieces = self._separate_blocks(reader.blocks(), rate, frames, plan, steps, progress)
                 for piece in pieces:
                     writers.write(piece)
@@ -187,11 +191,11 @@ class Separator:
 
         The options are those of the class; with a budget this measures the machine for a moment and warns as
         `plan` does, and where the budget is longer than a step, since live sound does not wait. An offline
-        bundle slides a window of up to 2 s over the sound (`sliding`): its steps are long, and so is its
+        bundle slides a window of up to 2 s over the sound (`sliding_core`): its steps are long, and so is its
         latency, see `Stream.latency_ms`. Raises OptionError.
         """
         manifest = self.bundle.manifest
-        lengths_s = manifest.windows_s if manifest.stream else sliding.windows_s(manifest)
+        lengths_s = manifest.windows_s if manifest.stream else sliding_core.windows_s(manifest)
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
         stream = self._open_stream(sample_rate, plan, STEPS_KEPT)
         if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
@@ -228,11 +232,11 @@ class Separator:
         manifest = self.bundle.manifest
         fixed = plan.budget_ms is None
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
-        core: StreamCore
-        if isinstance(self.engine, StreamEngine):
-            core = StreamingCore(self.engine, plan, timings)
+        core: Core
+        if isinstance(self.engine, StreamingEngine):
+            core = NativeCore(self.engine, plan, timings)
         else:
-            core = sliding.SlidingCore(self.engine, manifest, plan, timings)
+            core = sliding_core.SlidingCore(self.engine, manifest, plan, timings)
         return Stream(
             core, manifest.sources, manifest.sample_rate, sample_rate, plan.budget_ms, steps_kept=steps_kept
         )
@@ -247,12 +251,12 @@ class Separator:
         progress: Progress | None,
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) into pieces (m, sources), ``frames`` long in all; adds to ``steps``."""
-        if isinstance(self.engine, StreamEngine):
+        if isinstance(self.engine, StreamingEngine):
             pieces = self._stream_blocks(blocks, sample_rate, plan, steps)
         else:
             pieces = self._window_blocks(blocks, sample_rate, plan, steps)
         done = 0
-        for piece in audio.fit_length(pieces, frames, self.bundle.manifest.sources):
+        for piece in files.fit_length(pieces, frames, self.bundle.manifest.sources):
             yield piece
             done += len(piece)
             if progress is not None:
@@ -272,7 +276,7 @@ class Separator:
         self, blocks: Iterable[Array], sample_rate: int, plan: Plan, steps: list[Step]
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) in windows into pieces (m, sources); adds to ``steps``."""
-        assert isinstance(self.engine, Engine)
+        assert isinstance(self.engine, OfflineEngine)
         engine, model_hz = self.engine, self.bundle.manifest.sample_rate
         known = self._planner.timings.get(plan.window_samples)
         timings = copy.deepcopy(known) or Timings()  # several threads may separate at once
@@ -283,14 +287,14 @@ class Separator:
             steps.append(Step(start / model_hz, len(mix) / model_hz, depth, elapsed_ms, missed))
             return estimate
 
-        mono = audio.resample(blocks, sample_rate, model_hz)
-        estimates = separate_windows(mono, plan.window_samples, separate_window)
-        yield from audio.resample((estimate.T for estimate in estimates), model_hz, sample_rate)
+        mono = files.resample(blocks, sample_rate, model_hz)
+        estimates = separate_windows(mono, plan.window_samples, separate_window, match_order)
+        yield from files.resample((estimate.T for estimate in estimates), model_hz, sample_rate)
         if known is not None:
             self._planner.timings[plan.window_samples] = timings
 
     def _separate_window(
-        self, engine: Engine, mix: Array, plan: Plan, timings: Timings
+        self, engine: OfflineEngine, mix: Array, plan: Plan, timings: Timings
     ) -> tuple[Array, int, float]:
         """Return the estimate (sources, n), the depth that ran and the elapsed milliseconds."""
         if np.abs(mix).max() < _SILENCE:

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from c_library import OK, load
 from embedding import BUILD, PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, need, opened
 from toys import make_stream_toy, make_toy
+
+from benchmarks.c_library import OK, load
 
 
 @pytest.fixture(scope="session")

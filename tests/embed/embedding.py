@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
-from c_library import OK, OpenOptions
+
+from benchmarks.c_library import OK, OpenOptions
 
 REPOSITORY = Path(__file__).parents[2]
 RUNTIME = REPOSITORY / "runtime"

@@ -11,10 +11,11 @@ import pytest
 from embedding import Built
 from toys import make_stream_toy, make_toy
 
-from tisdiss_rt import budget
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan
-from tisdiss_rt.forecast import Timings
+from tisdiss_rt.planning.controller import run_step
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import Plan, window_samples
+from tisdiss_rt.planning.planner import budget_plan, stream_plan
 
 
 class Replay:
@@ -71,7 +72,7 @@ def test_steps(release: Built, seed: int) -> None:
     ours = []
     for row in rows_ms:
         engine.times_ms = row.tolist()
-        _, depth, elapsed_ms = budget.run_step(engine, np.zeros(1, np.float32), plan, timings, engine.clock)
+        _, depth, elapsed_ms = run_step(engine, np.zeros(1, np.float32), plan, timings, engine.clock)
         ours.append([depth, elapsed_ms])
     np.testing.assert_allclose(theirs, ours, rtol=0, atol=1e-9)
     assert len({depth for depth, _ in ours}) > 1  # or nothing was decided
@@ -98,7 +99,7 @@ def test_plans(release: Built, tmp_path: Path, kind: str, seed: int) -> None:
     if kind == "streaming":
         lengths = [manifest.stream.step_samples]
     else:
-        lengths = [budget.window_samples(manifest, window_s) for window_s in manifest.windows_s]
+        lengths = [window_samples(manifest, window_s) for window_s in manifest.windows_s]
     times_ms = np.cumsum(rng.uniform(0.5, 3, (len(lengths), 3)), axis=0)  # stem, repetition, decoder
     table = "".join(
         f"{n} {stem!r} {repetition!r} {decoder!r}\n"
@@ -121,9 +122,9 @@ def test_plans(release: Built, tmp_path: Path, kind: str, seed: int) -> None:
             assert first == later  # plans are kept, so that one slow moment does not change them for ever
             window_s, depth, most, predicted_ms = first
             if kind == "streaming":
-                plan = budget.stream_plan(manifest, budget_ms, None, least, measure(lengths[0]))
+                plan = stream_plan(manifest, budget_ms, None, least, measure(lengths[0]))
             else:
-                plan = budget.budget_plan(manifest, manifest.windows_s, budget_ms, least, measure)
+                plan = budget_plan(manifest, manifest.windows_s, budget_ms, least, measure)
             assert (window_s, depth, most) == (plan.window_s, plan.depth, plan.max_depth)
             assert predicted_ms == pytest.approx(plan.predicted_ms, abs=1e-5)
             depths.add(depth)

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from c_library import (
+from embedding import Built, opened, pointer
+from onnx import TensorProto, helper
+
+from benchmarks.c_library import (
     ARGUMENT,
     BUNDLE,
     OK,
@@ -27,12 +30,9 @@ from c_library import (
     Report,
     RunOptions,
 )
-from embedding import Built, opened, pointer
-from onnx import TensorProto, helper
-
 from tisdiss_rt import bundle as bundles
+from tisdiss_rt.engine import open_engine
 from tisdiss_rt.errors import TisdissError
-from tisdiss_rt.stream_engine import open_engine
 
 STEP = 128
 

@@ -86,7 +86,7 @@ def test_steps_allocate_nothing(release: Built, toys: dict[str, Path], name: str
 
 
 def test_two_streams_on_two_threads(release: Built, toys: dict[str, Path], tmp_path: Path) -> None:
-    """Both take every step; how well they keep a budget is measured in benchmarks/embed.py."""
+    """Both take every step; how well they keep a budget is measured in benchmarks/speed/embed.py."""
     mix = np.random.default_rng(0).uniform(-0.5, 0.5, 16000).astype(np.float32)
     mix.tofile(tmp_path / "mix.f32")
     done = run(release.programs / "threads_cpp", toys["stream-toy"], tmp_path / "mix.f32", "6")

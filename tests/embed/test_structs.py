@@ -11,10 +11,10 @@ from pathlib import Path
 import c_library
 import numpy as np
 import pytest
-from c_library import ARGUMENT, OK, OPTION, Info, OpenOptions, Report, RunOptions, Struct
 from embedding import ONNXRUNTIME, RUNTIME, SANITIZERS, Built, build, pointer, run
 
 import tisdiss_rt
+from benchmarks.c_library import ARGUMENT, OK, OPTION, Info, OpenOptions, Report, RunOptions, Struct
 
 HEADER = RUNTIME / "cpp" / "include" / "tisdiss_rt.h"
 HEADERS = Path(__file__).parent / "headers"

@@ -13,7 +13,7 @@ from exported_networks import BAND_SPLIT, EVERYTHING, random_network
 from tisdiss_export import export_bundle
 from tisdiss_models import Network, save_checkpoint
 from tisdiss_rt.bundle import Bundle, load
-from tisdiss_rt.cli import cli
+from tisdiss_rt.cli.main import cli
 
 REPOSITORY = Path(__file__).parents[2]
 

@@ -18,9 +18,9 @@ from tisdiss_export import ExportError, export_bundle, exporter
 from tisdiss_export.cli import export_command
 from tisdiss_models import Network, save_checkpoint
 from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, load
-from tisdiss_rt.cli import cli
-from tisdiss_rt.conformance import differences
-from tisdiss_rt.engine import Engine
+from tisdiss_rt.cli.main import cli
+from tisdiss_rt.engine.conformance import differences
+from tisdiss_rt.engine.offline import OfflineEngine
 
 Golden = tuple[Path, dict[str, np.ndarray]]
 DEPTHS = (0, 1, 2, 3, 6, 8)
@@ -33,7 +33,7 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_graphs_give_the_published_outputs(golden: Golden, golden_bundle: Bundle, depth: int) -> None:
     _, arrays = golden
-    engine = Engine(golden_bundle, provider="cpu")
+    engine = OfflineEngine(golden_bundle, provider="cpu")
     state = engine.start(arrays["mix"].astype(np.float32))
     for _ in range(depth):
         engine.repeat(state)
@@ -57,7 +57,7 @@ def test_separate_command_writes_the_published_outputs(
 
 def test_graphs_agree_with_pytorch_at_odd_lengths(exported: tuple[Network, Bundle]) -> None:
     network, bundle = exported
-    engine = Engine(bundle, provider="cpu")
+    engine = OfflineEngine(bundle, provider="cpu")
     for samples in (bundle.manifest.min_samples, 1001, 4096):
         mix = torch.randn(1, samples, generator=torch.Generator().manual_seed(samples))
         state = engine.start(mix[0].numpy())
@@ -87,7 +87,7 @@ def test_bundle_carries_what_the_manifest_says(exported: tuple[Network, Bundle])
 
 def test_conformance_example_agrees_on_this_machine(exported: tuple[Network, Bundle]) -> None:
     _, bundle = exported
-    found = differences(bundle, Engine(bundle, provider="cpu"))
+    found = differences(bundle, OfflineEngine(bundle, provider="cpu"))
     assert set(found) == set(exporter.CONFORMANCE_DEPTHS)
     assert max(found.values()) < 1e-4
 
@@ -171,7 +171,7 @@ def test_export_command_reports_one_clear_line(tmp_path: Path) -> None:
 
 def test_shipped_bundle_conforms_and_separates_the_example() -> None:
     bundle = load("edge-16k")
-    assert max(differences(bundle, Engine(bundle, provider="cpu")).values()) < 1e-4
+    assert max(differences(bundle, OfflineEngine(bundle, provider="cpu")).values()) < 1e-4
     assert sum(p.stat().st_size for p in bundle.folder.iterdir()) < 7e6
     example = Path(tisdiss_rt.__file__).parent / "example"
     mix, rate = soundfile.read(example / "two_voices.wav", dtype="float32")

@@ -14,8 +14,8 @@ import tisdiss_rt
 from tisdiss_export import export_bundle
 from tisdiss_models import StreamingNetwork, save_checkpoint
 from tisdiss_rt.bundle import Bundle
-from tisdiss_rt.conformance import differences
-from tisdiss_rt.stream_engine import StreamEngine
+from tisdiss_rt.engine.conformance import differences
+from tisdiss_rt.engine.streaming import StreamingEngine
 
 HOP = STREAMING.hop
 
@@ -138,7 +138,7 @@ def test_the_example_in_the_bundle_covers_switching_and_a_full_memory(
     exported: tuple[StreamingNetwork, Bundle],
 ) -> None:
     bundle = exported[1]
-    found = differences(bundle, StreamEngine(bundle))
+    found = differences(bundle, StreamingEngine(bundle))
     assert set(found) == {0, 1, 4, 8, "switching"}
     assert max(found.values()) < 1e-4
     with np.load(bundle.folder / "conformance.npz") as arrays:

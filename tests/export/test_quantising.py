@@ -16,8 +16,8 @@ from tisdiss_export import ExportError, add_precision, export_bundle, exporter
 from tisdiss_export.cli import export_command
 from tisdiss_models import Network, save_checkpoint
 from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, load, write_manifest
-from tisdiss_rt.conformance import every_depth
-from tisdiss_rt.engine import Engine
+from tisdiss_rt.engine.conformance import every_depth
+from tisdiss_rt.engine.offline import OfflineEngine
 
 
 def in_floats(folder: Path) -> Bundle:
@@ -49,7 +49,8 @@ def test_real_voices_are_separated_as_well_at_every_depth(quantised: Bundle) -> 
     example = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
     mix, _ = soundfile.read(example, dtype="float32")
     exact, rounded = (
-        every_depth(Engine(quantised, "cpu", precision=precision), mix, 8) for precision in ("fp32", "int8")
+        every_depth(OfflineEngine(quantised, "cpu", precision=precision), mix, 8)
+        for precision in ("fp32", "int8")
     )
     assert min(snr_db(e, r) for e, r in zip(exact, rounded, strict=True)) > 30
 
@@ -84,7 +85,7 @@ def test_a_graph_that_is_not_as_good_stays_in_floats(tmp_path: Path, monkeypatch
     made = add_precision(in_floats(tmp_path / "b"), "int8")
     assert [p.name for p in sorted(made.folder.glob("*.int8.onnx"))] == ["block.int8.onnx"]
     assert set(made.manifest.graphs.stem.files) == {"fp32"}
-    assert Engine(made, "cpu", precision="int8").precision == "int8"
+    assert OfflineEngine(made, "cpu", precision="int8").precision == "int8"
 
 
 def test_any_network_can_be_quantised(
@@ -96,10 +97,10 @@ def test_any_network_can_be_quantised(
     shutil.copytree(bundle.folder, tmp_path / "b")
     made = add_precision(load(tmp_path / "b"), "int8")
     mix = exporter.speechlike(made.manifest.sample_rate, made.manifest.sample_rate)
-    engine = Engine(made, "cpu", precision="int8")
+    engine = OfflineEngine(made, "cpu", precision="int8")
     assert engine.precision == "int8"
     for exact, rounded in zip(
-        every_depth(Engine(made, "cpu"), mix, 4), every_depth(engine, mix, 4), strict=True
+        every_depth(OfflineEngine(made, "cpu"), mix, 4), every_depth(engine, mix, 4), strict=True
     ):
         assert snr_db(exact, rounded) > 10
 

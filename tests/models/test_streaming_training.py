@@ -13,9 +13,9 @@ from tisdiss_models import CheckpointError, NetworkConfig, TrainingConfig, load_
 from tisdiss_models.causal import Memory
 from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.config import read_yaml, to_mapping
+from tisdiss_models.depth_loss import StreamScorer
 from tisdiss_models.losses import pairwise_soft_snr_db
 from tisdiss_models.network import Network
-from tisdiss_models.scoring import StreamScorer
 from tisdiss_models.training import Trainer, draw_depths, evaluate, trainer_from_state
 
 NETWORK = NetworkConfig(

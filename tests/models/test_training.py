@@ -26,8 +26,8 @@ from tisdiss_models import (
 from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.config import read_yaml, to_mapping
 from tisdiss_models.data import load_corpus, speech_folder
+from tisdiss_models.depth_loss import DepthScorer
 from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
-from tisdiss_models.scoring import DepthScorer
 from tisdiss_models.training import (
     Trainer,
     evaluate,

@@ -7,8 +7,8 @@ import pytest
 import soundfile
 from scipy import signal
 
-from tisdiss_rt import audio
-from tisdiss_rt.audio import AudioReader, WavWriters, fit_length, resample
+from tisdiss_rt.audio import files
+from tisdiss_rt.audio.files import AudioReader, WavWriters, fit_length, resample
 from tisdiss_rt.errors import AudioError, OutputError
 
 
@@ -235,4 +235,4 @@ def test_very_large_files_get_a_header_that_holds_their_size(tmp_path, noise):
         with WavWriters([tmp_path / "a.wav"], 8000, "FLOAT", frames) as writers:
             writers.write(noise(10, 1))
         assert soundfile.info(tmp_path / "a.wav").format == expected
-    assert audio._WAV_LIMIT_BYTES < 2**32
+    assert files._WAV_LIMIT_BYTES < 2**32

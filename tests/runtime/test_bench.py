@@ -11,12 +11,14 @@ from test_budget import FakeEngine
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt import measuring, timing_cache
-from tisdiss_rt.budget import budget_plan, run_step, window_quality, window_samples
-from tisdiss_rt.cli import cli
+from tisdiss_rt.cli.main import cli
 from tisdiss_rt.errors import OptionError, SeparationWarning
-from tisdiss_rt.forecast import Timings
-from tisdiss_rt.measuring import DepthCost, measure_depths, recommend
+from tisdiss_rt.planning import benchmark, timing_cache
+from tisdiss_rt.planning.benchmark import DepthCost, measure_depths, recommend
+from tisdiss_rt.planning.controller import run_step
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import window_quality, window_samples
+from tisdiss_rt.planning.planner import budget_plan
 
 QUALITY = bundles.Quality(
     test_set="toy",
@@ -65,7 +67,7 @@ def test_slow_steps_are_measured_five_times():
 
 def test_costs_of_an_offline_bundle(measured_toy):
     engine = tisdiss_rt.Separator(measured_toy, provider="cpu").engine
-    costs, timings = measuring.measure_bundle(engine, 0.01)
+    costs, timings = benchmark.measure_bundle(engine, 0.01)
     assert [(c.window_s, c.depth) for c in costs] == list(itertools.product((0.05, 0.1, 0.2), range(3)))
     assert [c.quality_db for c in costs] == [c.window_s + c.depth for c in costs]
     assert set(timings) == {800, 1600, 3200}
@@ -77,7 +79,7 @@ def test_costs_of_an_offline_bundle(measured_toy):
 def test_costs_of_a_streaming_bundle(stream_toy):
     """Nothing was measured: up to the trained depth."""
     engine = tisdiss_rt.Separator(stream_toy, provider="cpu").engine
-    costs, timings = measuring.measure_bundle(engine, 0.01)
+    costs, timings = benchmark.measure_bundle(engine, 0.01)
     assert [(c.window_s, c.depth, c.quality_db) for c in costs] == [(0.008, d, None) for d in range(4)]
     assert set(timings) == {128}
 
@@ -126,7 +128,7 @@ def test_the_recommended_budget_gives_the_recommended_depth(measured_toy, seed):
     for window_s in manifest.windows_s:
         samples = window_samples(manifest, window_s)
         took_ms, timings[samples] = measure_depths(engine, samples, 2, 1.0, clock)
-        costs += measuring._summarise(manifest, samples, took_ms, window_quality(manifest, window_s))
+        costs += benchmark._summarise(manifest, samples, took_ms, window_quality(manifest, window_s))
     budget_ms = float(recommend(manifest, costs, timings, 1).split("--budget-ms ")[1].split()[0])
     plan = budget_plan(manifest, manifest.windows_s, budget_ms, 1, timings.__getitem__)
     assert (plan.window_s, plan.depth) == (0.2, 2)
@@ -183,7 +185,7 @@ def test_what_was_measured_is_shown_also_where_it_cannot_be_kept(measured_toy, t
 
 
 def test_pictures_are_refused_before_measuring(measured_toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(measuring, "measure_bundle", None)
+    monkeypatch.setattr(benchmark, "measure_bundle", None)
     assert "cannot be written" in str(bench("--bundle", measured_toy, "--plot", tmp_path / "a.xyz").exception)
 
 

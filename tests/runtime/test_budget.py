@@ -5,10 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from tisdiss_rt import budget
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan
-from tisdiss_rt.forecast import HISTORY, Pauses, Timings
+from tisdiss_rt.planning.benchmark import measure_steps
+from tisdiss_rt.planning.controller import run_step
+from tisdiss_rt.planning.forecast import HISTORY, LateSteps, Timings
+from tisdiss_rt.planning.plan import Plan, window_samples
+from tisdiss_rt.planning.planner import budget_plan
 
 RATE = 16000
 
@@ -56,9 +58,9 @@ def measured(manifest, table):
 
 def plan_for(engine, manifest, budget_ms, min_depth=1, windows_s=None):
     def measure(samples):
-        return budget.measure_steps(engine, manifest, samples, engine.clock)
+        return measure_steps(engine, manifest, samples, engine.clock)
 
-    return budget.budget_plan(manifest, windows_s or manifest.windows_s, budget_ms, min_depth, measure)
+    return budget_plan(manifest, windows_s or manifest.windows_s, budget_ms, min_depth, measure)
 
 
 def second_plan(budget_ms, min_depth=1, max_depth=12):
@@ -66,7 +68,7 @@ def second_plan(budget_ms, min_depth=1, max_depth=12):
 
 
 def run(engine, plan, timings):
-    return budget.run_step(engine, np.ones(RATE, np.float32), plan, timings, engine.clock)
+    return run_step(engine, np.ones(RATE, np.float32), plan, timings, engine.clock)
 
 
 def known(engine):
@@ -110,18 +112,18 @@ def test_without_a_budget_the_depth_is_fixed():
 def test_prediction_uses_a_high_quantile():
     engine = FakeEngine()
     timings = known(engine)
-    timings.surprise.extend([1.0] * 18 + [6.0] * 2)  # one in ten is slow
+    timings.overrun.extend([1.0] * 18 + [6.0] * 2)  # one in ten is slow
     assert run(engine, second_plan(41), timings)[1] == 1  # 10 + 4 + 6 * 4 + 2 does not fit
     assert run(engine, second_plan(42), timings)[1] == 2
 
 
 def test_measured_repetitions_say_how_much_longer_one_may_take():
-    """Before there was any surprise."""
+    """Before there was any overrun."""
     engine = FakeEngine()
     timings = known(engine)
     timings.repetition.extend([4.0] * 17 + [24.0] * 2)
     assert run(engine, second_plan(41), timings)[1] == 1
-    assert len(timings.surprise) == 1
+    assert len(timings.overrun) == 1
 
 
 def test_a_step_that_begins_slowly_is_expected_to_go_on_so():
@@ -167,54 +169,54 @@ def test_contention_costs_depth_and_recovers():
     assert [run(engine, plan, timings)[1] for _ in range(80)][-1] == 7
 
 
-def early_after(pauses, *late_ms):
+def early_after(late_steps, *late_ms):
     """How early to be ready after steps of 8 ms that were late by so much."""
     for one_ms in late_ms:
-        pauses.add(one_ms, 0.008)
-    return pauses.early_ms()
+        late_steps.add(one_ms, 0.008)
+    return late_steps.early_ms()
 
 
 def test_rare_pauses_cost_nothing():
-    assert early_after(Pauses(), *[9.0, *[0] * 750] * 20) == 0  # four in 3000
+    assert early_after(LateSteps(), *[9.0, *[0] * 750] * 20) == 0  # four in 3000
 
 
 def test_all_but_the_worst_four_count():
-    pauses = Pauses()
-    assert early_after(pauses, *[1.0, 7.0, 3.0, 2.0, 8.0, 0.5], *[0] * 19) == 1.0
-    assert early_after(pauses, 9.0) == 2.0
+    late_steps = LateSteps()
+    assert early_after(late_steps, *[1.0, 7.0, 3.0, 2.0, 8.0, 0.5], *[0] * 19) == 1.0
+    assert early_after(late_steps, 9.0) == 2.0
 
 
 def test_pauses_are_over_after_a_calm_second():
-    pauses = Pauses()
-    early_after(pauses, *[2.5, 0, 3.0, 0, 0] * 5)
-    assert early_after(pauses, *[0] * 109) == 3.0
-    assert early_after(pauses, 0) == 0
+    late_steps = LateSteps()
+    early_after(late_steps, *[2.5, 0, 3.0, 0, 0] * 5)
+    assert early_after(late_steps, *[0] * 109) == 3.0
+    assert early_after(late_steps, 0) == 0
 
 
 def test_rarer_pauses_are_over_later():
-    pauses = Pauses()
-    assert early_after(pauses, *[3.0, *[0] * 99] * 10) == 3.0
-    assert early_after(pauses, *[0] * 200) == 3.0  # three gaps of a hundred steps, less one
-    assert early_after(pauses, 0) == 0
+    late_steps = LateSteps()
+    assert early_after(late_steps, *[3.0, *[0] * 99] * 10) == 3.0
+    assert early_after(late_steps, *[0] * 200) == 3.0  # three gaps of a hundred steps, less one
+    assert early_after(late_steps, 0) == 0
 
 
 def test_pauses_are_forgotten():
-    pauses = Pauses()
-    assert early_after(pauses, *[3.0, *[0] * 599] * 5) == 3.0
-    assert early_after(pauses, 0) == 0
+    late_steps = LateSteps()
+    assert early_after(late_steps, *[3.0, *[0] * 599] * 5) == 3.0
+    assert early_after(late_steps, 0) == 0
 
 
 def test_smaller_pauses_that_go_on_do_not_keep_the_larger_ones():
-    pauses = Pauses()
-    early_after(pauses, *[0.1, 3.0, 0] * 10)
-    assert early_after(pauses, *[0.1, 0, 0] * 50) == 0.1
+    late_steps = LateSteps()
+    early_after(late_steps, *[0.1, 3.0, 0] * 10)
+    assert early_after(late_steps, *[0.1, 0, 0] * 50) == 0.1
 
 
 def test_after_a_calm_second_a_few_pauses_are_tolerated_again():
-    pauses = Pauses()
-    assert early_after(pauses, *[3.0, 0] * 10, *[0] * 120) == 0
-    assert early_after(pauses, *[3.0, 0] * 4) == 0
-    assert early_after(pauses, 3.0) == 3.0
+    late_steps = LateSteps()
+    assert early_after(late_steps, *[3.0, 0] * 10, *[0] * 120) == 0
+    assert early_after(late_steps, *[3.0, 0] * 4) == 0
+    assert early_after(late_steps, 3.0) == 3.0
 
 
 def test_pauses_cost_depth_as_long_as_they_are_remembered():
@@ -242,7 +244,7 @@ def test_lateness_that_the_margin_or_nothing_helps_against_does_not_count(late_m
         run(engine, second_plan(50, max_depth=1), timings)
         timings.decoder.clear()
         timings.decoder.append(2.0)
-    assert timings.pauses.early_ms() == pytest.approx(counted_ms)
+    assert timings.late_steps.early_ms() == pytest.approx(counted_ms)
 
 
 def test_where_no_repetition_fits_one_is_tried_now_and_then():
@@ -260,7 +262,7 @@ def test_a_slow_moment_does_not_rule_out_repetitions_for_ever():
     engine = FakeEngine()
     timings = known(engine)
     timings.repetition.extend([500.0] * 5)
-    timings.surprise.extend([9.0] * 5)
+    timings.overrun.extend([9.0] * 5)
     plan = second_plan(41.7, min_depth=0)
     depths = [run(engine, plan, timings)[1] for _ in range(131)]
     assert depths[:128] == [0] * 128
@@ -379,4 +381,4 @@ def test_minimum_above_the_best_depth(manifest):
 
 def test_windows_are_even(manifest):
     odd = dataclasses.replace(manifest, sample_rate=11025)
-    assert [budget.window_samples(odd, w) for w in (0.00001, 0.5, 1.0)] == [2, 5512, 11024]
+    assert [window_samples(odd, w) for w in (0.00001, 0.5, 1.0)] == [2, 5512, 11024]

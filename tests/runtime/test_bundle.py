@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tisdiss_rt import bundle as bundles
+from tisdiss_rt.engine import open_engine
 from tisdiss_rt.errors import BundleError, OptionError
-from tisdiss_rt.stream_engine import open_engine
 
 QUALITY = bundles.Quality(
     test_set="toy",

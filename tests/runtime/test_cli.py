@@ -13,7 +13,8 @@ import pytest
 import soundfile
 
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt import cli, graphs
+from tisdiss_rt.cli import main
+from tisdiss_rt.engine import onnx_runtime
 
 RATE = 16000
 
@@ -27,7 +28,7 @@ def command(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["tisdiss-rt", *map(str, arguments)])
         status = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as error:
             status = error.code
         captured = capsys.readouterr()
@@ -331,7 +332,7 @@ def test_bad_options(separate, noise):
 
 
 def test_cuda_without_cuda(separate, noise, monkeypatch):
-    monkeypatch.setattr(graphs.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(onnx_runtime.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     write("a.wav", noise(100))
     refused(separate("a.wav", "--provider", "cuda"), "pip install 'tisdiss-rt[gpu]'")
 
@@ -446,7 +447,7 @@ def fails():
 @pytest.fixture
 def plugins(monkeypatch):
     entries = importlib.metadata.EntryPoints(
-        importlib.metadata.EntryPoint(name, value, cli.PLUGIN_GROUP)
+        importlib.metadata.EntryPoint(name, value, main.PLUGIN_GROUP)
         for name, value in (
             ("shout", f"{__name__}:shout"),
             ("status", f"{__name__}:status"),
@@ -454,7 +455,7 @@ def plugins(monkeypatch):
             ("train", f"{__name__}:fails"),
         )
     )
-    monkeypatch.setattr(cli, "entry_points", lambda **select: entries.select(**select))
+    monkeypatch.setattr(main, "entry_points", lambda **select: entries.select(**select))
     monkeypatch.setitem(
         sys.modules, __name__, sys.modules.get(__name__) or sys.modules[shout.callback.__module__]
     )

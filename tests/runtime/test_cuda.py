@@ -5,9 +5,9 @@ import pytest
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.conformance import every_depth
+from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.errors import ProviderError
-from tisdiss_rt.stream_engine import open_engine
 
 TOLERANCE = 2e-3  # of the peak: convolutions there round to 10 bits of mantissa
 

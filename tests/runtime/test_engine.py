@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt import conformance, graphs
-from tisdiss_rt.engine import Engine
+from tisdiss_rt.engine import conformance, onnx_runtime
+from tisdiss_rt.engine.offline import OfflineEngine
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError
 
 
 @pytest.fixture
 def running(gain_toy):
-    return Engine(bundles.load(gain_toy), provider="cpu", threads=1)
+    return OfflineEngine(bundles.load(gain_toy), provider="cpu", threads=1)
 
 
 @pytest.mark.parametrize("samples", [1, 31, 32, 33, 5000])
@@ -63,41 +63,43 @@ def test_two_feature_buffers_take_turns(running, noise):
 
 
 def test_reports_what_runs(gain_toy):
-    running = Engine(bundles.load(gain_toy), provider="auto", threads=2)
+    running = OfflineEngine(bundles.load(gain_toy), provider="auto", threads=2)
     assert running.threads == 2
     assert running.precision == "fp32"
     assert running.provider in ("cpu", "cuda")
-    assert Engine(bundles.load(gain_toy), provider="cpu").threads == graphs.physical_cores() >= 1
+    assert OfflineEngine(bundles.load(gain_toy), provider="cpu").threads == onnx_runtime.physical_cores() >= 1
 
 
 def test_cuda_must_not_be_replaced_by_the_cpu(gain_toy, monkeypatch):
-    monkeypatch.setattr(graphs.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    monkeypatch.setattr(onnx_runtime.ort, "get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(ProviderError, match=r"CPUExecutionProvider.*tisdiss-rt\[gpu\]"):
-        Engine(bundles.load(gain_toy), provider="cuda")
+        OfflineEngine(bundles.load(gain_toy), provider="cuda")
 
 
-@pytest.mark.skipif("CUDAExecutionProvider" in graphs.available_providers(), reason="CUDA does start here")
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnx_runtime.available_providers(), reason="CUDA does start here"
+)
 def test_cuda_that_does_not_start(gain_toy, monkeypatch):
     there = ["CUDAExecutionProvider", "CPUExecutionProvider"]
-    monkeypatch.setattr(graphs.ort, "get_available_providers", lambda: there)
+    monkeypatch.setattr(onnx_runtime.ort, "get_available_providers", lambda: there)
     loaded = bundles.load(gain_toy)
     with pytest.warns(UserWarning, match="CUDAExecutionProvider"):
         with pytest.raises(ProviderError, match="does not start"):
-            Engine(loaded, provider="cuda")
-        assert Engine(loaded, provider="auto").provider == "cpu"
+            OfflineEngine(loaded, provider="cuda")
+        assert OfflineEngine(loaded, provider="auto").provider == "cpu"
 
 
 def test_bad_options(gain_toy):
     loaded = bundles.load(gain_toy)
     with pytest.raises(OptionError, match="auto, cpu, cuda"):
-        Engine(loaded, provider="tpu")
+        OfflineEngine(loaded, provider="tpu")
     with pytest.raises(OptionError, match="at least 1"):
-        Engine(loaded, threads=0)
+        OfflineEngine(loaded, threads=0)
 
 
 def test_streaming_bundles_are_not_run_as_offline_ones(stream_toy):
     with pytest.raises(BundleError, match="stream-toy is streaming"):
-        Engine(bundles.load(stream_toy))
+        OfflineEngine(bundles.load(stream_toy))
 
 
 def test_graphs_must_match_the_manifest(toy_maker):
@@ -106,7 +108,7 @@ def test_graphs_must_match_the_manifest(toy_maker):
     data["graphs"]["block"]["outputs"][0]["name"] = "other"
     (folder / "manifest.json").write_text(json.dumps(data))
     with pytest.raises(BundleError, match=r"block graph has .*z_next.* where the manifest says .*other"):
-        Engine(bundles.load(folder), provider="cpu")
+        OfflineEngine(bundles.load(folder), provider="cpu")
 
 
 def test_a_file_that_is_no_graph(toy_maker):
@@ -116,11 +118,11 @@ def test_a_file_that_is_no_graph(toy_maker):
     data["graphs"]["stem"]["files"]["fp32"]["sha256"] = bundles.sha256_of(folder / "stem.onnx")
     (folder / "manifest.json").write_text(json.dumps(data))
     with pytest.raises(BundleError, match="cannot load the stem graph"):
-        Engine(bundles.load(folder), provider="cpu")
+        OfflineEngine(bundles.load(folder), provider="cpu")
 
 
 def test_fewer_sources_than_the_manifest_says(toy_maker):
-    running = Engine(bundles.load(toy_maker(sources=3)), provider="cpu")
+    running = OfflineEngine(bundles.load(toy_maker(sources=3)), provider="cpu")
     with pytest.raises(BundleError, match=r"gave \(2, 100\) where its manifest says \(3, 100\)"):
         running.decode(running.start(np.ones(100, np.float32)))
 
@@ -133,11 +135,11 @@ def test_nan_is_never_returned(running):
 
 def test_conformance(toy_maker, gain_toy):
     loaded = bundles.load(gain_toy)
-    found = conformance.differences(loaded, Engine(loaded, provider="cpu"))
+    found = conformance.differences(loaded, OfflineEngine(loaded, provider="cpu"))
     assert sorted(found) == [0, 1, 2, 3, 4]
     assert max(found.values()) < 1e-6
     other = bundles.load(toy_maker(split="sign"))
-    assert min(conformance.differences(other, Engine(loaded, provider="cpu")).values()) > 0.1
+    assert min(conformance.differences(other, OfflineEngine(loaded, provider="cpu")).values()) > 0.1
 
 
 def test_nothing_heavy_is_imported(gain_toy):
@@ -145,7 +147,7 @@ def test_nothing_heavy_is_imported(gain_toy):
         "import sys, tisdiss_rt\n"
         "heavy = {'torch', 'onnx', 'tisdiss_models', 'tisdiss_export'}\n"
         "assert not {*heavy, 'onnxruntime', 'soundfile', 'numpy'} & set(sys.modules), 'import tisdiss_rt'\n"
-        "import numpy as np, tisdiss_rt.cli, tisdiss_rt.conformance\n"
+        "import numpy as np, tisdiss_rt.cli.main, tisdiss_rt.engine.conformance\n"
         f"sep = tisdiss_rt.Separator({str(gain_toy)!r}, provider='cpu')\n"
         "sep.separate(np.ones(1000, np.float32), 8000)\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

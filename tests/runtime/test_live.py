@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tisdiss_rt import cli, cli_live
+from tisdiss_rt.cli import live_file, main
 
 RATE = 16000
 
@@ -23,7 +23,7 @@ def command(monkeypatch, capsys, tmp_path):
         monkeypatch.setattr(sys, "argv", ["tisdiss-rt", *map(str, arguments)])
         status = 0
         try:
-            cli.main()
+            main.main()
         except SystemExit as error:
             status = error.code
         captured = capsys.readouterr()
@@ -78,7 +78,7 @@ def test_against_the_clock(live, streamed, noise):
 
 
 def test_late_chunks_are_counted(live, noise, monkeypatch):
-    from tisdiss_rt.stream import Stream
+    from tisdiss_rt.streaming.stream import Stream
 
     write("talk.wav", noise(RATE // 4))
     process, calls = Stream.process, []
@@ -86,7 +86,7 @@ def test_late_chunks_are_counted(live, noise, monkeypatch):
     def slow(stream, chunk):
         calls.append(len(chunk))
         if len(calls) == 3:
-            cli_live.time.sleep(0.11)
+            live_file.time.sleep(0.11)
         return process(stream, chunk)
 
     monkeypatch.setattr(Stream, "process", slow)
@@ -154,12 +154,12 @@ def test_info_and_separate_know_streaming_bundles(command, stream_toy, noise):
 
 def test_doctor_checks_streaming_bundles(command, stream_toy, monkeypatch):
     monkeypatch.setattr("tisdiss_rt.bundle.SHIPPED_FOLDER", stream_toy.parent)
-    monkeypatch.setattr("tisdiss_rt.cli.shipped", lambda: [stream_toy.name])
+    monkeypatch.setattr("tisdiss_rt.cli.main.shipped", lambda: [stream_toy.name])
     status, out, _ = command("doctor")
     assert status == 0
     assert f"bundle {stream_toy.name} on " in out
 
 
 def test_help_does_not_load_the_runtime():
-    code = "import sys, tisdiss_rt.cli_live; print('onnxruntime' in sys.modules or 'numpy' in sys.modules)"
+    code = "import sys, tisdiss_rt.cli.live; print('onnxruntime' in sys.modules or 'numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from virtual_sound import VirtualSound, find, missing
 
 import tisdiss_rt
+from benchmarks.live.virtual_sound import VirtualSound, find, missing
 
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 DEPTH = 2
@@ -36,7 +36,14 @@ def example(rate, seconds):
 
 
 def start(sound, *arguments):
-    command = [sys.executable, "-c", "from tisdiss_rt.cli import main; main()", "live", "--provider", "cpu"]
+    command = [
+        sys.executable,
+        "-c",
+        "from tisdiss_rt.cli.main import main; main()",
+        "live",
+        "--provider",
+        "cpu",
+    ]
     return subprocess.Popen(
         [*command, "--no-ui", *map(str, arguments)],
         env=sound.environment,
@@ -210,7 +217,7 @@ def test_a_device_that_comes_back_is_used_again(stream_toy, tmp_path):
 
 def test_devices_are_listed():
     with VirtualSound(16000) as sound:
-        command = [sys.executable, "-c", "from tisdiss_rt.cli import main; main()", "devices"]
+        command = [sys.executable, "-c", "from tisdiss_rt.cli.main import main; main()", "devices"]
         done = subprocess.run(command, env=sound.environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "pulse (ALSA): 32 in, 32 out" in done.stdout

@@ -7,8 +7,8 @@ import sys
 import pytest
 from rich.console import Console
 
-from tisdiss_rt.live import Status
-from tisdiss_rt.live_display import keys, picture
+from tisdiss_rt.live.display import keys, picture
+from tisdiss_rt.live.session import Status
 
 
 def status(**changes):

@@ -9,9 +9,12 @@ import numpy as np
 import pytest
 
 import tisdiss_rt
-from tisdiss_rt import cli, devices, live, live_queues, recording
+from tisdiss_rt.cli import main
 from tisdiss_rt.errors import DeviceError, OptionError
-from tisdiss_rt.live import LiveSession
+from tisdiss_rt.live import devices, queues
+from tisdiss_rt.live import session as live_session
+from tisdiss_rt.live.recorder import Recorder, targets
+from tisdiss_rt.live.session import LiveSession
 
 RATE, BLOCK = 16000, 128
 FINE = types.SimpleNamespace(input_overflow=False, output_underflow=False)
@@ -145,7 +148,7 @@ def test_no_portaudio(monkeypatch, capsys):
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     monkeypatch.setattr(sys, "argv", ["tisdiss-rt", "devices"])
     with pytest.raises(SystemExit) as stopped:
-        cli.main()
+        main.main()
     assert stopped.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith("tisdiss-rt: the library PortAudio is missing: install libportaudio2")
@@ -154,7 +157,7 @@ def test_no_portaudio(monkeypatch, capsys):
 
 def test_listing(fake, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["tisdiss-rt", "devices"])
-    cli.main()
+    main.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "  0  Laptop microphone (ALSA): 1 in, 0 out, 48000 Hz  [default input]"
     assert lines[1] == "  1  USB headset (ALSA): 2 in, 2 out, 44100 Hz  [default output]"
@@ -182,8 +185,8 @@ class Driven:
     def __init__(self, fake, folder, bundle, recorder=True, **options):
         self.fake = fake
         pair = devices.choose(None, None, None, RATE)
-        paths = recording.targets(folder, 2, force=False)
-        self.recorder = recording.Recorder(paths, RATE) if recorder else None
+        paths = targets(folder, 2, force=False)
+        self.recorder = Recorder(paths, RATE) if recorder else None
         stream = tisdiss_rt.Separator(bundle, provider="cpu").stream(RATE, depth=2)
         self.session = LiveSession(stream, 2, pair, recorder=self.recorder, **options)
         self.stop, self.error, self.final = threading.Event(), None, None
@@ -223,7 +226,7 @@ class Driven:
 
 @pytest.fixture
 def driven(fake, stream_toy, tmp_path, monkeypatch):
-    monkeypatch.setattr(live_queues, "LEAD_IN_S", 0.0)
+    monkeypatch.setattr(queues, "LEAD_IN_S", 0.0)
     running = []
 
     def start(**options):
@@ -309,17 +312,17 @@ def test_the_delay_counts_the_computing_of_an_offline_bundle(fake, gain_toy, str
     pair = devices.choose(None, None, None, RATE)
     for bundle in (gain_toy, stream_toy):
         stream = tisdiss_rt.Separator(bundle, provider="cpu").stream(RATE, depth=2)
-        live._warm_up(stream)
+        live_session._warm_up(stream)
         assert stream.latency_ms.compute > 0
         assert {step.depth for step in stream.steps} == {2}
         session = LiveSession(stream, 2, pair)
         delay_ms = 1e3 * session.output.delay_s
-        assert delay_ms > stream.latency_ms.algorithmic + 1e3 * live.JITTER_S
+        assert delay_ms > stream.latency_ms.algorithmic + 1e3 * live_session.JITTER_S
         assert session.status().total_ms == pytest.approx(delay_ms)
 
 
 def test_a_lost_device_is_told_after_trying_again(driven, noise, tmp_path, monkeypatch):
-    monkeypatch.setattr(live, "RETRY_S", 0.2)
+    monkeypatch.setattr(live_session, "RETRY_S", 0.2)
     run, mix = driven(), noise(BLOCK * 10)
     for block in mix.reshape(-1, BLOCK):
         run.feed(block)

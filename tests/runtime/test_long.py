@@ -30,7 +30,7 @@ def long_file(tmp_path_factory):
 # Ctrl-C is ignored by what a shell runs in the background, such as these tests: here it is not.
 PROGRAM = (
     "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    "from tisdiss_rt.cli import main; main()"
+    "from tisdiss_rt.cli.main import main; main()"
 )
 # A child's own peak: what the operating system tells a parent includes the parent's size before exec.
 PEAK = (

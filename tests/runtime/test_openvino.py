@@ -8,9 +8,9 @@ import pytest
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.conformance import every_depth
+from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.errors import OptionError, ProviderError
-from tisdiss_rt.stream_engine import open_engine
 
 
 @pytest.fixture(scope="module", autouse=True)

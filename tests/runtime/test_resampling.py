@@ -8,8 +8,8 @@ import pytest
 import scipy.signal
 import soxr
 
+from tisdiss_rt.audio.resampling import StreamResampler
 from tisdiss_rt.errors import OptionError
-from tisdiss_rt.resampling import StreamResampler
 
 RATES = [8000, 11025, 16000, 22050, 44100, 48000, 96000]
 PAIRS = [(rate, 16000) for rate in RATES] + [(16000, rate) for rate in RATES if rate != 16000]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 from example import power_db, references
-from quality import improvement_db, speech_folder
-from streaming import roughness
 
 import tisdiss_rt
+from benchmarks.live.streaming import roughness
+from benchmarks.quality.quality import improvement_db, speech_folder
 
 RATE = 16000
 

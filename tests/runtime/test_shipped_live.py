@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from example import power_db
-from quality import improvement_db
-from streaming import roughness
 
 import tisdiss_rt
-from tisdiss_rt.conformance import every_depth, run_steps
-from tisdiss_rt.stream_engine import StreamEngine
+from benchmarks.live.streaming import roughness
+from benchmarks.quality.quality import improvement_db
+from tisdiss_rt.engine.conformance import every_depth, run_steps
+from tisdiss_rt.engine.streaming import StreamingEngine
 
 STEP = 128
 
@@ -19,13 +19,13 @@ def separator() -> tisdiss_rt.Separator:
 
 
 @pytest.fixture(scope="module")
-def engine(separator: tisdiss_rt.Separator) -> StreamEngine:
-    assert isinstance(separator.engine, StreamEngine)
+def engine(separator: tisdiss_rt.Separator) -> StreamingEngine:
+    assert isinstance(separator.engine, StreamingEngine)
     return separator.engine
 
 
 @pytest.fixture(scope="module")
-def fixed(engine: StreamEngine, mix: np.ndarray) -> list[np.ndarray]:
+def fixed(engine: StreamingEngine, mix: np.ndarray) -> list[np.ndarray]:
     return every_depth(engine, mix, 6)
 
 
@@ -36,7 +36,7 @@ def test_the_example_is_separated(fixed: list[np.ndarray], mix: np.ndarray, voic
 
 
 def test_changing_depth_costs_little_and_does_not_click(
-    engine: StreamEngine, fixed: list[np.ndarray], mix: np.ndarray, voices: np.ndarray
+    engine: StreamingEngine, fixed: list[np.ndarray], mix: np.ndarray, voices: np.ndarray
 ) -> None:
     depths = np.random.default_rng(0).integers(1, 7, len(mix) // STEP + 1).tolist()
     changing = run_steps(engine, mix, depths)

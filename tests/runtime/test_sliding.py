@@ -8,12 +8,13 @@ import scipy.signal
 
 from tisdiss_rt import Separator
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan, fixed_plan, measure_steps
-from tisdiss_rt.engine import Engine
-from tisdiss_rt.forecast import Timings
-from tisdiss_rt.signature import Signatures
-from tisdiss_rt.sliding import Slide, SlidingCore, windows_s
-from tisdiss_rt.stream import Stream
+from tisdiss_rt.engine.offline import OfflineEngine
+from tisdiss_rt.planning.benchmark import measure_steps
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import Plan, fixed_plan
+from tisdiss_rt.streaming.sliding_core import Slide, SlidingCore, windows_s
+from tisdiss_rt.streaming.stream import Stream
+from tisdiss_rt.talkers.signature import Signatures
 
 RATE = 16000
 GRID = [Slide(800, 100, 200), Slide(160, 0, 160), Slide(333, 64, 10), Slide(800, 800, 800), Slide(400, 0, 0)]
@@ -22,7 +23,7 @@ GRID = [Slide(800, 100, 200), Slide(160, 0, 160), Slide(333, 64, 10), Slide(800,
 def core_of(folder, slide=None, depth=4, window=0.2):
     bundle = bundles.load(folder)
     plan = fixed_plan(bundle.manifest, window, depth)
-    return SlidingCore(Engine(bundle, "cpu", 1), bundle.manifest, plan, Timings(), slide)
+    return SlidingCore(OfflineEngine(bundle, "cpu", 1), bundle.manifest, plan, Timings(), slide)
 
 
 def push_all(core, mix):
@@ -184,7 +185,7 @@ def test_a_fixed_depth_runs(gain_toy, noise, depth):
 def test_a_budget_is_passed_on(gain_toy, noise, budget_ms, depth):
     bundle = bundles.load(gain_toy)
     plan = Plan(0.2, 3200, 4, 2, 9, budget_ms, None, None)
-    engine = Engine(bundle, "cpu", 1)
+    engine = OfflineEngine(bundle, "cpu", 1)
     core = SlidingCore(engine, bundle.manifest, plan, measure_steps(engine, bundle.manifest, 3200))
     assert [core.push(noise(core.step_samples))[1] for _ in range(6)] == [depth] * 6
 
@@ -193,7 +194,7 @@ def test_only_full_windows_are_measured(gain_toy, noise):
     bundle = bundles.load(gain_toy)
     timings = Timings()
     plan = fixed_plan(bundle.manifest, 0.2, 1)
-    core = SlidingCore(Engine(bundle, "cpu", 1), bundle.manifest, plan, timings, Slide(800, 0, 100))
+    core = SlidingCore(OfflineEngine(bundle, "cpu", 1), bundle.manifest, plan, timings, Slide(800, 0, 100))
     for expected in (0, 0, 0, 1, 2):
         core.push(noise(800))
         assert len(timings.stem) == expected

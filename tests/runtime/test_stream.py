@@ -6,12 +6,14 @@ import time
 import numpy as np
 import pytest
 
-from tisdiss_rt import AudioError, BundleError, OptionError, SeparationWarning, Separator, conformance
+from tisdiss_rt import AudioError, BundleError, OptionError, SeparationWarning, Separator
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.budget import Plan
-from tisdiss_rt.forecast import Timings
-from tisdiss_rt.stream import Stream
-from tisdiss_rt.stream_engine import Fifo, StreamEngine, StreamingCore, open_engine
+from tisdiss_rt.engine import conformance, open_engine
+from tisdiss_rt.engine.streaming import Fifo, StreamingEngine
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.streaming.native_core import NativeCore
+from tisdiss_rt.streaming.stream import Stream
 
 RATE, STEP = 16000, 128
 
@@ -197,7 +199,7 @@ def timed(engine):
         for history, ms in ((timings.stem, 1.0), (timings.repetition, 0.5), (timings.decoder, 0.5)):
             history.append(ms)
         plan = Plan(STEP / RATE, STEP, 6, min_depth, 6, 6.0, None, None)
-        return StreamingCore(on_a_clock, plan, timings, on_a_clock.clock), on_a_clock
+        return NativeCore(on_a_clock, plan, timings, on_a_clock.clock), on_a_clock
 
     return make
 
@@ -430,4 +432,4 @@ def test_a_window_makes_no_sense(sep, noise):
 
 def test_offline_bundles_are_not_run_as_streaming_ones(toy):
     with pytest.raises(BundleError, match="toy is offline"):
-        StreamEngine(bundles.load(toy), provider="cpu")
+        StreamingEngine(bundles.load(toy), provider="cpu")

@@ -10,37 +10,37 @@ double now_s() {
 }
 
 template <class Condition>
-void Pauses::drop_if(Condition condition) {
-  const auto end = pauses_.begin() + static_cast<std::ptrdiff_t>(count_);
-  count_ = static_cast<size_t>(std::remove_if(pauses_.begin(), end, condition) - pauses_.begin());
+void LateSteps::drop_if(Condition condition) {
+  const auto end = late_.begin() + static_cast<std::ptrdiff_t>(count_);
+  count_ = static_cast<size_t>(std::remove_if(late_.begin(), end, condition) - late_.begin());
 }
 
-void Pauses::add(double late_ms, double step_s) {
+void LateSteps::add(double late_ms, double step_s) {
   ++step_;
   if (late_ms > 0) {
-    if (count_ == kMostPauses) drop_if([oldest = pauses_[0].step](const Pause& p) { return p.step == oldest; });
-    pauses_[count_++] = {step_, late_ms, false};
+    if (count_ == kMostLateSteps) drop_if([oldest = late_[0].step](const LateStep& s) { return s.step == oldest; });
+    late_[count_++] = {step_, late_ms, false};
   }
-  drop_if([&](const Pause& pause) { return pause.step <= step_ - kMemorySteps; });
+  drop_if([&](const LateStep& step) { return step.step <= step_ - kMemorySteps; });
   for (double early = early_ms(); early > 0; early = early_ms()) {
-    const auto alike = [&](const Pause& pause) { return pause.late_ms >= early / 2; };
+    const auto alike = [&](const LateStep& step) { return step.late_ms >= early / 2; };
     int64_t count = 0, first = 0, last = 0;
     for (size_t i = 0; i < count_; ++i) {
-      if (!alike(pauses_[i])) continue;
-      if (count++ == 0) first = pauses_[i].step;
-      last = pauses_[i].step;
+      if (!alike(late_[i])) continue;
+      if (count++ == 0) first = late_[i].step;
+      last = late_[i].step;
     }
     const double gap = static_cast<double>(last - first) / static_cast<double>(count - 1);
     const auto calm = static_cast<double>(static_cast<int64_t>(kCalmS / step_s));
     if (static_cast<double>(step_ - last) < std::max(calm, kCalmGaps * gap)) break;
-    for (size_t i = 0; i < count_; ++i) pauses_[i].over = pauses_[i].over || alike(pauses_[i]);
+    for (size_t i = 0; i < count_; ++i) late_[i].over = late_[i].over || alike(late_[i]);
   }
 }
 
-double Pauses::early_ms() const {
+double LateSteps::early_ms() const {
   std::array<double, kTolerated + 1> worst{};  // in falling order
   for (size_t i = 0; i < count_; ++i) {
-    double late_ms = pauses_[i].over ? 0.0 : pauses_[i].late_ms;
+    double late_ms = late_[i].over ? 0.0 : late_[i].late_ms;
     for (double& one : worst) {
       if (late_ms > one) std::swap(late_ms, one);
     }
@@ -49,12 +49,12 @@ double Pauses::early_ms() const {
 }
 
 Forecast::Forecast(double budget_ms, const Timings& timings)
-    : ready_ms_(std::min(budget_ms - timings.pauses.early_ms(), planned_ms(budget_ms))),
+    : ready_ms_(std::min(budget_ms - timings.late_steps.early_ms(), planned_ms(budget_ms))),
       budget_ms_(budget_ms),
       stem_ms_(std::max(kLeastMs, timings.stem.median())),
       repetition_ms_(std::max(kLeastMs, timings.repetition.median())),
       decoder_ms_(std::max(kLeastMs, timings.decoder.median())),
-      surprise_(timings.surprise.empty() ? timings.repetition.high() / repetition_ms_ : timings.surprise.high()) {}
+      overrun_(timings.overrun.empty() ? timings.repetition.high() / repetition_ms_ : timings.overrun.high()) {}
 
 double Forecast::counted_ms(double late_ms, int min_depth) const {
   const double least_ms = stem_ms_ + min_depth * repetition_ms_ + decoder_ms_;
@@ -79,29 +79,29 @@ StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Pl
   double repetitions_ms = 0.0, last_ms = 0.0, expected_ms = timings.step_ms(0);
   int depth = 0;
   for (; depth < plan.max_depth; ++depth) {
-    double pace = 1.0;
+    double slowdown = 1.0;
     if (forecast) {
       const double now_ms = elapsed_ms();
-      pace = forecast->pace(now_ms, depth, last_ms);
-      const double done_ms = now_ms + forecast->finish_ms(pace);
+      slowdown = forecast->slowdown(now_ms, depth, last_ms);
+      const double done_ms = now_ms + forecast->finish_ms(slowdown);
       if (depth >= plan.min_depth && done_ms > forecast->ready_ms()) {
         if (depth > 0 || timings.skipped < kRetrySteps) break;
         // None ran for long. This one tells what they take now, instead of what they took then.
         timings.repetition.clear();
-        timings.surprise.clear();
+        timings.overrun.clear();
       }
       expected_ms = done_ms;
     }
     last_ms = timed_ms([&] { engine.repeat(); });
     repetitions_ms += last_ms;
-    if (forecast) timings.surprise.add(last_ms / forecast->repetition_ms(pace));
+    if (forecast) timings.overrun.add(last_ms / forecast->repetition_ms(slowdown));
   }
   if (depth > 0) timings.repetition.add(repetitions_ms / depth);
   timings.decoder.add(timed_ms([&] { engine.decode(estimate); }));
   const double took_ms = elapsed_ms();
   if (forecast) {
     timings.skipped = depth > 0 ? 0 : timings.skipped + 1;
-    timings.pauses.add(forecast->counted_ms(took_ms - expected_ms, plan.min_depth), plan.window_s);
+    timings.late_steps.add(forecast->counted_ms(took_ms - expected_ms, plan.min_depth), plan.window_s);
   }
   return {depth, took_ms};
 }

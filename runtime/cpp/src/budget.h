@@ -1,4 +1,4 @@
-// The latency budget, as tisdiss_rt/budget.py and forecast.py explain and do it: same decisions from the same times.
+// The latency budget, as tisdiss_rt/planning explains and does it: same decisions from the same times.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ constexpr size_t kTolerated = 4;        // pauses within that time that may make
 constexpr int kRetrySteps = 128;  // without a repetition, where none must run; then one runs, to see its time
 constexpr double kCalmS = 0.9;          // pauses are over after so much audio,
 constexpr int kCalmGaps = 3;            // and so many times the gap between them
-constexpr size_t kMostPauses = 512;
+constexpr size_t kMostLateSteps = 512;
 constexpr double kLeastMs = 1e-3;  // that a graph takes
 // What of a budget repetitions beyond the least may be planned with.
 constexpr double planned_ms(double budget_ms) { return (1 - kMargin) * budget_ms; }
@@ -74,7 +74,7 @@ class History {
 
 // By how much steps were later than expected, and how early the next one has to plan to be ready, as the Python
 // class explains it. It allocates nothing either.
-class Pauses {
+class LateSteps {
  public:
   // Takes note of the next step, so long after the last; forgets what is over.
   void add(double late_ms, double step_s);
@@ -83,7 +83,7 @@ class Pauses {
   double early_ms() const;
 
  private:
-  struct Pause {
+  struct LateStep {
     int64_t step;
     double late_ms;  // than the last decision expected
     bool over;
@@ -92,23 +92,23 @@ class Pauses {
   template <class Condition>
   void drop_if(Condition condition);
 
-  std::array<Pause, kMostPauses> pauses_{};  // oldest first
+  std::array<LateStep, kMostLateSteps> late_{};  // oldest first
   size_t count_ = 0;
   int64_t step_ = 0;
 };
 
 // Milliseconds that each graph took in the last steps on this machine, for one window length; `repetition` has the
-// mean of each step. Beside them `surprise`, how many times as long as expected single repetitions took, `skipped`,
-// steps in a row that ran none, and pauses.
+// mean of each step. Beside them `overrun`, how many times as long as expected single repetitions took, `skipped`,
+// steps in a row that ran none, and the late steps.
 struct Timings {
-  History<kHistory> stem, repetition, decoder, surprise;
+  History<kHistory> stem, repetition, decoder, overrun;
   int skipped = 0;
-  Pauses pauses;
+  LateSteps late_steps;
 
   double step_ms(int depth) const { return stem.high() + depth * repetition.high() + decoder.high(); }
 };
 
-// How long the rest of a step will take, from what was measured and the pace of the step until now.
+// How long the rest of a step will take, from what was measured and how much slower the step was until now.
 class Forecast {
  public:
   Forecast(double budget_ms, const Timings& timings);
@@ -116,20 +116,20 @@ class Forecast {
   double ready_ms() const { return ready_ms_; }
 
   // How many times as long as usually stem and `depth` repetitions took, or the last of them; at least 1.
-  double pace(double elapsed_ms, int depth, double last_ms) const {
+  double slowdown(double elapsed_ms, int depth, double last_ms) const {
     return std::max({1.0, elapsed_ms / (stem_ms_ + depth * repetition_ms_), last_ms / repetition_ms_});
   }
 
-  double repetition_ms(double pace) const { return pace * repetition_ms_; }
+  double repetition_ms(double slowdown) const { return slowdown * repetition_ms_; }
 
   // Time within which one more repetition and the decoder are expected to be done.
-  double finish_ms(double pace) const { return pace * (surprise_ * repetition_ms_ + decoder_ms_); }
+  double finish_ms(double slowdown) const { return slowdown * (overrun_ * repetition_ms_ + decoder_ms_); }
 
   // So much lateness if planning to be ready earlier helps against it, or 0.
   double counted_ms(double late_ms, int min_depth) const;
 
  private:
-  double ready_ms_, budget_ms_, stem_ms_, repetition_ms_, decoder_ms_, surprise_;
+  double ready_ms_, budget_ms_, stem_ms_, repetition_ms_, decoder_ms_, overrun_;
 };
 
 struct Plan {

@@ -1,0 +1,145 @@
+"""Quality and cost by depth in one table and one picture: dB, STOI, PESQ, operations, time on this CPU.
+
+    python -m benchmarks.quality.curve              # print the tables, draw docs/quality.png
+    python -m benchmarks.quality.curve --update     # and write the tables to README
+
+The dB are those of the manifests (`quality.py`). STOI (pystoi) and PESQ (pesq, wide band) are of every eighth
+mixture of the same test, mean over the sources in the better order; ``pip install pystoi pesq``. Times are
+the real-time factor of one core, for 4 s at once or for a stream.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from pesq import NoUtterancesError, pesq
+from pystoi import stoi
+
+from benchmarks.cost import cost, step_cost
+from benchmarks.pages import fill_readme
+from benchmarks.quality.quality import mixtures, si_sdr_db, speech_folder
+from tisdiss_models import StreamingNetwork, load_checkpoint
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.conformance import every_depth
+from tisdiss_rt.planning.benchmark import measure_depths
+
+PICTURE = Path(__file__).parents[2] / "docs" / "quality.png"
+BUNDLES = ("edge-16k", "live-16k")
+DEPTHS = (0, 1, 2, 3, 4, 6, 8)
+EVERY = 8
+WINDOW_S = 4.0
+TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+
+
+def perceived(estimates: np.ndarray, references: np.ndarray, rate: int) -> tuple[float, float]:
+    """Mean STOI and PESQ of estimates (sources, n) in the order that SI-SDR likes best."""
+    order = max(
+        itertools.permutations(range(len(references))),
+        key=lambda p: sum(si_sdr_db(estimates[i], references[j]) for j, i in enumerate(p)),
+    )
+    pairs = [(references[j], estimates[i]) for j, i in enumerate(order)]
+    intelligible = [float(stoi(reference, estimate, rate)) for reference, estimate in pairs]
+    return statistics.mean(intelligible), statistics.mean(mos(r, e, rate) for r, e in pairs)
+
+
+def mos(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
+    try:
+        return float(pesq(rate, reference, estimate, "wb"))
+    except NoUtterancesError:  # nothing of speech in the estimate: the scale's lower end
+        return 1.0
+
+
+def measured(bundle: bundles.Bundle) -> dict[int | str, tuple[float, float]]:
+    """Mean STOI and PESQ by depth, and of the mixture itself."""
+    engine, rate = open_engine(bundle), bundle.manifest.sample_rate
+    found: dict[int | str, list[tuple[float, float]]] = {}
+    chosen = itertools.islice(mixtures(speech_folder(), rate), 0, None, EVERY)
+    for number, (mix, references) in enumerate(chosen):
+        print(f"\r{bundle.manifest.name}: mixture {number + 1}", end="", file=sys.stderr, flush=True)
+        estimates = every_depth(engine, mix, max(DEPTHS))
+        found.setdefault("mixture", []).append(perceived(np.stack([mix, mix]), references, rate))
+        for depth in DEPTHS:
+            found.setdefault(depth, []).append(perceived(estimates[depth], references, rate))
+    print(file=sys.stderr)
+    return {name: tuple(np.mean(pairs, axis=0).tolist()) for name, pairs in found.items()}
+
+
+def factors(bundle: bundles.Bundle) -> list[float]:
+    """Real-time factor by depth, on one core."""
+    manifest = bundle.manifest
+    samples = manifest.stream.step_samples if manifest.stream else int(WINDOW_S * manifest.sample_rate)
+    took_ms, _ = measure_depths(open_engine(bundle, "cpu", 1), samples, max(DEPTHS), 10.0)
+    return [float(np.median(steps_ms)) / 1e3 / (samples / manifest.sample_rate) for steps_ms in took_ms]
+
+
+def operations(name: str) -> list[float]:
+    """GMAC per second of audio by depth."""
+    network, _ = load_checkpoint(Path(__file__).parents[1] / "states" / name / "state.pt")
+    stem, block, decoder = step_cost(network) if isinstance(network, StreamingNetwork) else cost(network)
+    return [stem + depth * block + decoder for depth in range(max(DEPTHS) + 1)]
+
+
+def table(name: str, axes: tuple[plt.Axes, plt.Axes]) -> str:
+    """Measure a bundle, draw its curves; gives its table."""
+    bundle = bundles.load(name)
+    quality = bundle.manifest.quality
+    assert quality is not None
+    seen, factor, giga_macs = measured(bundle), factors(bundle), operations(name)
+    kind = "as a stream" if bundle.manifest.stream else f"{WINDOW_S:g} s at once"
+    lines = [
+        f"`{name}`, {kind}:",
+        "",
+        "| depth | SI-SDR improvement, dB | STOI | PESQ | GMAC per second | real-time factor, one core |",
+        "|---|---|---|---|---|---|",
+        f"| mixture | 0 | {seen['mixture'][0]:.3f} | {seen['mixture'][1]:.2f} | | |",
+    ]
+    entries = {entry.depth: entry for entry in quality.depths if entry.depth in DEPTHS}
+    for depth, e in entries.items():
+        lines.append(
+            f"| {depth} | {e.si_sdri_db:.1f} ({e.low_db:.1f} to {e.high_db:.1f}) | {seen[depth][0]:.3f} "
+            f"| {seen[depth][1]:.2f} | {giga_macs[depth]:.1f} | {factor[depth]:.3f} |"
+        )
+    decibels = [e.si_sdri_db for e in entries.values()]
+    errors = np.array([[e.si_sdri_db - e.low_db, e.high_db - e.si_sdri_db] for e in entries.values()]).T
+    axes[0].errorbar(list(entries), decibels, errors, fmt="o-", capsize=2, label=name)
+    axes[1].plot([factor[depth] for depth in entries], decibels, "o-", label=name)
+    for depth, e in entries.items():
+        axes[1].annotate(
+            str(depth), (factor[depth], e.si_sdri_db), fontsize=7, xytext=(0, 5), textcoords="offset points"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--update", action="store_true", help="write to README")
+    options = parser.parse_args()
+    begin_s = time.perf_counter()
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
+    text = "\n".join(table(name, axes) for name in BUNDLES)
+    axes[0].set(xlabel="depth", ylabel="SI-SDR improvement, dB")
+    axes[1].set(xlabel="real-time factor on one core", xscale="log")
+    axes[1].set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    axes[1].minorticks_off()
+    axes[0].legend()
+    figure.savefig(PICTURE, dpi=90)
+    print(text, f"took {(time.perf_counter() - begin_s) / 60:.1f} minutes")
+    if options.update:
+        fill_readme("cost and quality", text)
+
+
+if __name__ == "__main__":
+    main()

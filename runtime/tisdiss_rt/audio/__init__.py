@@ -1,0 +1,1 @@
+"""Sound itself: files, sample rates and overlapping windows."""

@@ -1,0 +1,175 @@
+"""``live --input FILE``: a stream against the clock, with a file in the place of the microphone.
+
+Chunk i is there once it would have been recorded, and what it yields should be ready before chunk i + 1 is,
+or a step later where steps are longer::
+
+    time      0        8 ms      16 ms     24 ms
+    chunk     |   0    |    1    |    2    |
+    work               |# 0 |    |# 1 |    |##### 2 ###|      2 is late
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tisdiss_rt.errors import OptionError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from tisdiss_rt.separator import Separator
+    from tisdiss_rt.streaming.stream import Stream
+
+    Array = npt.NDArray[np.float32]
+
+
+def play_file(
+    separator: Separator,
+    source: str,
+    output_dir: str,
+    options: dict[str, Any],
+    chunk_ms: float,
+    no_realtime: bool,
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Separate a file as if it came live, and say how it went."""
+    from tisdiss_rt.priority import raised_priority
+
+    if not 0 < chunk_ms < math.inf:
+        raise OptionError(f"the chunk must be above 0 ms and finite, not {chunk_ms:g}")
+    targets = _targets(separator, source, Path(output_dir), force)
+    with nullcontext("normal") if no_realtime else raised_priority() as priority:
+        report = _play(separator, source, targets, options, chunk_ms, realtime=not no_realtime)
+    report["priority"] = priority
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    elif not quiet:
+        for target in targets:
+            click.echo(target)
+        click.echo(_describe(report), err=True)
+
+
+def _targets(separator: Separator, source: str, folder: Path, force: bool) -> list[Path]:
+    stem = "stdin" if source == "-" else Path(source).stem
+    sources = separator.bundle.manifest.sources
+    targets = [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+    existing = [target for target in targets if target.exists()]
+    if existing and not force:
+        raise OptionError(f"{existing[0]} exists; --force overwrites")
+    return targets
+
+
+def _play(
+    separator: Separator,
+    source: str,
+    targets: list[Path],
+    options: dict[str, Any],
+    chunk_ms: float,
+    realtime: bool,
+) -> dict[str, Any]:
+    """Feed the file to a stream, write what comes, and say how it went."""
+    from tisdiss_rt.audio.files import AudioReader, WavWriters
+
+    late = chunks = 0
+    with AudioReader(source) as reader:
+        rate = reader.sample_rate
+        stream = separator.stream(rate, **options)
+        with WavWriters(targets, rate, reader.subtype, reader.frames) as writers:
+            begin_s = time.perf_counter()
+            for chunk in _chunks(reader.blocks(), rate * chunk_ms / 1e3):
+                chunks += 1
+                if realtime:
+                    time.sleep(max(0.0, begin_s + chunks * chunk_ms / 1e3 - time.perf_counter()))
+                output = stream.process(chunk)
+                if realtime:  # steps may be longer than chunks
+                    due_s = begin_s + chunks * chunk_ms / 1e3 + max(chunk_ms / 1e3, stream.step_s)
+                    late += time.perf_counter() > due_s
+                writers.write(output.T)
+            took_s = time.perf_counter() - begin_s
+            writers.write(stream.flush().T)
+    return {
+        "input": source,
+        "outputs": [str(target) for target in targets],
+        "bundle": separator.bundle.manifest.name,
+        "provider": separator.engine.provider,
+        "threads": separator.engine.threads,
+        **options,
+        "realtime": realtime,
+        "chunk_ms": chunk_ms,
+        "chunks": chunks,
+        "late": late,
+        "duration_s": reader.frames / rate,
+        "took_s": took_s,
+        "clipped": writers.clipped,
+        **_steps(stream),
+    }
+
+
+def _chunks(blocks: Iterable[Array], chunk_samples: float) -> Iterator[Array]:
+    """Cut blocks (m,) into chunks whose ends are at the multiples of ``chunk_samples``, rounded."""
+    import numpy as np
+
+    kept = np.zeros(0, np.float32)
+    ends = begin = 0
+    for block in blocks:
+        kept = np.concatenate([kept, block])
+        done = 0
+        while (end := round((ends + 1) * chunk_samples)) - begin <= len(kept) - done:
+            yield kept[done : done + end - begin]
+            done += end - begin
+            begin = end
+            ends += 1
+        kept = kept[done:]
+    if len(kept):
+        yield kept
+
+
+def _steps(stream: Stream) -> dict[str, Any]:
+    """Say what the steps of a stream did."""
+    latency = stream.latency_ms
+    return {
+        "steps": stream.depth_counts.total(),
+        "missed": stream.misses,
+        "depth_run": depth_spread(stream),
+        "latency_ms": {**dataclasses.asdict(latency), "total": latency.total},
+    }
+
+
+def depth_spread(stream: Stream) -> dict[str, int] | None:
+    """Least, median and greatest depth of the steps; None if there was no step."""
+    depths = sorted(stream.depth_counts.elements())
+    if not depths:
+        return None
+    return {"min": depths[0], "median": statistics.median_low(depths), "max": depths[-1]}
+
+
+def _describe(report: dict[str, Any]) -> str:
+    """Say in a few lines how it went."""
+    steps, depth, latency = report["steps"], report["depth_run"], report["latency_ms"]
+    parts = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in latency.items())
+    lines = [f"{report['input']}: {report['duration_s']:.1f} s in {report['took_s']:.1f} s, {steps} steps"]
+    if depth is not None:
+        lines.append(f"depth: {depth['min']} to {depth['max']}, median {depth['median']}")
+    if report["budget_ms"] is not None:
+        lines.append(f"over the budget of {report['budget_ms']:g} ms: {report['missed']} of {steps} steps")
+    if report["realtime"]:
+        lines.append(f"late: {report['late']} of {report['chunks']} chunks, at {report['priority']} priority")
+    if report["late"] and report["priority"] == "normal":
+        lines.append("priority could not be raised; allow it with rtprio in /etc/security/limits.conf")
+    if report["clipped"]:
+        lines.append(f"{report['clipped']} samples of the sources clipped at full scale")
+    lines.append(f"latency in ms, without devices: {parts}")
+    return "\n".join(lines)

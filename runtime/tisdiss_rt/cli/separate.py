@@ -1,0 +1,213 @@
+"""The command ``separate``: from the names on the command line to one result for each input.
+
+A bad input is reported and the others go on. Nothing is overwritten unasked: neither what is there already
+nor what another input of the same call has written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tisdiss_rt.errors import AudioError, OptionError, TisdissError
+
+if TYPE_CHECKING:
+    from tisdiss_rt.planning.plan import Plan
+    from tisdiss_rt.separator import FileSeparation, Separator
+
+
+@click.command()
+@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.option("-o", "--output", default="separated", show_default=True, help="Folder for the results.")
+@click.option("--bundle", default="edge-16k", show_default=True, help="Name of a bundle, or a folder.")
+@click.option("--budget-ms", type=float, help="Time that one window may take; chooses window and depth.")
+@click.option("--depth", type=int, help="Fixed number of repetitions, instead of a budget.")
+@click.option(
+    "--min-depth", type=int, default=1, show_default=True, help="With a budget: repetitions that always run."
+)
+@click.option("--window-s", type=float, help="Length of the windows, instead of the planned one.")
+@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
+@click.option(
+    "--threads", type=int, help="Threads of the CPU; by default one per physical core, or 1 for steps."
+)
+@click.option("--precision", default="auto", show_default=True, help="auto, or one that the bundle has.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
+def separate(
+    inputs: tuple[str, ...],
+    output: str,
+    bundle: str,
+    provider: str,
+    threads: int | None,
+    precision: str,
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Separate the voices in audio files.
+
+    INPUT is a file, a folder (all audio files in it) or - for standard input. The sources of talk.wav
+    become talk_spk1.wav, talk_spk2.wav, ... in the output folder, with the rate, the length and the
+    resolution of the input.
+    """
+    from tisdiss_rt.separator import Separator  # takes the time that --help should not
+
+    separator = Separator(bundle, provider, threads, precision)
+    plan = separator.plan(**options)
+    if not quiet:
+        click.echo(_describe(separator, plan), err=True)
+    claimed: dict[Path, str] = {}
+    results = []
+    for path in _find(inputs, Path(output)):
+        try:
+            result = _separate_one(separator, path, Path(output), force, claimed, quiet, options)
+        except (TisdissError, OSError) as error:
+            result = {"input": path, "error": _told(path, error)}
+            click.echo(f"tisdiss-rt: {result['error']}", err=True)
+        results.append(result)
+        if not as_json and not quiet:
+            for written in result.get("outputs", ()):
+                click.echo(written)
+    if as_json:
+        engine = separator.engine
+        document = {
+            "bundle": separator.bundle.manifest.name,
+            "provider": engine.provider,
+            "threads": engine.threads,
+            "precision": engine.precision,
+            "plan": dataclasses.asdict(plan),
+            "files": results,
+        }
+        click.echo(json.dumps(document, indent=1))
+    if any("error" in result for result in results):
+        sys.exit(1)
+
+
+def _find(inputs: tuple[str, ...], output: Path) -> Iterator[str]:
+    """Yield the files to separate, each once; folders are searched, but not for our own results.
+
+    These lie in the output folder, also where that is the folder that is searched.
+    """
+    from tisdiss_rt.audio.files import STDIN, SUFFIXES
+
+    seen = set()
+    for name in inputs:
+        paths = [name]
+        if name != STDIN and Path(name).is_dir():
+            found = (p for p in sorted(Path(name).rglob("[!.]*")) if p.suffix.lower() in SUFFIXES)
+            paths = [str(p) for p in found if p.is_file() and not _is_result(p, output)]
+        for path in paths or [name]:
+            if path == STDIN or (resolved := Path(path).resolve()) not in seen:
+                seen.add(path if path == STDIN else resolved)
+                yield path
+
+
+def _told(path: str, error: Exception) -> str:
+    """What was wrong with which file, in one line; errors of the system do not always name it."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return reason if path in reason else f"{path}: {reason}"
+
+
+def _is_result(path: Path, output: Path) -> bool:
+    return path.resolve().parent == output.resolve() and bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
+
+
+def _separate_one(
+    separator: Separator,
+    path: str,
+    output: Path,
+    force: bool,
+    claimed: dict[Path, str],
+    quiet: bool,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Separate one file and return its entry of the JSON document."""
+    if Path(path).is_dir():
+        raise AudioError(f"{path}: no audio files in this folder")
+    stem = "stdin" if path == "-" else Path(path).stem
+    sources = separator.bundle.manifest.sources
+    targets = [output / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+    if targets[0] in claimed:
+        raise OptionError(
+            f"{path}: would write the same files as {claimed[targets[0]]}; give it another folder"
+        )
+    existing = [target for target in targets if target.exists()]
+    if existing and not force:
+        claimed[targets[0]] = path
+        click.echo(f"{path}: skipped, {existing[0]} exists (--force overwrites)", err=True)
+        return {"input": path, "skipped": True}
+    with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
+        result = separator.separate_file(path, targets, **options, progress=progress)
+    claimed[targets[0]] = path
+    if not quiet:
+        click.echo(_report(separator, path, result), err=True)
+    return _entry(path, result)
+
+
+@contextmanager
+def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float], None] | None]:
+    """Show a bar on standard error while the block runs; yields what to call with done and total."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(Path(label).name))
+        yield lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s)
+
+
+def _describe(separator: Separator, plan: Plan) -> str:
+    """Say in one line what runs and what it promises."""
+    engine = separator.engine
+    where = f"{engine.provider}, {engine.threads} threads, {engine.precision}"
+    depth = f"depth {plan.depth}"
+    if plan.budget_ms is not None and plan.predicted_ms is not None:
+        depth += (
+            f" ({plan.min_depth} to {plan.max_depth} as time allows, {plan.predicted_ms:.1f} ms expected)"
+        )
+    quality = separator.bundle.manifest.quality
+    promise = "quality not measured"
+    if plan.quality_db is not None and quality is not None:
+        promise = f"{plan.quality_db:.1f} ({quality.metric} on {quality.test_set})"
+    manifest = separator.bundle.manifest
+    length = f"steps of {1e3 * plan.window_s:g} ms" if manifest.stream else f"windows of {plan.window_s:g} s"
+    return f"{manifest.name} on {where}: {length}, {depth}, {promise}"
+
+
+def _report(separator: Separator, path: str, result: FileSeparation) -> str:
+    """Say in one line how a file went."""
+    took_s = sum(step.elapsed_ms for step in result.steps) / 1e3
+    line = f"{path}: {result.frames / result.sample_rate:.1f} s of audio in {took_s:.1f} s"
+    depths = sorted({step.depth for step in result.steps})
+    if depths:
+        line += f", depth {depths[0]}" + (f" to {depths[-1]}" if len(depths) > 1 else "")
+    missed = sum(step.missed for step in result.steps)
+    unit = "steps" if separator.bundle.manifest.stream else "windows"
+    if result.plan.budget_ms is not None:
+        line += f", {missed} of {len(result.steps)} {unit} over budget"
+    return line
+
+
+def _entry(path: str, result: FileSeparation) -> dict[str, Any]:
+    return {
+        "input": path,
+        "outputs": [str(written) for written in result.paths],
+        "sample_rate": result.sample_rate,
+        "duration_s": result.frames / result.sample_rate,
+        "clipped": result.clipped,
+        "missed": sum(step.missed for step in result.steps),
+        "steps": [dataclasses.asdict(step) for step in result.steps],
+    }

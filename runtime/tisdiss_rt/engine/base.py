@@ -1,0 +1,90 @@
+"""What both kinds of engine have in common: the opened graphs, and the calls that the controller makes."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.bundle import GRAPHS, Bundle
+from tisdiss_rt.engine.onnx_runtime import Graph, choose_providers, open_ort, physical_cores
+from tisdiss_rt.engine.openvino import choose_precision, open_openvino
+from tisdiss_rt.errors import BundleError, OptionError, ProviderError
+
+Array = npt.NDArray[np.float32]
+
+
+class StepEngine(Protocol):
+    """What the controller needs of an engine: one call for each graph."""
+
+    def start(self, mix: Array) -> Any:
+        """Run the stem."""
+
+    def repeat(self, state: Any) -> None:
+        """Run the block once."""
+
+    def decode(self, state: Any) -> Array:
+        """Run the decoder."""
+
+
+class Engine:
+    """The opened graphs of a bundle, of either kind.
+
+    Args:
+        bundle: what to run.
+        provider: ``auto`` (CUDA where it works), ``cpu``, ``cuda`` or ``openvino``.
+        threads: threads of the CPU; None is one for each physical core that this process may use.
+        precision: ``auto``, or one that the bundle carries; of OpenVINO ``bf16`` or ``fp32``.
+
+    Attributes ``provider``, ``threads`` and ``precision`` are what really runs.
+    Raises BundleError, OptionError or ProviderError.
+    """
+
+    KIND = ""  # of the bundles that the class runs
+
+    def __init__(
+        self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
+    ) -> None:
+        manifest = bundle.manifest
+        if manifest.kind != self.KIND:
+            raise BundleError(f"bundle {manifest.name} is {manifest.kind}, where {self.KIND} is needed")
+        if threads is not None and threads < 1:
+            raise OptionError(f"threads must be at least 1, not {threads}")
+        self.manifest = manifest
+        self.threads = threads or physical_cores()
+        self._graphs: dict[str, Graph]
+        if provider == "openvino":
+            self.provider, self.precision = provider, choose_precision(precision)
+            self._graphs = open_openvino(bundle, self.threads, self.precision)
+        else:
+            self.precision = bundle.choose_precision(precision)
+            self.provider = self._open_ort(bundle, provider)
+        self._check_names()
+
+    def _open_ort(self, bundle: Bundle, provider: str) -> str:
+        """Open the graphs in ONNX Runtime; gives the provider that really runs."""
+        with redirect_stdout(sys.stderr):  # where ONNX Runtime prints that CUDA does not start
+            providers = choose_providers(provider)
+            graphs = {
+                name: open_ort(
+                    bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph"
+                )
+                for name in GRAPHS
+            }
+        on_cuda = all(graph.on_cuda for graph in graphs.values())
+        if provider == "cuda" and not on_cuda:
+            raise ProviderError("CUDA is installed for ONNX Runtime but does not start; see the lines above")
+        self._graphs = {**graphs}
+        return "cuda" if on_cuda else "cpu"
+
+    def _check_names(self) -> None:
+        """Raise BundleError if a graph does not have the tensors that the manifest says."""
+        for name, graph in self._graphs.items():
+            specs = getattr(self.manifest.graphs, name)
+            for has, expected in ((graph.inputs, specs.inputs), (graph.outputs, specs.outputs)):
+                says = [spec.name for spec in expected]
+                if has != says:
+                    raise BundleError(f"the {name} graph has {has} where the manifest says {says}")

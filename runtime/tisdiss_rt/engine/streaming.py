@@ -1,0 +1,234 @@
+"""The graphs of a streaming bundle, step by step: what each graph remembers, kept outside of the graphs.
+
+One `StreamingEngine` holds the sessions and serves any number of streams; each of them has `StatefulSteps`
+with its buffers, those of the block once for each repetition::
+
+    mix ──> stem ──────> block ──────> block ──────> decoder ──> est        one step
+            buffers      buffers 1     buffers 2     buffers
+
+A step may run fewer repetitions than the one before. What it skips would then have a hole in its history, so
+every skipped repetition is given the newest entries of the deepest one that ran. Arrays go to the sessions
+by plain ``run``: for steps of a millisecond it costs half of what binding the tensors does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.bundle import GRAPHS, Bundle, StreamTiming
+from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.engine.onnx_runtime import first_line
+from tisdiss_rt.errors import BundleError
+
+Array = npt.NDArray[np.float32]
+
+ROOM = 128  # slots behind the entries of a buffer
+APART = 37  # no common factor with ROOM: that many buffers of that room move back in different steps
+
+
+class Fifo:
+    """The newest L entries along one axis, always in one piece and in order, zeros at the start.
+
+    Seen as a row of slots, a slot for each entry of each place before the axis, all entries of a place move
+    by one slot where the beginning of the row does. Then the last slot of each place has an entry of its
+    neighbour, and the newest goes there. With two places and L = 3, before and after c and z are pushed::
+
+        slot      0   1   2   3   4   5   6   7
+        content   0   a   b   0   x   y   .   .
+                  |<------ window ----->|
+        content       a   b   c   x   y   z   .
+                      |<------ window ----->|
+
+    Only where the room behind the row is used up, the window moves back to the beginning.
+
+    Args:
+        shape: of the buffer.
+        axis: along which the entries lie.
+        count: entries that each push appends, at most L.
+        begin: slot at which the window begins at first, modulo the room: buffers of equal room that begin
+            at different ones do not move back in the same step.
+    """
+
+    def __init__(self, shape: tuple[int, ...], axis: int, count: int, begin: int) -> None:
+        places, length, entry = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+        self._shape, self._divided, self._count = shape, (places, length, entry), count
+        self._row, self._entry = places * length, entry
+        self._room = min(max(ROOM, count), self._row)
+        self._numbers = np.zeros((self._row + self._room) * entry, np.float32)  # of all slots
+        self._begin = begin % self._room
+
+    @property
+    def window(self) -> Array:
+        """All entries, oldest first: a view that the next push changes."""
+        return self._slots(self._begin).reshape(self._shape)
+
+    def push(self, newest: Array) -> None:
+        """Append (..., count, ...) entries; as many of the oldest are dropped."""
+        places, length, entry = self._divided
+        if self._begin + self._count > self._room:
+            self._slots(0)[:] = self._slots(self._begin)  # flat views: others would be copied twice
+            self._begin = 0
+        self._begin += self._count
+        window = self._slots(self._begin).reshape(self._divided)
+        window[:, length - self._count :] = newest.reshape(places, self._count, entry)
+
+    def _slots(self, begin: int) -> Array:
+        return self._numbers[begin * self._entry : (begin + self._row) * self._entry]
+
+    def clear(self) -> None:
+        """Make all entries zeros."""
+        self._numbers[:] = 0.0
+
+
+def push_all(memory: list[Fifo], newest: list[Array]) -> None:
+    """Append to every buffer of a graph what is new for it."""
+    for fifo, entries in zip(memory, newest, strict=True):
+        fifo.push(entries)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """How to run a graph: its tensors by name, and those that are its memory."""
+
+    inputs: tuple[str, ...]  # without the buffers
+    outputs: tuple[str, ...]
+    buffers: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]  # of the buffers
+    axes: tuple[int, ...]  # along which they are first in, first out
+    newest: tuple[int, ...]  # which output belongs to each buffer
+    zeros: tuple[Array, ...]  # what a buffer gets if nothing ran
+
+
+class StreamingEngine(Engine):
+    """The graphs of a streaming bundle; arguments, attributes and errors as `Engine`, but one thread.
+
+    A step is too short to be worth sharing between threads. ``timing`` is the manifest's.
+    """
+
+    KIND = "streaming"
+
+    def __init__(
+        self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
+    ) -> None:
+        super().__init__(bundle, provider, 1 if threads is None else threads, precision)
+        assert self.manifest.stream is not None
+        self.timing: StreamTiming = self.manifest.stream
+        self._calls = {name: self._call(name) for name in GRAPHS}
+        self._buffers = itertools.count()
+
+    def open(self, max_depth: int) -> StatefulSteps:
+        """Begin a stream whose steps run at most ``max_depth`` repetitions."""
+        return StatefulSteps(self, max_depth)
+
+    def memory(self, graph: str) -> list[Fifo]:
+        """Make the buffers of a graph, or of one repetition."""
+        call = self._calls[graph]
+        return [
+            Fifo(shape, axis, newest.shape[axis], begin=APART * next(self._buffers))
+            for shape, axis, newest in zip(call.shapes, call.axes, call.zeros, strict=True)
+        ]
+
+    def no_news(self, graph: str) -> list[Array]:
+        """What to append to the buffers of a graph that had nothing to run."""
+        return list(self._calls[graph].zeros)
+
+    def run(
+        self, graph: str, tensors: dict[str, Array], memory: list[Fifo]
+    ) -> tuple[dict[str, Array], list[Array]]:
+        """Run a graph with inputs found by name and append what is new to its memory.
+
+        Returns:
+            The outputs by name, and those among them that were appended, one for each buffer.
+        """
+        call = self._calls[graph]
+        inputs = {name: tensors[name] for name in call.inputs}
+        for name, fifo in zip(call.buffers, memory, strict=True):
+            inputs[name] = fifo.window
+        try:
+            outputs = self._graphs[graph].run_arrays(inputs)
+        except Exception as error:  # what runs them has no common base for its exceptions
+            raise BundleError(f"the {graph} graph failed: {first_line(error)}") from error
+        newest = [outputs[index] for index in call.newest]
+        if any(found.shape != zeros.shape for found, zeros in zip(newest, call.zeros, strict=True)):
+            raise BundleError(f"the {graph} graph gives other shapes than the manifest says")
+        push_all(memory, newest)
+        return dict(zip(call.outputs, outputs, strict=True)), newest
+
+    def _call(self, name: str) -> _Call:
+        graph = getattr(self.manifest.graphs, name)
+        state = [buffer for buffer in self.manifest.state if buffer.graph == name]
+        buffers = tuple(buffer.input for buffer in state)
+        outputs = tuple(spec.name for spec in graph.outputs)
+        shapes: dict[str, tuple[Any, ...]] = {spec.name: spec.shape for spec in graph.inputs + graph.outputs}
+        return _Call(
+            inputs=tuple(spec.name for spec in graph.inputs if spec.name not in buffers),
+            outputs=outputs,
+            buffers=buffers,
+            shapes=tuple(shapes[name] for name in buffers),
+            axes=tuple(buffer.axis for buffer in state),
+            newest=tuple(outputs.index(buffer.newest) for buffer in state),
+            zeros=tuple(np.zeros(shapes[buffer.newest], np.float32) for buffer in state),
+        )
+
+
+@dataclass
+class StepState:
+    """A step under way: its tensors by name, where ``z`` is the current feature map."""
+
+    tensors: dict[str, Array]
+    depth: int
+    newest: list[Array]  # what the deepest repetition so far has appended to its buffers
+
+
+class StatefulSteps:
+    """One stream on an engine: its buffers, and the three calls that the controller makes in every step.
+
+    Made by `StreamingEngine.open`. The calls of one step must not mix with those of another one of the same
+    stream. If one raises, the stream has to be reset.
+    """
+
+    def __init__(self, engine: StreamingEngine, max_depth: int) -> None:
+        self._engine = engine
+        self._stem = engine.memory("stem")
+        self._block = [engine.memory("block") for _ in range(max_depth)]
+        self._decoder = engine.memory("decoder")
+
+    def reset(self) -> None:
+        """Forget everything: the next step is the first."""
+        for memory in (self._stem, *self._block, self._decoder):
+            for fifo in memory:
+                fifo.clear()
+
+    def start(self, mix: Array) -> StepState:
+        """Run the stem on ``mix`` (step_samples,)."""
+        tensors = {"mix": np.ascontiguousarray(mix, np.float32)[None]}  # (1, step_samples)
+        tensors.update(self._engine.run("stem", tensors, self._stem)[0])
+        return StepState(tensors, 0, self._engine.no_news("block"))
+
+    def repeat(self, step: StepState) -> None:
+        """Run the block once: ``step`` is one repetition deeper afterwards."""
+        outputs, step.newest = self._engine.run("block", step.tensors, self._block[step.depth])
+        step.tensors["z"] = next(iter(outputs.values()))
+        step.depth += 1
+
+    def decode(self, step: StepState) -> Array:
+        """Run the decoder, and end the step for the repetitions that it skipped.
+
+        Returns the estimate (sources, step_samples); raises BundleError if it has NaN or infinity.
+        """
+        outputs, _ = self._engine.run("decoder", step.tensors, self._decoder)
+        for skipped in self._block[step.depth :]:
+            push_all(skipped, step.newest)
+        estimate = outputs["est"]
+        if not np.isfinite(estimate).all():
+            name = self._engine.manifest.name
+            raise BundleError(
+                f"bundle {name} gave NaN or infinity at depth {step.depth}; reset() begins a new stream"
+            )
+        return estimate

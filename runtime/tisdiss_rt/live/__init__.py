@@ -1,0 +1,1 @@
+"""Live sound through two devices: microphone to headphones."""

@@ -1,0 +1,112 @@
+"""What a listener sees while `live` runs: whether it keeps up, and what is heard."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tisdiss_rt.live.session import Status
+
+FLOOR_DB = -60.0  # left end of the levels
+_BAR = 30  # characters
+
+
+def picture(title: str, status: Status, budget_ms: float | None, most_depth: int) -> RenderableType:
+    """The whole display for one moment; ``title`` says what runs."""
+    from rich.panel import Panel
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for number, peak in enumerate(status.peaks):
+        name = f"source {number}" if number else "mixture"
+        heard = "[green]heard[/]" if number == status.listen else f"[dim]key {number or 'm'}[/]"
+        level_db = 20 * math.log10(max(peak, 1e-9))
+        shown = f"{level_db:5.1f} dB" if level_db > FLOOR_DB else "silent"
+        table.add_row(
+            name, _bar(1 - level_db / FLOOR_DB, "red" if peak >= 1 else "green"), f"{shown:10} {heard}"
+        )
+    table.add_row("depth", _bar(status.depth / max(1, most_depth), "cyan"), f"{status.depth} of {most_depth}")
+    if budget_ms is not None:
+        share = status.compute_ms / budget_ms
+        text = f"{100 * share:.0f} % of {budget_ms:g} ms"
+        table.add_row("budget", _bar(share, "red" if share > 1 else "cyan"), text)
+    faults = f"{status.misses} of {status.steps} steps missed, {status.underflows} underflows, "
+    faults += f"{status.overflows} overflows"
+    table.add_row("faults", faults, f"clock {1e6 * (status.speed - 1):+.0f} ppm")
+    table.add_row("latency", f"[bold]{status.total_ms:.0f} ms[/]", "")
+    for name, part_ms in status.latency_ms.items():
+        table.add_row("", _bar(part_ms / max(1.0, status.total_ms), "blue"), f"{part_ms:5.1f} ms {name}")
+    if status.recorded_s is not None:
+        table.add_row("recorded", f"{status.recorded_s:.0f} s", f"[red]{status.problem or ''}[/]")
+    sources = len(status.peaks) - 1
+    footer = f"keys 1 to {sources}: listen to a source, m: to the mixture, q: stop"
+    return Panel(table, title=title, subtitle=footer, width=100)
+
+
+def _bar(share: float, colour: str) -> str:
+    full = round(_BAR * min(1.0, max(0.0, share)))
+    return f"[{colour}]{'━' * full}[/][dim]{'─' * (_BAR - full)}[/]"
+
+
+@contextmanager
+def shown(draw: Callable[[Status], RenderableType]) -> Iterator[Callable[[Status], None]]:
+    """While the block runs, show on standard error every status that is given to the yielded function."""
+    from rich.console import Console
+    from rich.live import Live
+
+    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
+        yield lambda status: live.update(draw(status), refresh=True)
+
+
+@contextmanager
+def keys() -> Iterator[Callable[[float], str]]:
+    """While the block runs, give every key at once; the yielded function waits so many seconds for one.
+
+    It returns an empty string if none came, or where standard input is no terminal.
+    """
+    if not sys.stdin or not sys.stdin.isatty():
+        yield _no_key
+    elif sys.platform == "win32":
+        yield _windows_key
+    else:
+        import termios
+        import tty
+
+        before = termios.tcgetattr(sys.stdin)
+        tty.setcbreak(sys.stdin)
+        try:
+            yield _posix_key
+        finally:
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _no_key(wait_s: float) -> str:
+    time.sleep(wait_s)
+    return ""
+
+
+def _posix_key(wait_s: float) -> str:
+    import select
+
+    if not select.select([sys.stdin], [], [], wait_s)[0]:
+        return ""
+    return os.read(sys.stdin.fileno(), 1).decode("ascii", "ignore")
+
+
+def _windows_key(wait_s: float) -> str:
+    import importlib
+
+    msvcrt = importlib.import_module("msvcrt")  # is not there where types are checked
+    time.sleep(wait_s)
+    return str(msvcrt.getwch()) if msvcrt.kbhit() else ""

@@ -1,0 +1,164 @@
+"""The queues on both sides of the separation: sound devices are served on time, whatever the separation does.
+
+::
+
+    microphone ──> InputQueue ──> separation ──> OutputQueue ──> headphones
+     callback: copy, put                             callback: take, copy
+
+How full the output queue is says little, since it goes up and down with every step. What counts is the delay
+from the input's to the output's callback. It has to cover all that may happen in between, else the output
+runs dry; what is more than that is only latency. So playing begins at that delay, to the sample: what has
+gathered by then is thrown away, and so is what comes all at once after the separation was held up. After an
+underflow the output stays silent until the delay is reached, which is then longer: a device that delivers
+unevenly shows it once. After a calm minute the delay becomes shorter again, by a little speed, as what was in
+the way may be over; where that was too short after all, the next try is twice as far away.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.live.clock_drift import TOLERANCE_S, DelayControl
+
+Array = npt.NDArray[np.float32]
+
+MOST_WAITING_S = 2.0  # of input; a separation that is later than this has to leave something out
+LEAD_IN_S = 0.5  # that is not played: devices begin unevenly
+SPARE_S = 0.05  # of delay beyond what is needed, before it is cut
+GROWTH_S = 0.004  # of the delay, by each underflow
+MOST_GROWTH_S = 0.06
+CALM_S = 60.0  # without underflow, before a delay that has grown becomes shorter by as much
+
+
+class InputQueue:
+    """Blocks from the microphone. Attribute ``overflows`` counts those that were lost."""
+
+    def __init__(self, sample_rate: int, block: int) -> None:
+        self.overflows = 0
+        self._sample_rate, self._block = sample_rate, block
+        self._most = max(2, round(MOST_WAITING_S * sample_rate / block))
+        self._blocks: queue.SimpleQueue[Array | None] = queue.SimpleQueue()
+        self._came, self._last_s = 0, 0.0
+
+    def put(self, block: Array) -> None:
+        """Add (n, channels), which must not change afterwards; never waits."""
+        if self._blocks.qsize() >= self._most:
+            self.overflows += 1
+            return
+        self._came += len(block)
+        self._last_s = time.perf_counter()
+        self._blocks.put(block)
+
+    @property
+    def came(self) -> float:
+        """Samples that have come by now, with those that the device is just gathering for the next block."""
+        gathered = (time.perf_counter() - self._last_s) * self._sample_rate
+        return self._came + min(gathered, self._block)
+
+    def end(self) -> None:
+        """Nothing comes any more."""
+        self._blocks.put(None)
+
+    def take(self) -> Array | None:
+        """Wait for the next block; None at the end."""
+        return self._blocks.get()
+
+
+class OutputQueue:
+    """Mono sound for the headphones, taken by a callback in blocks of any size.
+
+    Args:
+        sample_rate: in Hz.
+        delay_s: to begin with, from a sample's coming to its being taken.
+
+    Attributes: ``underflows`` counts the gaps, ``overflows`` how often something was thrown away to catch up.
+    """
+
+    def __init__(self, sample_rate: int, delay_s: float) -> None:
+        self.underflows = self.overflows = 0
+        self._sample_rate = sample_rate
+        self._start = round(delay_s * sample_rate)  # samples of delay
+        self._growth = round(GROWTH_S * sample_rate)
+        self._least_start = self._start
+        self._most_start = self._start + round(MOST_GROWTH_S * sample_rate)
+        self._calm = 0  # samples played since the delay changed last
+        self._patience = round(CALM_S * sample_rate)
+        self._is_trying = False  # a shorter delay than one that was needed
+        self._lock = threading.Lock()
+        self._sound: Array = np.zeros(0, np.float32)
+        self._done = 0  # input samples whose sound was put
+        self._is_playing = False
+        self._control = DelayControl(sample_rate)
+
+    def put(self, sound: Array, done: int) -> None:
+        """Add (n,), which is the sound of the next ``done`` input samples."""
+        with self._lock:
+            self._done += done
+            kept = self._start + round(MOST_WAITING_S * self._sample_rate)  # if nobody takes any
+            self._sound = np.concatenate([self._sound, sound])[-kept:]
+
+    def take(self, frames: int, came: float) -> Array:
+        """Give (frames,): silence before the start, and zeros after the end in an underflow.
+
+        ``came`` is `InputQueue.came` at this moment.
+        """
+        with self._lock:
+            delay = came - self._done + len(self._sound)
+            if came < LEAD_IN_S * self._sample_rate:
+                return np.zeros(frames, np.float32)
+            if not self._is_playing or delay > self._start + SPARE_S * self._sample_rate:
+                delay = self._begin(delay, frames)
+            if not self._is_playing:
+                return np.zeros(frames, np.float32)
+            self._control.hear(delay, frames)
+            taken, self._sound = self._sound[:frames], self._sound[frames:]
+            if len(taken) == frames:
+                self._calm += frames
+                if self._calm >= self._patience and self._start > self._least_start:
+                    self._shorten()
+                return taken
+            self.underflows += 1
+            self._lengthen()
+            return np.concatenate([taken, np.zeros(frames - len(taken), np.float32)])
+
+    def _begin(self, delay: float, frames: int) -> float:
+        """Cut the delay to what it should be, if there is enough to play; gives the delay left."""
+        excess = max(0, round(delay) - self._start)
+        if delay < self._start or len(self._sound) - excess < frames:
+            return delay
+        self.overflows += self._is_playing
+        self._is_playing = True
+        self._sound = self._sound[excess:]
+        self._control.restart(self._start + TOLERANCE_S * self._sample_rate)
+        return delay - excess
+
+    def _lengthen(self) -> None:
+        self._is_playing = False
+        self._start = min(self._start + self._growth, self._most_start)
+        self._patience *= 2 if self._is_trying else 1
+        self._calm, self._is_trying = 0, False
+
+    def _shorten(self) -> None:
+        self._start -= self._growth
+        self._control.shorten(self._growth)
+        self._calm, self._is_trying = 0, True
+
+    def restart(self) -> None:
+        """Begin as if nothing had been played yet, after the device was away."""
+        with self._lock:
+            self._is_playing = False
+
+    @property
+    def speed(self) -> float:
+        """How fast to play what is put, for the delay to stay as it is."""
+        return self._control.speed
+
+    @property
+    def delay_s(self) -> float:
+        """How much later than it came a sample is taken, on average, or will be once it plays."""
+        return (self._control.average or self._start) / self._sample_rate

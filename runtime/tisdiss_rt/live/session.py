@@ -1,0 +1,258 @@
+"""Live sound through two devices: the thread that separates, and the watch over it.
+
+::
+
+    microphone ─> InputQueue ─> Stream ─> which one is heard ─> VariableSpeed ─> OutputQueue ─> headphones
+                                  └────> Recorder: the mixture and every source, not those at another speed
+
+Nobody waits for anybody here: callbacks queue, the recorder has its own thread, and the caller of `run` shows
+what goes on. All threads ask for the same priority, since whoever holds Python's lock must not be kept off
+the processor by other programs while the others wait for it.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.errors import DeviceError, TisdissError
+from tisdiss_rt.live.clock_drift import REACH, VariableSpeed
+from tisdiss_rt.live.devices import OpenPair, Pair, choose, look_again
+from tisdiss_rt.live.queues import InputQueue, OutputQueue
+from tisdiss_rt.live.recorder import Recorder
+from tisdiss_rt.priority import raised_priority
+from tisdiss_rt.streaming.stream import Stream
+
+Array = npt.NDArray[np.float32]
+
+BLOCK_S = 0.008  # what the devices are asked to give and take at once
+JITTER_S = 0.008  # unevenness of devices and scheduling that is borne from the start
+WARMING_S = 0.5
+WARMING_STEPS = 10  # at least: those of a sliding window take longer once the window is full
+RETRY_S = 3.0  # to get a lost device back
+RECENT = 64  # steps that say how long computing takes
+LOCK_TURN_S = 1e-4  # a thread that computes in Python gives way to the others after this time
+
+
+@dataclass(frozen=True)
+class Status:
+    """How it goes. ``latency_ms`` is by parts in the order of the sound; ``peaks`` since the last look."""
+
+    running_s: float
+    listen: int
+    depth: int
+    compute_ms: float
+    steps: int
+    misses: int
+    underflows: int
+    overflows: int
+    speed: float
+    restarts: int
+    priority: str
+    latency_ms: dict[str, float]
+    peaks: list[float]  # mixture, then each source
+    recorded_s: float | None
+    problem: str | None  # of the recording
+
+    @property
+    def total_ms(self) -> float:
+        """From a sound at the microphone to the same sound in the headphones."""
+        return sum(self.latency_ms.values())
+
+
+class LiveSession:
+    """One run from the microphone to the headphones; `run` does it.
+
+    Args:
+        stream: at the devices' rate; it is warmed up here.
+        sources: how many there are.
+        pair: the devices.
+        listen: what is heard: 0 the mixture, else the number of a source. May be set at any time.
+        recorder: gets the mixture and every source.
+    """
+
+    def __init__(
+        self, stream: Stream, sources: int, pair: Pair, listen: int = 0, recorder: Recorder | None = None
+    ) -> None:
+        self.listen = listen
+        self._stream, self._pair, self._recorder = stream, pair, recorder
+        rate = pair.sample_rate
+        self.block = round(BLOCK_S * rate)
+        step = round(_warm_up(stream) * rate)
+        delay = stream.latency_ms
+        stream.reset()
+        self._fixed_ms = {
+            "algorithmic": delay.algorithmic,
+            "resampling": delay.resampling_in + delay.resampling_out + 1e3 * REACH / rate,
+        }
+        # A block has to be there when it is taken. A step that does not end with a block waits for the next.
+        blocks = 1 if step % self.block == 0 and delay.resampling_in == 0 else 2
+        longest_s = (sum(self._fixed_ms.values()) + delay.compute) / 1e3 + blocks * self.block / rate
+        self.input = InputQueue(rate, self.block)
+        self.output = OutputQueue(rate, longest_s + JITTER_S)
+        self._player = VariableSpeed()
+        self._heard_until_now = listen
+        self._mixture: Array = np.zeros(0, np.float32)  # whose sources have not come yet
+        self._peaks = np.zeros(1 + sources)
+        self._failure: BaseException | None = None
+        self._device_s = (0.0, 0.0)
+        self._restarts = 0
+        self._priority = "normal"
+        self._begin_s = time.monotonic()
+        self._thread = threading.Thread(target=self._separate_all, name="separation")
+
+    def run(self, tick: Callable[[Status], bool]) -> Status:
+        """Run until ``tick`` says False; it is called again and again, and waits a little each time.
+
+        Raises:
+            DeviceError: the devices cannot be opened, or were lost and did not come back.
+            BundleError: the network failed.
+        """
+        with _prompt_threads(), raised_priority():
+            opened = self._open(self._pair)
+            self._begin_s = time.monotonic()
+            self._thread.start()
+            try:
+                while self._failure is None and tick(self.status()):
+                    if not opened.is_alive:
+                        opened.close()
+                        opened = self._reopen()
+            finally:
+                opened.close()
+                self.input.end()
+                self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+        return self.status()
+
+    def status(self) -> Status:
+        """Say how it goes."""
+        recent = list(self._stream.steps)[-RECENT:]
+        compute_ms = sum(step.elapsed_ms for step in recent) / max(1, len(recent))
+        peaks, self._peaks = self._peaks, np.zeros_like(self._peaks)
+        inside_ms = {**self._fixed_ms, "compute": compute_ms}
+        latency_ms = {
+            "input device": 1e3 * self._device_s[0],
+            **inside_ms,
+            "queue": max(0.0, 1e3 * self.output.delay_s - sum(inside_ms.values())),
+            "output device": 1e3 * self._device_s[1],
+        }
+        recorder = self._recorder
+        return Status(
+            running_s=time.monotonic() - self._begin_s,
+            listen=self.listen,
+            depth=self._stream.depth,
+            compute_ms=compute_ms,
+            steps=self._stream.depth_counts.total(),
+            misses=self._stream.misses,
+            underflows=self.output.underflows,
+            overflows=self.input.overflows + self.output.overflows,
+            speed=self.output.speed,
+            restarts=self._restarts,
+            priority=self._priority,
+            latency_ms=latency_ms,
+            peaks=peaks.tolist(),
+            recorded_s=recorder.samples / self._pair.sample_rate if recorder else None,
+            problem=str(recorder.problem) if recorder and recorder.problem else None,
+        )
+
+    def on_input(self, data: Array, frames: int, when: Any, status: Any) -> None:
+        """Callback of the microphone: ``data`` (frames, channels) is only lent."""
+        self.input.overflows += bool(status.input_overflow)
+        self.input.put(data.copy())
+
+    def on_output(self, data: Array, frames: int, when: Any, status: Any) -> None:
+        """Callback of the headphones: fills ``data`` (frames, channels)."""
+        self.output.underflows += bool(status.output_underflow)
+        data[:] = self.output.take(frames, self.input.came)[:, None]
+
+    def _open(self, pair: Pair) -> OpenPair:
+        opened = OpenPair(pair, self.block, self.on_input, self.on_output)
+        self._device_s = opened.latency_s
+        return opened
+
+    def _reopen(self) -> OpenPair:
+        """Get lost devices back, by name as their numbers may change."""
+        pair, give_up_s = self._pair, time.monotonic() + RETRY_S
+        while True:
+            look_again()
+            try:
+                found = choose(pair.source.name, pair.sink.name, pair.sample_rate, pair.sample_rate)
+                self.output.restart()
+                opened = self._open(found)
+            except TisdissError as error:
+                if time.monotonic() > give_up_s:
+                    raise DeviceError(
+                        f"sound stopped: {pair.source.name!r} or {pair.sink.name!r} was lost and did not "
+                        f"come back within {RETRY_S:g} s; connect it or start the sound server"
+                    ) from error
+                time.sleep(RETRY_S / 10)
+            else:
+                self._restarts += 1
+                return opened
+
+    def _separate_all(self) -> None:
+        """Take what the microphone gave until it ends; runs in the thread."""
+        try:
+            with raised_priority() as self._priority:
+                while (block := self.input.take()) is not None:
+                    mono: Array = block.mean(axis=1)  # (n, channels) -> (n,)
+                    self._mixture = np.concatenate([self._mixture, mono])
+                    self._play(self._deliver(self._stream.process(mono)))
+                self._deliver(self._stream.flush())
+        except BaseException as error:  # told by run, in the thread of the caller
+            self._failure = error
+
+    def _deliver(self, estimate: Array) -> Array:
+        """Record the (sources, m) that have become ready, after the mixture's (m,); give (1 + sources, m)."""
+        ready = estimate.shape[1]
+        tracks = np.concatenate([self._mixture[None, :ready], estimate])
+        self._mixture = self._mixture[ready:]
+        if self._recorder is not None:
+            self._recorder.put(tracks)
+        if ready:
+            self._peaks = np.maximum(self._peaks, np.abs(tracks).max(axis=1))
+        return tracks
+
+    def _play(self, tracks: Array) -> None:
+        """Queue the track that is listened to; a change fades over a chunk, so that it does not click."""
+        if tracks.shape[1] == 0:
+            return
+        before, now = self._heard_until_now, self.listen
+        sound = tracks[now]
+        if before != now:
+            fade = np.linspace(0, 1, tracks.shape[1], dtype=np.float32)
+            sound = tracks[before] + fade * (tracks[now] - tracks[before])
+            self._heard_until_now = now
+        self.output.put(self._player.process(sound, self.output.speed), len(sound))
+
+
+def _warm_up(stream: Stream) -> float:
+    """Run on noise, as the first steps are slow and some run nothing on silence; gives a step's seconds."""
+    warming_s = max(WARMING_S, WARMING_STEPS * stream.step_s)
+    noise = np.random.default_rng(0).standard_normal(round(warming_s * stream.sample_rate))
+    stream.process((0.1 * noise).astype(np.float32))
+    return stream.step_s
+
+
+@contextmanager
+def _prompt_threads() -> Iterator[None]:
+    """While the block runs, no thread waits long for Python's lock, nor for the garbage collector."""
+    before_s = sys.getswitchinterval()
+    sys.setswitchinterval(LOCK_TURN_S)
+    gc.collect()
+    gc.freeze()  # what was loaded until now need not be looked through again
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        sys.setswitchinterval(before_s)

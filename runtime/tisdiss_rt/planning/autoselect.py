@@ -1,0 +1,99 @@
+"""What ``auto`` stands for: provider and precision that are fastest here and as good, measured once and kept.
+
+There is something to choose without CUDA, where the bundle carries graphs in 8-bit integers, or OpenVINO
+is installed. All then separate the example that the bundle carries. A precision is as good where its error
+there stays `ACCEPTED_SNR_DB` below the expected estimate at the trained depth. On other mixtures it may be
+above; what matters, the mean loss of separation over many of them, is in ``benchmarks/quality/QUALITY.md``.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import time
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.bundle import Bundle
+from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.conformance import depths_of, every_depth
+from tisdiss_rt.engine.offline import OfflineEngine
+from tisdiss_rt.engine.openvino import choose_precision, installed_version
+from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.errors import BundleError, ProviderError
+from tisdiss_rt.planning import timing_cache
+
+Array = npt.NDArray[np.float32]
+
+ACCEPTED_SNR_DB = 30.0
+MIN_SPEEDUP = 1.1  # at least so many times as fast, or the reference stays
+ROUNDS = 3  # the fastest counts: the first warms up, and other programs may be in the way of some
+MEASURED_S = 1.0  # of audio at most: how fast a precision is depends on the length
+
+
+def open_fastest(
+    bundle: Bundle, provider: str, threads: int | None, precision: str
+) -> OfflineEngine | StreamingEngine:
+    """Open a bundle as `open_engine` does; with ``auto`` for both, with what is fastest here.
+
+    The first time on a machine this takes some seconds. Raises BundleError, OptionError or ProviderError.
+    """
+    reference = open_engine(bundle, provider, threads, precision)
+    asked = provider != "auto" or precision != "auto"
+    others = [] if asked or reference.provider == "cuda" else _others(bundle)
+    if not others:
+        return reference
+    kept = timing_cache.read_choice(reference)
+    if kept == (reference.provider, reference.precision):
+        return reference
+    if kept in others:
+        with suppress(BundleError, ProviderError):  # it does not work any more: choose again
+            return open_engine(bundle, kept[0], threads, kept[1])
+    chosen = reference
+    for other in others:
+        with suppress(BundleError, ProviderError):  # what does not work here is not chosen
+            candidate = open_engine(bundle, other[0], threads, other[1])
+            if _is_better(bundle, candidate, chosen):
+                chosen = candidate
+    timing_cache.write_choice(reference, chosen)
+    return chosen
+
+
+def _others(bundle: Bundle) -> list[tuple[str, str]]:
+    """What there is besides ONNX Runtime in 32-bit floats: providers, each with a precision."""
+    carried = bundle.manifest.graphs.block.files
+    ways = [("cpu", precision) for precision in carried if precision != "fp32"]
+    if installed_version() is not None:
+        with suppress(ProviderError):  # it does not load
+            ways.append(("openvino", choose_precision("auto")))
+    return ways
+
+
+def is_as_good(bundle: Bundle, engine: OfflineEngine | StreamingEngine) -> bool:
+    """Whether the bundle's example comes out as the exporter expected it, by `ACCEPTED_SNR_DB`."""
+    arrays = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))
+    depth = min(depths_of(arrays), key=lambda depth: abs(depth - bundle.manifest.depth.trained))
+    expected = arrays[f"est_{depth}"]
+    error = every_depth(engine, arrays["mix"], depth)[depth] - expected
+    return bool(np.square(error).sum() <= 10 ** (-ACCEPTED_SNR_DB / 10) * np.square(expected).sum())
+
+
+def _is_better(
+    bundle: Bundle, ours: OfflineEngine | StreamingEngine, reference: OfflineEngine | StreamingEngine
+) -> bool:
+    if not is_as_good(bundle, ours):
+        return False
+    mix: Array = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))["mix"]
+    depth = bundle.manifest.depth.trained
+    windows_s = bundle.manifest.windows_s  # none in a bundle for streams
+    if windows_s:
+        mix = np.resize(mix, round(min(windows_s[-1], MEASURED_S) * bundle.manifest.sample_rate))
+    taken_s = dict.fromkeys((ours, reference), math.inf)
+    for _ in range(ROUNDS):
+        for engine in taken_s:
+            begin_s = time.perf_counter()
+            every_depth(engine, mix, depth)
+            taken_s[engine] = min(taken_s[engine], time.perf_counter() - begin_s)
+    return MIN_SPEEDUP * taken_s[ours] < taken_s[reference]

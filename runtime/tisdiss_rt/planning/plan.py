@@ -1,0 +1,70 @@
+"""What every step of a separation may do, and what was done: the words that all rooms share.
+
+A plan without a budget always runs the same depth. With one, the planner chooses window and depth, and the
+controller decides in each step how deep it goes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tisdiss_rt.bundle import Manifest
+
+LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
+
+
+@dataclass(frozen=True)
+class Step:
+    """One window, or one step of a stream: where it starts, its length, the depth that ran, its time.
+
+    ``missed`` says that it took longer than the budget. A silent window runs nothing and has depth 0.
+    """
+
+    start_s: float
+    window_s: float
+    depth: int
+    elapsed_ms: float
+    missed: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every step will do.
+
+    ``depth`` is what the planner expects; the controller stays between ``min_depth`` and ``max_depth``.
+    ``predicted_ms`` is the time of a step at ``depth``, ``quality_db`` what the manifest promises for it;
+    both None where unknown.
+    """
+
+    window_s: float
+    window_samples: int
+    depth: int
+    min_depth: int
+    max_depth: int
+    budget_ms: float | None
+    predicted_ms: float | None
+    quality_db: float | None
+
+    @property
+    def fits(self) -> bool:
+        """Whether a step is expected to keep the budget; True without one."""
+        return self.budget_ms is None or self.predicted_ms is None or self.predicted_ms <= self.budget_ms
+
+
+def window_samples(manifest: Manifest, window_s: float) -> int:
+    """Length of a window in samples: even, so that its halves overlap exactly."""
+    return max(2, 2 * round(window_s * manifest.sample_rate / 2))
+
+
+def window_quality(manifest: Manifest, window_s: float) -> dict[int, float]:
+    """Quality in dB that was measured for a window, by depth."""
+    if manifest.quality is None:
+        return {}
+    return {entry.depth: entry.si_sdri_db for entry in manifest.quality.windows if entry.window_s == window_s}
+
+
+def fixed_plan(manifest: Manifest, window_s: float, depth: int) -> Plan:
+    """The plan without a budget: always the same depth."""
+    quality_db = window_quality(manifest, window_s).get(depth)
+    samples = window_samples(manifest, window_s)
+    return Plan(window_s, samples, depth, depth, depth, None, None, quality_db)

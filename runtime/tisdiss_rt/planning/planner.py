@@ -1,0 +1,163 @@
+"""What each step of a separation will do on this machine: options checked, machine measured, plans kept."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable
+
+from tisdiss_rt.bundle import Manifest
+from tisdiss_rt.engine.offline import OfflineEngine
+from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.errors import OptionError, SeparationWarning
+from tisdiss_rt.planning import timing_cache
+from tisdiss_rt.planning.benchmark import MEASURED_DEPTH, measure_steps
+from tisdiss_rt.planning.forecast import Timings, planned_ms
+from tisdiss_rt.planning.plan import Plan, fixed_plan, window_quality, window_samples
+
+
+class Planner:
+    """Makes the plans for an engine, one for each combination of options.
+
+    Attribute ``timings`` holds what was measured here, by the length of windows or steps in samples.
+    """
+
+    def __init__(self, engine: OfflineEngine | StreamingEngine) -> None:
+        self.timings: dict[int, Timings] = {}
+        self._engine, self._manifest = engine, engine.manifest
+        self._plans: dict[tuple[float | None, ...], Plan] = {}
+
+    def plan(
+        self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
+    ) -> Plan:
+        """Choose the depth, and for an offline bundle one of ``windows_s``.
+
+        With a budget this measures the machine; if not even the least fits, it warns (SeparationWarning) with
+        the number that would. Raises OptionError.
+        """
+        key = (budget_ms, depth, min_depth, *windows_s)
+        if key not in self._plans:
+            self._check(budget_ms, depth, min_depth)
+            self._plans[key] = self._make(budget_ms, depth, min_depth, windows_s)
+        return self._plans[key]
+
+    def measure(self, samples: int) -> Timings:
+        """Give what windows or steps of so many samples take here: what `bench` kept, or measured now."""
+        if samples not in self.timings:
+            self.timings[samples] = timing_cache.read(self._engine, samples) or self._measure(samples)
+        return self.timings[samples]
+
+    def _measure(self, samples: int) -> Timings:
+        engine = self._engine
+        steps = engine.open(MEASURED_DEPTH) if isinstance(engine, StreamingEngine) else engine
+        return measure_steps(steps, self._manifest, samples)
+
+    def _check(self, budget_ms: float | None, depth: int | None, min_depth: int) -> None:
+        if budget_ms is not None and depth is not None:
+            raise OptionError("a budget and a fixed depth exclude each other")
+        if budget_ms is not None and not 0 < budget_ms < math.inf:
+            raise OptionError(f"the budget must be above 0 ms, not {budget_ms:g}")
+        most = self._manifest.depth.max
+        for name, value in (("depth", depth), ("minimum depth", min_depth)):
+            if value is not None and not 0 <= value <= most:
+                raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {value}")
+
+    def _make(
+        self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
+    ) -> Plan:
+        manifest = self._manifest
+        if manifest.stream is not None:
+            timings = Timings() if budget_ms is None else self.measure(manifest.stream.step_samples)
+            plan = stream_plan(manifest, budget_ms, depth, min_depth, timings)
+        elif budget_ms is None:
+            plan = fixed_plan(manifest, windows_s[-1], manifest.depth.trained if depth is None else depth)
+        else:
+            plan = budget_plan(manifest, windows_s, budget_ms, min_depth, self.measure)
+        if not plan.fits:
+            assert plan.predicted_ms is not None
+            unit = "steps" if manifest.stream else "windows"
+            message = (
+                f"a budget of {budget_ms:g} ms is too small here: {unit} of {plan.window_s:g} s at depth "
+                f"{min_depth} need about {math.ceil(plan.predicted_ms)} ms; going on, over budget"
+            )
+            warnings.warn(message, SeparationWarning, stacklevel=4)
+        return plan
+
+
+def budget_plan(
+    manifest: Manifest,
+    windows_s: Iterable[float],
+    budget_ms: float,
+    min_depth: int,
+    measure: Callable[[int], Timings],
+) -> Plan:
+    """Choose the pair of window and depth of best measured quality whose predicted time fits.
+
+    Where the manifest has no measurement the planner assumes that depth matters most, up to the trained
+    depth, and then a longer window. The most that a step may do is the depth of best measured quality for
+    its window, or the trained depth.
+
+    Args:
+        manifest: says what was measured.
+        windows_s: the candidates in rising order; measuring stops at the first that does not fit.
+        budget_ms: time that a step may take.
+        min_depth: repetitions that always run.
+        measure: times a window of so many samples on this machine.
+
+    Returns:
+        The best plan; if none fits, the first window at ``min_depth`` (see ``Plan.fits``).
+    """
+    best: Plan | None = None
+    best_rank: tuple[float, ...] = ()
+    for window_s in windows_s:
+        samples = window_samples(manifest, window_s)
+        timings = measure(samples)
+        quality = window_quality(manifest, window_s)
+        limit = max(min_depth, max(quality, key=lambda d: quality[d]) if quality else manifest.depth.trained)
+        for depth in range(min_depth, limit + 1):
+            predicted_ms = timings.step_ms(depth)
+            if best is not None and predicted_ms > planned_ms(budget_ms):
+                break
+            rank = (quality.get(depth, -math.inf), min(depth, manifest.depth.trained), window_s)
+            if best is None or rank > best_rank:
+                best_rank = rank
+                best = Plan(
+                    window_s, samples, depth, min_depth, limit, budget_ms, predicted_ms, quality.get(depth)
+                )
+        if timings.step_ms(min_depth) > budget_ms:
+            break
+    assert best is not None
+    return best
+
+
+def stream_plan(
+    manifest: Manifest, budget_ms: float | None, depth: int | None, min_depth: int, timings: Timings
+) -> Plan:
+    """The plan for the steps of a streaming bundle, whose length is given.
+
+    With a budget the most that a step may do is the depth of best measured quality, or the trained depth;
+    without, it always does ``depth``, by default the trained one.
+
+    Args:
+        manifest: of a streaming bundle.
+        budget_ms: time that a step may take.
+        depth: fixed depth; only without a budget.
+        min_depth: repetitions that always run, with a budget.
+        timings: of some steps on this machine.
+    """
+    assert manifest.stream is not None
+    samples = manifest.stream.step_samples
+    measured = manifest.quality.depths if manifest.quality else ()
+    quality_db = {entry.depth: entry.si_sdri_db for entry in measured}
+    least = most = chosen = manifest.depth.trained if depth is None else depth
+    predicted_ms = None
+    if budget_ms is not None:
+        best = max(quality_db, key=lambda d: quality_db[d]) if quality_db else manifest.depth.trained
+        least, most = min_depth, max(min_depth, best)
+        fitting = [d for d in range(least, most + 1) if timings.step_ms(d) <= planned_ms(budget_ms)]
+        chosen = max(fitting, default=least)
+        predicted_ms = timings.step_ms(chosen)
+    promise_db = quality_db.get(chosen)
+    return Plan(
+        samples / manifest.sample_rate, samples, chosen, least, most, budget_ms, predicted_ms, promise_db
+    )

@@ -1,0 +1,1 @@
+"""Sound in chunks, for bundles of either kind."""

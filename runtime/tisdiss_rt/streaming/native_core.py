@@ -1,0 +1,42 @@
+"""Live sound with a streaming bundle: one step of the stream is one step of the network."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.planning.controller import Clock, run_step
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import Plan
+
+Array = npt.NDArray[np.float32]
+
+
+class NativeCore:
+    """A stream on a streaming bundle, as `stream.Core`: each push is a step within the plan.
+
+    Args:
+        engine: runs the graphs.
+        plan: bounds of the depth, and the budget.
+        timings: what the controller predicts from and adds to; not shared with another stream.
+        clock: seconds, as ``time.perf_counter``.
+    """
+
+    def __init__(
+        self, engine: StreamingEngine, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+    ) -> None:
+        self.step_samples = engine.timing.step_samples
+        self.latency_samples = engine.timing.latency_samples
+        self._state = engine.open(plan.max_depth)
+        self._plan, self._timings, self._clock = plan, timings, clock
+
+    def push(self, mix: Array) -> tuple[Array, int, float]:
+        """Run a step on (step_samples,): the estimate (sources, step_samples), depth, elapsed_ms."""
+        return run_step(self._state, mix, self._plan, self._timings, self._clock)
+
+    def reset(self) -> None:
+        """Forget everything that was pushed."""
+        self._state.reset()

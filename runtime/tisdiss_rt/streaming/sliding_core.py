@@ -1,0 +1,212 @@
+"""Live streams with a network that was made for whole signals, by sliding a window along with the sound.
+
+Whoever has only an offline bundle can listen live too; the price is a latency of the hop and of what the
+network needs to hear after a sample. With every hop of H new samples the network runs on the newest W::
+
+    window before   |========================|~~fade~~|.lookahead.|
+    this window                    |========================|~~fade~~|.lookahead.|
+    emitted                                  |~blend~~|=this|
+                                             <----- H ----->
+
+The network does worst at the end of its window, so the last ``lookahead`` samples are not used, and those of
+``fade`` before them only fade out, with a raised cosine, while the next window fades in. A sample comes out
+once H + fade + lookahead from it on have gone in. While less than W has been heard, at the beginning or after
+a silence, the window is what there is: zeros in front of it cost almost 2 dB.
+
+A separator gives its sources in any order. They are put into the order of the window before by what both
+share, W - H samples. After a silence as long as that nothing is shared, and until a whole window has been
+heard again the sources go where their talkers were before, by their `signature`.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.bundle import Manifest
+from tisdiss_rt.engine.base import StepEngine
+from tisdiss_rt.planning.controller import run_step
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.talkers.order import match_order
+from tisdiss_rt.talkers.signature import Signatures
+
+Array = npt.NDArray[np.float32]
+
+# A compromise from benchmarks/live/sliding.py, for edge-16k: half the hop takes twice the time, and the whole
+# hop more latency; longer windows gain some tenths of a decibel and take longer than a hop on a slow core.
+WINDOW_S = 2.0
+HOP_S, LOOKAHEAD_S, FADE_S = 0.25, 0.064, 0.064
+# Of a window, at most: so that a short one is still mostly sound that was heard before.
+HOP_SHARE, LOOKAHEAD_SHARE, FADE_SHARE = 1 / 4, 1 / 16, 1 / 16
+
+_SILENCE = 1e-10  # nothing louder: the network is not run
+_SILENT_SHARE = 0.01  # of the stream's power: nothing to go by
+_EMPTY_SHARE = 1e-4  # of it: no help to the network. Somebody far away may talk after something loud.
+_LEVEL_HALF_LIFE_S = 30.0  # of the stream's power, when it gets quieter
+_TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while anybody talks
+_MARGIN = 0.1  # by which a signature must fit better, in distances between talkers
+
+
+def windows_s(manifest: Manifest) -> tuple[float, ...]:
+    """The windows of a bundle that may slide: those up to ``WINDOW_S``, or the shortest."""
+    return tuple(w for w in manifest.windows_s if w <= WINDOW_S) or manifest.windows_s[:1]
+
+
+@dataclass(frozen=True)
+class Slide:
+    """How the window slides, in samples; the three together are at most the window."""
+
+    hop: int
+    lookahead: int
+    fade: int
+
+    @classmethod
+    def of(cls, plan: Plan, sample_rate: int) -> Slide:
+        """The default for a plan's window."""
+
+        def samples(longest_s: float, share: float) -> int:
+            return max(1, int(min(longest_s * sample_rate, share * plan.window_samples)))
+
+        return cls(
+            samples(HOP_S, HOP_SHARE), samples(LOOKAHEAD_S, LOOKAHEAD_SHARE), samples(FADE_S, FADE_SHARE)
+        )
+
+
+class SlidingCore:
+    """A `stream.Core` of an offline bundle.
+
+    Args:
+        engine: runs the graphs.
+        manifest: of the bundle.
+        plan: window, depth and budget; to keep up, a step must take less than its hop.
+        timings: measured for windows of the plan; added to.
+        slide: None is the default for the window.
+
+    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`.
+    """
+
+    step_samples: int
+    latency_samples: int
+
+    def __init__(
+        self,
+        engine: StepEngine,
+        manifest: Manifest,
+        plan: Plan,
+        timings: Timings,
+        slide: Slide | None = None,
+    ) -> None:
+        self._slide = slide = slide or Slide.of(plan, manifest.sample_rate)
+        self.step_samples = slide.hop
+        self.latency_samples = slide.hop + slide.fade + slide.lookahead
+        assert 0 <= slide.fade <= slide.hop and slide.lookahead >= 0
+        assert self.latency_samples <= plan.window_samples
+        phase = np.pi * (np.arange(slide.fade) + 0.5) / max(slide.fade, 1)
+        self._fade_in = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        self._steps = _JoinedSteps(engine, self._join)
+        self._manifest, self._plan, self._timings = manifest, plan, timings
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything that was pushed, and who was talking."""
+        sources = self._manifest.sources
+        self._heard: Array = np.zeros(0, np.float32)  # of the mixture, the newest W
+        # The estimate of the window before, in the order of the output; it ends where _heard ends.
+        self._held: Array = np.zeros((sources, self._plan.window_samples), np.float32)
+        self._order = tuple(range(sources))
+        self._talkers = Signatures.nobody(sources)
+        self._level = 0.0  # power of the stream
+        self._unsure = 0  # samples that still come before a whole window tells who is who
+
+    def push(self, mix: Array) -> tuple[Array, int, float]:
+        """Take (step_samples,) of the mixture.
+
+        Returns:
+            The estimate (sources, step_samples) of what came ``latency_samples - step_samples`` earlier,
+            zeros before the beginning; the depth that ran; the elapsed milliseconds.
+
+        Raises:
+            BundleError: the network failed.
+        """
+        assert mix.shape == (self.step_samples,)
+        window = self._plan.window_samples
+        if self._is_below(_EMPTY_SHARE, self._heard):  # what of it is still to come out is enough
+            emitted = len(self._heard) - (self.latency_samples - self.step_samples)
+            self._heard = self._heard[max(emitted, 0) :]
+        self._heard = np.concatenate([self._heard, mix])[-window:]
+        power = float(np.mean(np.square(self._heard)))
+        self._level = max(power, self._level * self._remaining(_LEVEL_HALF_LIFE_S))
+        if np.abs(self._heard).max() < _SILENCE:
+            return self._join(np.zeros((len(self._held), len(self._heard)), np.float32)), 0, 0.0
+        timings = self._timings
+        if len(self._heard) != window:
+            timings = copy.deepcopy(timings)  # a shorter window predicts nothing for a full one
+        advance_s = self.step_samples / self._manifest.sample_rate
+        return run_step(self._steps, self._heard, self._plan, timings, advance_s=advance_s)
+
+    def _join(self, estimate: Array) -> Array:
+        """Take the estimate of what was heard, (sources, n); give what to emit, (sources, step_samples)."""
+        hop, window = self.step_samples, self._plan.window_samples
+        begin, fade = window - self.latency_samples, self._slide.fade
+        before = self._held[:, hop:]  # (sources, W - H)
+        filled = np.zeros_like(self._held)
+        filled[:, window - estimate.shape[1] :] = estimate
+        self._learn(self._held[:, :hop])
+        after = self._in_order(before, filled)
+        self._held = after
+        emitted: Array = after[:, begin : begin + hop].copy()
+        old = before[:, begin : begin + fade]
+        emitted[:, :fade] = old + self._fade_in * (emitted[:, :fade] - old)
+        return emitted
+
+    def _in_order(self, before: Array, estimate: Array) -> Array:
+        """Put the sources of an estimate (sources, W) into the order of the output."""
+        self._order = match_order(before, estimate[:, : before.shape[1]], self._order)
+        if self._is_below(_SILENT_SHARE, self._heard[: -self.step_samples]):
+            self._unsure = self._plan.window_samples
+        if self._unsure > 0:
+            self._unsure -= self.step_samples
+            now = self._signatures(estimate[list(self._order)])
+            self._order = tuple(self._order[i] for i in self._talkers.order(now, _MARGIN))
+        ordered: Array = estimate[list(self._order)]
+        return ordered
+
+    def _learn(self, leaving: Array) -> None:
+        """Remember who talked in what leaves the window: no later window can change its order any more."""
+        heard = self._signatures(leaving)
+        if heard.weights.any():
+            self._talkers = self._talkers.add(heard, self._remaining(_TALKER_HALF_LIFE_S))
+
+    def _is_below(self, share: float, mix: Array) -> bool:
+        """Whether a part of the mixture has less than this share of the stream's power, or is empty."""
+        return len(mix) == 0 or float(np.mean(np.square(mix))) < share * self._level
+
+    def _signatures(self, estimate: Array) -> Signatures:
+        return Signatures.of(estimate, self._manifest.sample_rate, _SILENT_SHARE * self._level)
+
+    def _remaining(self, half_life_s: float) -> float:
+        """What a step leaves of something that is halved in that time."""
+        return float(0.5 ** (self.step_samples / self._manifest.sample_rate / half_life_s))
+
+
+@dataclass(frozen=True)
+class _JoinedSteps:
+    """An engine whose decoder also joins the windows, so that the budget counts the time for that."""
+
+    engine: StepEngine
+    join: Callable[[Array], Array]
+
+    def start(self, mix: Array) -> Any:
+        return self.engine.start(mix)
+
+    def repeat(self, state: Any) -> None:
+        self.engine.repeat(state)
+
+    def decode(self, state: Any) -> Array:
+        return self.join(self.engine.decode(state))

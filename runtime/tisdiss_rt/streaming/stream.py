@@ -1,0 +1,235 @@
+"""Live sound in chunks of any size and rate, for a core that takes steps of one size at one rate.
+
+::
+
+    chunk ─> mono ─> resample ─> collect a step ─> core ─> drop what is before the start ─> resample ─> chunk
+
+The output is the input's timeline from its first sample on: nothing is shifted, it only comes later, by
+`Stream.latency_ms`. In model samples, with a latency of two steps::
+
+    pushed       | step 0 | step 1 | step 2 | step 3 |              flush pushes zeros
+    core gives   | before | step 0 | step 1 | step 2 |
+                 |  drop  |
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, deque
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.audio import files
+from tisdiss_rt.audio.resampling import StreamResampler
+from tisdiss_rt.errors import AudioError, OptionError
+from tisdiss_rt.planning.forecast import high
+from tisdiss_rt.planning.plan import Step
+
+Array = npt.NDArray[np.float32]
+
+STEPS_KEPT = 1000
+LOUDEST = 1e6  # samples beyond it are no sound at full scale 1; a network that follows levels never recovers
+
+
+class Core(Protocol):
+    """What separates: a fixed number of samples in, as many out, at the bundle's rate.
+
+    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`.
+    """
+
+    step_samples: int
+    latency_samples: int
+
+    def push(self, mix: Array) -> tuple[Array, int, float]:
+        """Take (step_samples,); give the estimate (sources, step_samples), its depth and elapsed_ms."""
+
+    def reset(self) -> None:
+        """Forget everything that was pushed."""
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds from a sound going in to the same sound coming out, by cause.
+
+    Attributes:
+        algorithmic: collecting the step, and what the network has to hear beyond it.
+        resampling_in: to the bundle's rate.
+        resampling_out: back to the stream's rate.
+        compute: the budget; without one a high quantile of what the last steps took, 0 before the first.
+
+    Chunks and devices come on top: whoever feeds the stream knows them.
+    """
+
+    algorithmic: float
+    resampling_in: float
+    resampling_out: float
+    compute: float
+
+    @property
+    def total(self) -> float:
+        """The sum of the parts."""
+        return self.algorithmic + self.resampling_in + self.resampling_out + self.compute
+
+
+class Stream:
+    """Separates a stream chunk by chunk; made by `Separator.stream`. Not for several threads at once.
+
+    Args:
+        core: separates steps.
+        sources: how many there are.
+        model_hz: rate of the core.
+        sample_rate: of the stream, in Hz.
+        budget_ms: time that a step may take, or None.
+        steps_kept: how many of the latest steps ``steps`` holds; None is all.
+
+    Attributes ``steps`` (the latest Step records), ``depth_counts`` (how many steps ran at each depth) and
+    ``misses`` (steps over budget) tell what happened since the beginning or the last reset.
+    """
+
+    steps: deque[Step]
+    depth_counts: Counter[int]
+    misses: int
+
+    def __init__(
+        self,
+        core: Core,
+        sources: int,
+        model_hz: int,
+        sample_rate: int,
+        budget_ms: float | None = None,
+        steps_kept: int | None = STEPS_KEPT,
+    ) -> None:
+        if not 0 < sample_rate < math.inf or sample_rate != int(sample_rate):
+            raise OptionError(f"sample_rate must be a whole number above 0, not {sample_rate}")
+        self.sample_rate = sample_rate = int(sample_rate)
+        self._core, self._sources, self._model_hz, self._budget_ms = core, sources, model_hz, budget_ms
+        self._steps_kept = steps_kept
+        self._to_model = StreamResampler(sample_rate, model_hz, 1)
+        self._from_model = StreamResampler(model_hz, sample_rate, sources)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin a new stream, as if just made; what was learnt about the machine's speed stays."""
+        self._core.reset()
+        self._to_model.reset()
+        self._from_model.reset()
+        self.steps = deque(maxlen=self._steps_kept)
+        self.depth_counts = Counter()
+        self.misses = 0
+        self._waiting: Array = np.zeros(0, np.float32)  # model samples, less than a step
+        self._to_drop = self._core.latency_samples - self._core.step_samples  # model samples
+        self._owed_to_model = 0  # model samples that came and of which no estimate is there yet
+        self._owed = 0  # samples that came and were not given back yet
+        self._ended = False
+
+    @property
+    def step_s(self) -> float:
+        """Seconds of sound that a step takes up and gives."""
+        return self._core.step_samples / self._model_hz
+
+    @property
+    def depth(self) -> int:
+        """Depth of the last step; 0 before the first."""
+        return self.steps[-1].depth if self.steps else 0
+
+    @property
+    def latency_ms(self) -> Latency:
+        """How much later than the input the output comes, in parts."""
+        compute = self._budget_ms
+        if compute is None:
+            compute = high(step.elapsed_ms for step in self.steps) if self.steps else 0.0
+        return Latency(
+            algorithmic=1e3 * self._core.latency_samples / self._model_hz,
+            resampling_in=1e3 * self._to_model.latency_s,
+            resampling_out=1e3 * self._from_model.latency_s,
+            compute=compute,
+        )
+
+    def process(self, chunk: npt.ArrayLike) -> Array:
+        """Take a chunk, give what has become ready.
+
+        Args:
+            chunk: (n,) or (n, channels) floating point, n of any size, also 0; channels are averaged.
+
+        Returns:
+            (sources, m) float32; m may be 0.
+
+        Raises:
+            AudioError: another shape or type, NaN, infinity or values far beyond full scale (the stream goes
+                on as if the chunk had not been given), or the stream has ended.
+            BundleError: the network failed; the stream has to be reset.
+        """
+        self._refuse_if_ended()
+        mono = _mono(np.asarray(chunk))  # (n,)
+        self._owed += len(mono)
+        mix = self._to_model.process(mono[:, None])[:, 0]  # (n, 1) -> (model samples,)
+        self._owed_to_model += len(mix)
+        self._waiting = np.concatenate([self._waiting, mix])
+        whole = len(self._waiting) - len(self._waiting) % self._core.step_samples
+        estimate = self._separate(self._waiting[:whole])
+        self._waiting = self._waiting[whole:]
+        return self._give(self._from_model.process(estimate.T))
+
+    def flush(self) -> Array:
+        """End the stream and give the rest, (sources, m): all output is then as long as all input.
+
+        Raises AudioError if the stream has ended already.
+        """
+        self._refuse_if_ended()
+        self._ended = True
+        mix = self._to_model.flush()[:, 0]
+        self._owed_to_model += len(mix)
+        rest, step = self._owed_to_model, self._core.step_samples
+        steps = -(-(rest + self._to_drop) // step) if rest else 0
+        padded = np.zeros(steps * step, np.float32)
+        heard = np.concatenate([self._waiting, mix])
+        padded[: len(heard)] = heard
+        estimate = self._separate(padded)[:, :rest]
+        pieces = [self._from_model.process(estimate.T), self._from_model.flush()]
+        return self._give(np.concatenate(pieces)[: self._owed])
+
+    def _separate(self, mix: Array) -> Array:
+        """Push whole steps (m,); give the estimate (sources, k) of what is not before the start."""
+        step = self._core.step_samples
+        estimates = [np.zeros((self._sources, 0), np.float32)]
+        for begin in range(0, len(mix), step):
+            estimate, depth, elapsed_ms = self._core.push(mix[begin : begin + step])
+            self._record(depth, elapsed_ms)
+            dropped = min(self._to_drop, step)
+            self._to_drop -= dropped
+            estimates.append(estimate[:, dropped:])
+        joined = np.concatenate(estimates, axis=1)
+        self._owed_to_model -= joined.shape[1]
+        return joined
+
+    def _record(self, depth: int, elapsed_ms: float) -> None:
+        start_s = self.depth_counts.total() * self.step_s
+        missed = self._budget_ms is not None and elapsed_ms > self._budget_ms
+        self.steps.append(Step(start_s, self.step_s, depth, elapsed_ms, missed))
+        self.depth_counts[depth] += 1
+        self.misses += missed
+
+    def _give(self, output: Array) -> Array:
+        """Turn (m, sources) into what the caller gets."""
+        self._owed -= len(output)
+        return np.ascontiguousarray(output.T)  # (sources, m)
+
+    def _refuse_if_ended(self) -> None:
+        if self._ended:
+            raise AudioError("the stream has ended with flush(); reset() begins a new one")
+
+
+def _mono(chunk: npt.NDArray[np.generic]) -> Array:
+    """Check a chunk (n,) or (n, channels) and average it to (n,)."""
+    if chunk.ndim not in (1, 2) or 0 in chunk.shape[1:]:
+        raise AudioError(f"a chunk must be (n,) or (n, channels); it is {chunk.shape}")
+    if not np.issubdtype(chunk.dtype, np.floating):
+        raise AudioError(f"a chunk must be floating point with full scale 1, not {chunk.dtype}")
+    channels = chunk.shape[1] if chunk.ndim == 2 else 1
+    mono = files.mix_down(chunk.reshape(len(chunk), channels), "the chunk")  # type: ignore[arg-type]
+    if len(mono) and np.abs(mono).max() > LOUDEST:
+        raise AudioError(f"a chunk with samples beyond {LOUDEST:g}, where full scale is 1: scale it down")
+    return mono

@@ -1,0 +1,1 @@
+"""Who is who: every talker stays on one output, from window to window and through silence."""

@@ -1,0 +1,123 @@
+"""Recordings: valid files at every moment, also when the disk takes no more."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from tisdiss_rt.errors import OptionError, OutputError
+from tisdiss_rt.live import recorder as recording
+from tisdiss_rt.live.recorder import Recorder
+
+RATE = 16000
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return recording.targets(tmp_path / "rec", 2, force=False)
+
+
+def read(paths):
+    return np.stack([soundfile.read(path, dtype="float32")[0] for path in paths])
+
+
+def test_everything_is_there_at_the_end(paths, noise):
+    recorder, sound = Recorder(paths, RATE), noise(3, 3 * RATE + 5) * 4  # beyond full scale, too
+    for piece in np.array_split(sound, 300, axis=1):
+        recorder.put(piece)
+    recorder.close()
+    np.testing.assert_array_equal(read(paths), sound)
+    info = soundfile.info(paths[0])
+    assert (info.samplerate, info.channels, info.subtype) == (RATE, 1, "FLOAT")
+    assert recorder.problem is None
+
+
+def test_files_are_valid_while_they_grow(paths, noise):
+    recorder, sound = Recorder(paths, RATE), noise(3, 4 * RATE)
+    assert [soundfile.info(path).frames for path in paths] == [0, 0, 0]
+    for piece in np.array_split(sound, 8, axis=1):
+        written = recorder.samples
+        recorder.put(piece)
+        while recorder.samples == written:
+            time.sleep(0.001)
+        np.testing.assert_array_equal(read(paths), sound[:, : recorder.samples])
+    recorder.close()
+
+
+def test_a_full_disk_keeps_what_is_there(tmp_path):
+    """A limit on the size of files makes the system refuse to write, in the middle of a piece."""
+    code = """
+import resource, sys
+import numpy as np
+from pathlib import Path
+from tisdiss_rt.live.recorder import Recorder, targets
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_001, 100_001))
+recorder = Recorder(targets(Path(sys.argv[1]), 2, False), 16000)
+sound = np.arange(3 * 48000, dtype=np.float32).reshape(3, 48000)
+for piece in np.array_split(sound, 30, axis=1):
+    recorder.put(piece)
+recorder.close()
+print(recorder.problem)
+"""
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "rec"], capture_output=True, text=True)
+    assert done.stderr == ""
+    assert done.stdout.startswith("recording ended, 1.5 s are kept in ")
+    assert "make room" in done.stdout
+    kept = read(recording.targets(tmp_path / "rec", 2, force=True))
+    assert kept.shape == (3, 24000)
+    np.testing.assert_array_equal(kept, np.arange(3 * 48000).reshape(3, 48000)[:, :24000])
+
+
+def test_existing_files_are_kept_without_force(paths):
+    paths[1].parent.mkdir()
+    paths[1].write_text("mine")
+    with pytest.raises(OptionError, match=r"spk1.wav exists; --force overwrites"):
+        recording.targets(paths[0].parent, 2, force=False)
+    assert recording.targets(paths[0].parent, 2, force=True) == paths
+
+
+def test_nothing_recorded_leaves_no_files(paths):
+    Recorder(paths, RATE).close()
+    assert not any(path.exists() for path in paths)
+
+
+def test_what_was_recorded_before_stays_until_there_is_sound(paths, noise):
+    first = Recorder(paths, RATE)
+    first.put(sound := noise(3, 5 * RATE))
+    first.close()
+    Recorder(paths, RATE).close()  # the devices could not be opened
+    np.testing.assert_array_equal(read(paths), sound)
+    again = Recorder(paths, RATE)
+    again.put(shorter := noise(3, RATE))
+    again.close()
+    np.testing.assert_array_equal(read(paths), shorter)
+
+
+def test_where_one_file_cannot_be_made_none_is_left(paths):
+    paths[1].mkdir(parents=True)
+    with pytest.raises(OutputError, match="cannot record in"):
+        Recorder(paths, RATE)
+    assert not paths[0].exists()
+
+
+def test_a_folder_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot record in"):
+        Recorder(recording.targets(tmp_path / "file" / "rec", 2, False), RATE)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [("_MOST_BYTES", 60000, "no more than 4 GiB"), ("_MOST_WAITING_S", -1.0, "disk is too slow")],
+)
+def test_other_ends(paths, noise, monkeypatch, name, value, message):
+    monkeypatch.setattr(recording, name, value)
+    recorder = Recorder(paths, RATE)
+    for _ in range(10):
+        recorder.put(noise(3, 4000))
+    recorder.close()
+    assert message in str(recorder.problem)
+    assert all(soundfile.info(path).frames == recorder.samples for path in paths if path.exists())
