@@ -41,7 +41,7 @@ __all__ = [
 
 _LAZY = {
     **dict.fromkeys(("FileSeparation", "Separation", "Separator", "Step"), "tisdiss_rt.separator"),
-    **dict.fromkeys(("Latency", "Stream"), "tisdiss_rt.stream"),
+    **dict.fromkeys(("Latency", "Stream"), "tisdiss_rt.streaming.stream"),
 }
 
 
