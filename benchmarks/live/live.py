@@ -143,8 +143,8 @@ def load() -> None:
     print(f"{above} machine stood still, at most |\n{below}---|")
     load_at("real-time")
     with (
-        mock.patch("tisdiss_rt.live.raised_priority", lambda: nullcontext("normal")),
-        mock.patch("tisdiss_rt.devices.raised_new_threads", nullcontext),
+        mock.patch("tisdiss_rt.live.session.raised_priority", lambda: nullcontext("normal")),
+        mock.patch("tisdiss_rt.live.devices.raised_new_threads", nullcontext),
     ):
         load_at("normal")
 
