@@ -1,0 +1,90 @@
+"""Constants that Python and C++ share are the same in both, or the two would decide differently.
+
+Every constant of the C++ sources is either a twin of one in Python or named here as C++'s own, so that no new
+one is forgotten. They are read from the sources: nothing is compiled.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from embedding import REPOSITORY, RUNTIME
+
+from tisdiss_rt import bundle, separator
+from tisdiss_rt.engine import onnx_runtime
+from tisdiss_rt.engine import streaming as streaming_engine
+from tisdiss_rt.planning import benchmark, controller, forecast
+from tisdiss_rt.streaming import sliding_core, stream
+from tisdiss_rt.talkers import order
+
+SOURCES = RUNTIME / "cpp" / "src"
+OLDEST = re.search(r'"onnxruntime>=1\.(\d+)"', (REPOSITORY / "pyproject.toml").read_text())[1]
+
+TWINS: dict[str, list[Any]] = {
+    "api.cpp:kSilence": [separator._SILENCE, sliding_core._SILENCE],
+    "api.cpp:kLoudest": [stream.LOUDEST],
+    "budget.h:kMargin": [forecast.MARGIN],
+    "budget.h:kQuantile": [forecast.QUANTILE],
+    "budget.h:kHistory": [forecast.HISTORY],
+    "budget.h:kMemorySteps": [forecast.MEMORY_STEPS],
+    "budget.h:kTolerated": [forecast.TOLERATED],
+    "budget.h:kRetrySteps": [controller.RETRY_STEPS],
+    "budget.h:kCalmS": [forecast.CALM_S],
+    "budget.h:kCalmGaps": [forecast.CALM_GAPS],
+    "budget.h:kMostLateSteps": [forecast.MOST_LATE_STEPS],
+    "budget.h:kLeastMs": [forecast.LEAST_MS],
+    "manifest.cpp:kFormat": [bundle.FORMAT],
+    "manifest.cpp:kDeepest": [bundle.DEEPEST],
+    "manifest.cpp:kManifestName": [bundle.MANIFEST_NAME],
+    "manifest.h:kGraphNames": [bundle.GRAPHS],
+    "ort.cpp:kCudaProvider": [onnx_runtime._CUDA],
+    "ort.cpp:kOldestVersion": [int(OLDEST)],
+    "planner.cpp:kMeasuredSteps": [benchmark.MEASURED_STEPS],
+    "planner.cpp:kMeasuredDepth": [benchmark.MEASURED_DEPTH],
+    "planner.cpp:kMeasuringS": [benchmark.MEASURING_S],
+    "stream_steps.cpp:kApart": [streaming_engine.APART],
+    "stream_steps.cpp:kRoom": [streaming_engine.ROOM],
+    "windows.cpp:kMargin": [order._MARGIN],
+}
+OF_CPP_ALONE = {
+    "budget.h:kUnknown",  # NaN, where Python has None
+    "denormals.h:kZeroes",
+    "manifest.cpp:kMost",
+    "ort.cpp:kApiVersion",
+    "ort.cpp:kEnvironmentVariable",
+    "ort.cpp:kUsualNames",
+    "planner.cpp:kLongestHalf",
+    "planner.cpp:kNothing",
+    "sha256.cpp:kRound",
+    "structs.h:kLargestStruct",
+    "windows.cpp:kPi",
+}
+
+
+def constants() -> Iterator[tuple[str, str]]:
+    """Names, with the file before them, and the expressions of all constants in C++."""
+    for path in sorted(SOURCES.iterdir()):
+        for name, text in re.findall(
+            r"constexpr [^()=;]*?\b(k[A-Z]\w*) = (.*?);", path.read_text(), re.DOTALL
+        ):
+            yield f"{path.name}:{name}", text
+
+
+def test_every_constant_is_known() -> None:
+    assert {name for name, _ in constants()} == TWINS.keys() | OF_CPP_ALONE
+    total = sum(
+        len(re.findall(r"\bconstexpr\b[^()=;]*\bk[A-Z]\w* *[={]", path.read_text()))
+        for path in SOURCES.iterdir()
+    )
+    assert len(list(constants())) == total
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_twins(name: str) -> None:
+    (text,) = [text for found, text in constants() if found == name]
+    text = re.sub(r"\b([\d.e+-]+)f\b", r"\1", text).translate(str.maketrans("{}", "()"))
+    assert [ast.literal_eval(text)] * len(TWINS[name]) == TWINS[name]
