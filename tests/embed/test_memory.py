@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -65,10 +66,11 @@ def test_valgrind(release: Built, toys: dict[str, Path], name: str, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["toy", "stream-toy"])
 def test_a_thousand_cycles_leak_nothing(release: Built, toys: dict[str, Path], name: str) -> None:
-    done = run(release.programs / "cycles_c", toys[name], "100", "1000")
+    """A leak grows in most rounds, a heap with holes now and then; the first round warms up."""
+    done = run(release.programs / "cycles_c", toys[name], "6", "170")
     assert done.returncode == 0, done.stderr
-    grown_kb = int(done.stdout)
-    assert grown_kb < 1000  # a kilobyte for each cycle
+    _, *grown_kb = map(int, done.stdout.split())
+    assert statistics.median(grown_kb) < 170, grown_kb  # a kilobyte for each cycle
 
 
 @pytest.mark.parametrize("name", ["live-16k", "stream-toy"])

@@ -1,8 +1,8 @@
 /* Opens and closes a bundle, with a separation and if possible a stream, over and over:
  *
- *     cycles BUNDLE WARMING COUNT
+ *     cycles BUNDLE ROUNDS COUNT
  *
- * prints by how many kilobytes the resident memory grew in COUNT cycles after WARMING ones. */
+ * prints by how many kilobytes the resident memory grew in each round of COUNT cycles. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -45,10 +45,11 @@ static long resident_kb(void) {
 }
 
 int main(int count, char **arguments) {
-  check(count == 4, "usage: cycles BUNDLE WARMING COUNT");
-  for (int i = atoi(arguments[2]); i > 0; --i) cycle(arguments[1]);
-  const long before_kb = resident_kb();
-  for (int i = atoi(arguments[3]); i > 0; --i) cycle(arguments[1]);
-  printf("%ld\n", resident_kb() - before_kb);
+  check(count == 4, "usage: cycles BUNDLE ROUNDS COUNT");
+  for (int round = atoi(arguments[2]); round > 0; --round) {
+    const long before_kb = resident_kb();
+    for (int i = atoi(arguments[3]); i > 0; --i) cycle(arguments[1]);
+    printf("%ld\n", resident_kb() - before_kb);
+  }
   return 0;
 }
