@@ -23,13 +23,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cost import giga_macs
-from tisdiss_models import NetworkConfig, TrainingConfig
+from tisdiss_models import NetworkConfig, SceneConfig, TrainingConfig
 from tisdiss_models.layers import Layer
 from tisdiss_models.losses import best_assignment, multi_depth_loss, pairwise_soft_snr_db
 from tisdiss_models.network import Decoder, Stem, use_gemm
 
 STATES = Path(__file__).parents[1] / "states" / "claims"
 SEEDS = (0, 1, 2)
+OVERLAPPING = SceneConfig(alone_share=0.0, late_share=0.05, speed_range=0.0)
 BASE = NetworkConfig(
     sample_rate=16000,
     n_fft=1024,
@@ -52,11 +53,13 @@ TRAINING = TrainingConfig(
     warmup_steps=200,
     ema=0.998,
     depth_weights=(1.0,) * 7,
-    pause_share=0.05,
-    absent_share=0.0,
-    speed_range=0.0,
+    scenes=OVERLAPPING,
 )
 COUNTED_S = 4.0  # length of the mixture that operations are counted on
+
+
+def _scenes(**changes: Any) -> dict[str, SceneConfig]:
+    return {"scenes": dataclasses.replace(OVERLAPPING, **changes)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +108,13 @@ COARSE_BANDS = (16,) * 4 + (48,) * 4 + (128,) * 2
 RECIPES = {
     "short-first": Variant("a third of the steps with crops of 0.375 s", first={"crop_s": 0.375, "batch": 8}),
     "long-crops": Variant("crops of 1.5 s, half as many", training={"crop_s": 1.5, "batch": 2}),
-    "levels-first": Variant("a third of the steps with levels up to 15 dB apart", first={"level_db": 15.0}),
-    "speed": Variant("voices played up to 15 % slower or faster", training={"speed_range": 0.15}),
-    "no-equaliser": Variant("no random equaliser", training={"equaliser_db": 0.0}),
-    "absent": Variant("4 % of the mixtures with one voice alone", training={"absent_share": 0.04}),
-    "no-pauses": Variant("nobody starts late or stops early", training={"pause_share": 0.0}),
+    "levels-first": Variant(
+        "a third of the steps with levels up to 15 dB apart", first=_scenes(level_db=(0.0, 15.0))
+    ),
+    "speed": Variant("voices played up to 15 % slower or faster", training=_scenes(speed_range=0.15)),
+    "no-equaliser": Variant("no random equaliser", training=_scenes(equaliser_db=0.0)),
+    "absent": Variant("4 % of the mixtures with one voice alone", training=_scenes(alone_share=0.04)),
+    "no-pauses": Variant("nobody starts late or stops early", training=_scenes(late_share=0.0)),
     "rate-1e-3": Variant("half the learning rate", training={"learning_rate": 1e-3}),
     "rate-4e-3": Variant("twice the learning rate", training={"learning_rate": 4e-3}),
     "late-decay": Variant("learning rate constant in the first half", training={"decay_share": 0.5}),

@@ -40,8 +40,10 @@ from benchmarks.claims.networks import (
     VariantNetwork,
     step_gmacs,
 )
-from tisdiss_models.data import Corpus, draw_batch, load_corpus, speech_folder
-from tisdiss_models.training import evaluate, learning_rate, make_optimiser
+from tisdiss_models.acoustics import SCENES, draw_batch
+from tisdiss_models.data import Corpus, load_corpus, speech_folder
+from tisdiss_models.training import learning_rate, make_optimiser
+from tisdiss_models.validation import evaluate
 
 LEAST_S = 600.0  # of speech, for a voice to be used
 TRAINING_SHARE, VALIDATION_SHARE = 0.8, 0.1  # of each voice, from its beginning; the rest is for testing
@@ -67,12 +69,11 @@ def load_data(speech: Path) -> Data:
         first, last = (lengths * begin).long(), (lengths * end).long()
         return dataclasses.replace(whole, starts=starts + first, lengths=last - first)
 
-    plain = dataclasses.replace(TRAINING, equaliser_db=0.0, pause_share=0.0, level_db=5.0)
     trained, validated = TRAINING_SHARE, TRAINING_SHARE + VALIDATION_SHARE
     sets = {}
     for name, share in (("validation", part(trained, validated)), ("test", part(validated, 1.0))):
         generator = torch.Generator().manual_seed(4321)
-        sets[name] = draw_batch(share, plain, MIXTURES[name], MIXTURE_S, generator)
+        sets[name] = draw_batch(share, SCENES["clean"], MIXTURES[name], MIXTURE_S, generator)
     return Data(part(0.0, trained), **sets)
 
 
@@ -115,7 +116,7 @@ class Run:
     def train_step(self) -> None:
         generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.step)
         config = self.first if 3 * self.step < self.training.steps else self.training
-        mix, sources = draw_batch(self.data.corpus, config, config.batch, config.crop_s, generator)
+        mix, sources = draw_batch(self.data.corpus, config.scenes, config.batch, config.crop_s, generator)
         depth = self.variant.depth
         if self.variant.random_depth:
             depth = int(torch.randint(1, depth + 1, (1,), generator=generator))

@@ -25,8 +25,8 @@ import torch
 
 from benchmarks.pages import update
 from benchmarks.quality.quality import RMS, improvement_db, interval_db, speech_folder
-from tisdiss_models import TrainingConfig
-from tisdiss_models.data import draw_batch, load_corpus
+from tisdiss_models import acoustics
+from tisdiss_models.data import load_corpus
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine.offline import OfflineEngine
 from tisdiss_rt.planning.forecast import Timings
@@ -91,10 +91,9 @@ def slide_of(hop_ms: int, lookahead_ms: int, fade_ms: int, rate: int) -> Slide:
 
 def held_out_mixtures(rate: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Mixtures (n,) of the voices kept for validation, and their sources (2, n)."""
-    plain = TrainingConfig(speed_range=0.0, equaliser_db=0.0, absent_share=0.0, pause_share=0.0, level_db=5.0)
-    corpus = load_corpus(speech_folder() / "train", rate, MIXTURE_S + 0.01)
-    held_out = corpus.speakers(0, plain.validation_speakers)
-    mix, sources = draw_batch(held_out, plain, count, MIXTURE_S, torch.Generator().manual_seed(4321))
+    talkers = load_corpus(speech_folder() / "validation", rate, MIXTURE_S + 0.01)
+    generator = torch.Generator().manual_seed(4321)
+    mix, sources = acoustics.draw_batch(talkers, acoustics.SCENES["clean"], count, MIXTURE_S, generator)
     return zip(mix.numpy(), sources.numpy(), strict=True)
 
 

@@ -1,7 +1,7 @@
 """PyTorch side of tisdiss-rt: the network, its training, and the import of published checkpoints."""
 
 from .checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from .config import ConfigError, NetworkConfig, TrainingConfig
+from .config import ConfigError, NetworkConfig, SceneConfig, TrainingConfig
 from .network import Network
 from .streaming import StreamingNetwork, build_network
 
@@ -10,6 +10,7 @@ __all__ = [
     "ConfigError",
     "Network",
     "NetworkConfig",
+    "SceneConfig",
     "StreamingNetwork",
     "TrainingConfig",
     "build_network",

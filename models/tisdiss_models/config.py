@@ -127,6 +127,87 @@ class NetworkConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class SceneConfig:
+    """What mixtures are like: who talks when and how loud, room, noise, channel.
+
+    A share is the probability of a part, drawn for each mixture by itself; a pair is the range of an even
+    distribution. The defaults are clean voices that overlap all the time, see `tisdiss_models.acoustics`.
+
+    Attributes:
+        level_db: difference between the two talkers' levels, whoever is the louder one.
+        speed_range: a voice is played slower or faster by up to this share.
+        equaliser_db: strength of a smooth random frequency response for each voice.
+        alone_share: the second talker is silent throughout.
+        late_share: the second talker starts late or stops early.
+        turns_share: both talk in turn.
+        turn_s, gap_s: length of a turn, and time from its end to the next one's start, negative to overlap.
+        pause_share, pause_s: share of the gaps that are a longer silence, and its length.
+        room_share: voices are reverberant; the voice to be estimated is, too.
+        decay_s: time in which sound in the room decays by 60 dB.
+        distance_m: from talker to microphone.
+        field_share: a recorded noise.
+        coloured_share: stationary noise, from white to brown.
+        fan_share: low noise with the tones of blades and motor.
+        hum_share: harmonics of the mains.
+        babble_share: three to eight other talkers at once.
+        noise_db: level of the voices above each noise.
+        swell_share: a noise swells and fades, or comes and goes.
+        lowpass_share: a channel that ends anywhere from 3 to 7.5 kHz.
+        narrowband_share: a recording of 8 kHz.
+        telephone_share: a channel from about 300 to 3400 Hz.
+        microphone_db: strength of a smooth random frequency response for the whole mixture.
+        clip_share: the mixture is clipped, mildly; the voices to be estimated are not.
+        codec_share: the mixture has noise of coding; the voices to be estimated have none.
+    """
+
+    level_db: tuple[float, float] = (0.0, 6.0)
+    speed_range: float = 0.15
+    equaliser_db: float = 4.0
+    alone_share: float = 0.04
+    late_share: float = 0.15
+    turns_share: float = 0.0
+    turn_s: tuple[float, float] = (0.5, 3.0)
+    gap_s: tuple[float, float] = (-0.8, 1.2)
+    pause_share: float = 0.1
+    pause_s: tuple[float, float] = (1.0, 8.0)
+    room_share: float = 0.0
+    decay_s: tuple[float, float] = (0.1, 0.9)
+    distance_m: tuple[float, float] = (0.3, 3.0)
+    field_share: float = 0.0
+    coloured_share: float = 0.0
+    fan_share: float = 0.0
+    hum_share: float = 0.0
+    babble_share: float = 0.0
+    noise_db: tuple[float, float] = (0.0, 28.0)
+    swell_share: float = 0.5
+    lowpass_share: float = 0.0
+    narrowband_share: float = 0.0
+    telephone_share: float = 0.0
+    microphone_db: float = 0.0
+    clip_share: float = 0.0
+    codec_share: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Fail early, naming the option.
+
+        Raises:
+            ConfigError: if a value is not allowed.
+        """
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith(("_share", "_range")) and not 0 <= value <= 1:
+                raise ConfigError(f"{field.name} must be from 0 to 1, not {value}")
+            if isinstance(value, tuple) and value[0] > value[1]:
+                raise ConfigError(f"{field.name} must be the least and the most, not {list(value)}")
+        for names in ("alone_share late_share turns_share", "lowpass_share narrowband_share telephone_share"):
+            if sum(getattr(self, name) for name in names.split()) > 1 + 1e-9:
+                raise ConfigError(f"{names.replace(' ', ' + ')} exclude each other and must not exceed 1")
+        for name in ("turn_s", "decay_s", "distance_m", "pause_s"):
+            if not getattr(self, name)[0] > 0:
+                raise ConfigError(f"{name} must be above 0, not {list(getattr(self, name))}")
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainingConfig:
     """How a network is trained; lengths in seconds, levels in dB, see `tisdiss_models.training`."""
 
@@ -144,13 +225,9 @@ class TrainingConfig:
     extra_depth_share: float = 0.2
     switch_share: float = 0.5
     soft_limit_db: float = 30.0
-    level_db: float = 6.0
-    speed_range: float = 0.15
-    equaliser_db: float = 4.0
-    absent_share: float = 0.04
-    pause_share: float = 0.15
     validation_speakers: int = 8
     seed: int = 0
+    scenes: SceneConfig = SceneConfig()
 
     def __post_init__(self) -> None:
         """Fail early, naming the option.
@@ -164,8 +241,7 @@ class TrainingConfig:
         for name in ("crop_s", "learning_rate", "decay_share", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
-        shares = ("extra_depth_share", "switch_share", "absent_share", "pause_share", "ema", "speed_range")
-        for name in shares:
+        for name in ("extra_depth_share", "switch_share", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if not self.depth_weights or min(self.depth_weights) < 0 or not any(self.depth_weights):
@@ -193,7 +269,9 @@ def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _plain(value: Any, type_name: str, where: str) -> Any:
-    """Give a value as its field has it, or raise ConfigError; YAML reads ``1e-3`` as text."""
+    """Return a value as its field has it, or raise ConfigError; YAML reads ``1e-3`` as text."""
+    if type_name == "SceneConfig":
+        return from_mapping(SceneConfig, value, where)
     if type_name.startswith("tuple["):
         if not isinstance(value, list | tuple):
             raise ConfigError(f"{where} must be a list, not {value!r}")
@@ -215,9 +293,13 @@ def _plain(value: Any, type_name: str, where: str) -> Any:
     return value
 
 
-def to_mapping(config: NetworkConfig | TrainingConfig) -> dict[str, Any]:
-    """Give the plain values of a configuration, tuples becoming lists."""
-    return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(config).items()}
+def to_mapping(config: NetworkConfig | TrainingConfig | SceneConfig) -> dict[str, Any]:
+    """Return the plain values of a configuration, tuples becoming lists."""
+
+    def plain(values: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
+
+    return dataclasses.asdict(config, dict_factory=plain)
 
 
 def read_options(path: Path) -> dict[str, Any]:

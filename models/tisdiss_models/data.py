@@ -1,8 +1,7 @@
-"""Mixtures for training, made anew for every batch on the device that trains.
+"""Recordings to draw mixtures from, on the device that trains.
 
-The corpus (two hours of speech) fits in memory as 16-bit samples, so that a batch is index arithmetic
-on one long tensor: draw speakers, places, speeds, colours and levels, and add. Speakers are drawn
-evenly, because three of them hold more than half of the hours.
+A corpus of some hours fits in memory as 16-bit samples, so that drawing is index arithmetic on one long
+tensor (`acoustics`). Speakers are drawn evenly, however many of the hours are theirs.
 """
 
 from __future__ import annotations
@@ -20,10 +19,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from .config import TrainingConfig
-
-RMS = 0.05  # level of every source before its own level is applied
-TAPS = 8  # taps on each side of the interpolation that changes the speed
+from .config import ConfigError
 
 
 def speech_folder() -> Path | None:
@@ -35,12 +31,12 @@ def speech_folder() -> Path | None:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Speech of several speakers in one tensor.
+    """Speech of several speakers in one tensor, or noise, where each recording is a "speaker".
 
     Attributes:
-        samples: (total,) int16.
-        starts: (speakers,) first sample of each speaker.
-        lengths: (speakers,) samples of each speaker.
+        samples: (total,) int16, on the device that draws.
+        starts: (speakers,) first sample of each speaker, on the CPU.
+        lengths: (speakers,) samples of each speaker, on the CPU.
         sample_rate: in Hz.
         names: of the speakers; empty where they are not known.
     """
@@ -53,8 +49,7 @@ class Corpus:
 
     def to(self, device: torch.device) -> Corpus:
         """Move the samples to `device`."""
-        tensors = (self.samples.to(device), self.starts.to(device), self.lengths.to(device))
-        return Corpus(*tensors, self.sample_rate, self.names)
+        return Corpus(self.samples.to(device), self.starts, self.lengths, self.sample_rate, self.names)
 
     def speakers(self, first: int, last: int) -> Corpus:
         """Keep the speakers from `first` up to, not including, `last`."""
@@ -74,8 +69,10 @@ class Corpus:
         return Corpus(self.samples, self.starts[order], self.lengths[order], self.sample_rate, names)
 
 
-def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0) -> Corpus:
+def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0, by_file: bool = False) -> Corpus:
     """Read all audio of a folder, mono; a file's name starts with its speaker and a hyphen.
+
+    With `by_file`, for noise, every file is taken for itself and may have any name.
 
     Speakers are ordered by a fixed shuffle, so that a split by index is a random split. A voice shorter than
     `least_s` seconds is repeated up to that, so that a crop never reads on into the next speaker.
@@ -88,7 +85,9 @@ def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0) -> Corpus:
     for path in sorted(folder.iterdir()):
         if path.suffix in (".flac", ".ogg", ".wav"):
             speaker, hyphen, _ = path.name.partition("-")
-            if not hyphen:
+            if by_file:
+                speaker = path.name
+            elif not hyphen:
                 raise ValueError(f"{path}: its name has to start with its speaker and a hyphen")
             by_speaker[speaker].append(path)
     if not by_speaker:
@@ -118,93 +117,51 @@ def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0) -> Corpus:
     return Corpus(torch.from_numpy(np.concatenate(voices)), starts, lengths, sample_rate, tuple(names))
 
 
-def _resampled_crops(corpus: Corpus, first: Tensor, speed: Tensor, length: int) -> Tensor:
-    """Read `length` samples from the places `first` at `speed`, by windowed-sinc interpolation.
+@dataclass(frozen=True)
+class Recordings:
+    """What a run trains on and what it is judged by.
 
-    Args:
-        corpus: where from.
-        first: (N,) index of the first sample, with `TAPS` samples of margin.
-        speed: (N,) input samples per output sample.
-        length: output samples.
-
-    Returns:
-        (N, length) float32.
+    Attributes:
+        talkers, validation_talkers: different people.
+        noises, validation_noises: different recordings; None where the folder has none.
+        held_out: names of talkers of ``train/`` who are kept for validation.
     """
-    steps = torch.arange(length, device=first.device)
-    offset = steps * speed[:, None].double()  # (N, length)
-    whole = offset.floor()
-    fraction = (offset - whole).float()
-    index = first[:, None] + whole.long()
-    out = torch.zeros_like(fraction)
-    cutoff = (1 / speed).clamp(max=1.0)[:, None]
-    for tap in range(1 - TAPS, TAPS + 1):
-        distance = fraction - tap
-        weight = cutoff * torch.sinc(cutoff * distance) * (0.5 + 0.5 * torch.cos(torch.pi * distance / TAPS))
-        weight = torch.where(distance.abs() < TAPS, weight, torch.zeros_like(weight))
-        out += weight * corpus.samples[index + tap]
-    return out / 32768
+
+    talkers: Corpus
+    validation_talkers: Corpus
+    noises: Corpus | None
+    validation_noises: Corpus | None
+    held_out: tuple[str, ...]
 
 
-def _coloured(audio: Tensor, strength_db: float, generator: torch.Generator) -> Tensor:
-    """Filter (N, samples) with a smooth random frequency response of about ±`strength_db`."""
-    spectrum = torch.fft.rfft(audio)
-    knots = torch.randn(len(audio), 1, 6, device=audio.device, generator=generator) * strength_db / 2
-    curve = torch.nn.functional.interpolate(knots, spectrum.shape[-1], mode="linear", align_corners=True)[
-        :, 0
-    ]  # (N, bins) dB
-    return torch.fft.irfft(spectrum * 10 ** (curve / 20), audio.shape[-1])
+def load_recordings(
+    folder: Path, sample_rate: int, least_s: float, validation_speakers: int, held_out: Sequence[str] = ()
+) -> Recordings:
+    """Read ``train/``, and ``validation/``, ``noise/train/`` and ``noise/validation/`` where there are such.
 
+    Without ``validation/``, speakers of ``train/`` are kept for validation: `held_out`, else the first
+    `validation_speakers` after a fixed shuffle.
 
-def _pauses(count: int, length: int, config: TrainingConfig, generator: torch.Generator) -> Tensor:
-    """Draw when the sources of `count` mixtures speak: factors (count, 2, length) from 0 to 1.
-
-    Some mixtures have one source only, in some one source starts late or stops early.
+    Raises:
+        ValueError: if a folder cannot be read, or the speakers are too few for both groups.
     """
-    device = generator.device
-    kind, place, side = torch.rand(3, count, 1, device=device, generator=generator)  # (count, 1) each
-    time = torch.linspace(0, 1, length, device=device)
-    late = ((time - (0.15 + 0.7 * place)) * 50).clamp(0, 1)  # (count, length)
-    partial = torch.where(side < 0.5, late, 1 - late)
-    absent = kind < config.absent_share
-    paused = ~absent & (kind < config.absent_share + config.pause_share)
-    second = torch.where(absent, 0.0, torch.where(paused, partial, 1.0))
-    return torch.stack([torch.ones_like(second), second], 1)
-
-
-def draw_batch(
-    corpus: Corpus, config: TrainingConfig, batch: int, crop_s: float, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Make two-speaker mixtures.
-
-    Args:
-        corpus: on the device of `generator`.
-        config: augmentation options.
-        batch: mixtures.
-        crop_s: length in seconds.
-        generator: source of all randomness.
-
-    Returns:
-        Mixtures (B, samples) and their sources (B, 2, samples), float32.
-    """
-    device = generator.device
-    length = round(crop_s * corpus.sample_rate)
-
-    def uniform(*shape: int) -> Tensor:
-        return torch.rand(*shape, device=device, generator=generator)
-
-    count = len(corpus.lengths)
-    one = torch.randint(count, (batch,), device=device, generator=generator)
-    other = (one + torch.randint(1, count, (batch,), device=device, generator=generator)) % count
-    speaker = torch.stack([one, other], 1).flatten()  # (2 B,)
-    speed = 1 + config.speed_range * (2 * uniform(2 * batch) - 1)
-    room = corpus.lengths[speaker] - (length * speed).long() - 2 * TAPS - 2
-    first = corpus.starts[speaker] + TAPS + (uniform(2 * batch) * room.clamp(min=0)).long()
-    audio = _resampled_crops(corpus, first, speed, length)
-    if config.equaliser_db > 0:
-        audio = _coloured(audio, config.equaliser_db, generator)
-    audio = audio * (RMS / audio.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-4))
-    level_db = config.level_db * (2 * uniform(batch) - 1) / 2
-    gain = 10 ** (torch.stack([level_db, -level_db], 1) / 20)
-    sources = audio.unflatten(0, (batch, 2)) * gain[..., None]  # (B, 2, samples)
-    sources = sources * _pauses(batch, length, config, generator)
-    return sources.sum(1), sources
+    train = load_corpus(folder / "train", sample_rate, least_s)
+    noises = [
+        load_corpus(path, sample_rate, least_s, by_file=True) if path.is_dir() else None
+        for path in (folder / "noise" / "train", folder / "noise" / "validation")
+    ]
+    if (folder / "validation").is_dir():
+        validation = load_corpus(folder / "validation", sample_rate, least_s)
+        return Recordings(train, validation, noises[0], noises[1], ())
+    count = validation_speakers
+    if not 2 <= count <= len(train.lengths) - 2:
+        raise ConfigError(
+            f"validation_speakers: {count} of {len(train.lengths)} speakers; validation and "
+            "training need two each"
+        )
+    if held_out and len(held_out) != count:
+        raise ConfigError(f"validation_speakers: this run keeps {len(held_out)}, not {count}")
+    train = train.beginning_with(held_out)
+    validation = train.speakers(0, count)
+    rest = train.speakers(count, len(train.lengths))
+    return Recordings(rest, validation, noises[0], noises[1], validation.names)

@@ -8,7 +8,6 @@ Weights are averaged (EMA); the average is what is evaluated and kept.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import random
 import sys
@@ -19,17 +18,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .acoustics import draw_batch
 from .causal import Memory
 from .checkpoint import CheckpointError, read_tensors, save_checkpoint
 from .config import ConfigError, NetworkConfig, TrainingConfig, from_mapping, to_mapping
-from .data import Corpus, draw_batch, load_corpus
+from .data import load_recordings
 from .depth_loss import DepthScorer, StreamScorer
-from .losses import best_assignment, multi_depth_loss, si_sdr_db
-from .network import Network, use_gemm
+from .losses import multi_depth_loss
+from .network import use_gemm
 from .streaming import StreamingNetwork, build_network
-
-VALIDATION_MIXTURES = 64
-VALIDATION_CROP_S = 4.0
+from .validation import CROP_S, evaluate, validation_sets
 
 
 def make_optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
@@ -50,42 +48,21 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     return config.learning_rate * rising * max(falling, 0.0)
 
 
-def draw_depths(steps: int, config: TrainingConfig, depth: int, generator: torch.Generator) -> Tensor:
+def draw_depths(
+    steps: int, batch: int, switch_share: float, depth: int, generator: torch.Generator
+) -> Tensor:
     """Draw how deep each step of a stream goes: (steps, batch), from 1 to `depth`.
 
     A share of the streams changes its depth, from now and then to at every step; the others are at `depth`.
     """
-    batch, device = config.batch, generator.device
+    device = generator.device
     rate = 10 ** (-2 * torch.rand(1, batch, device=device, generator=generator))
     changes = torch.rand(steps, batch, device=device, generator=generator) < rate
     drawn = torch.randint(1, depth + 1, (steps, batch), device=device, generator=generator)
     place = torch.arange(steps, device=device)[:, None]
     latest = torch.where(changes, place, 0).cummax(0).values
-    switched = torch.rand(1, batch, device=device, generator=generator) < config.switch_share
+    switched = torch.rand(1, batch, device=device, generator=generator) < switch_share
     return torch.where(switched, drawn.gather(0, latest), depth)
-
-
-def validation_set(corpus: Corpus, config: TrainingConfig) -> tuple[Tensor, Tensor]:
-    """Make the fixed mixtures that progress is judged by: clean, overlapping, of held-out speakers."""
-    plain = dataclasses.replace(
-        config, speed_range=0.0, equaliser_db=0.0, absent_share=0.0, pause_share=0.0, level_db=5.0
-    )
-    generator = torch.Generator().manual_seed(4321)
-    return draw_batch(corpus, plain, VALIDATION_MIXTURES, VALIDATION_CROP_S, generator)
-
-
-@torch.no_grad()
-def evaluate(network: Network | StreamingNetwork, mix: Tensor, sources: Tensor, depth: int) -> list[float]:
-    """Measure the mean SI-SDR improvement in dB at depths 0 to `depth`, on the network's device."""
-    device = next(network.parameters()).device
-    sums = torch.zeros(depth + 1)
-    for at in range(0, len(mix), 8):
-        x, s = mix[at : at + 8].to(device), sources[at : at + 8].to(device)
-        before = si_sdr_db(x[:, None].expand_as(s), s).mean(1)
-        for n, est in enumerate(network.every_depth(x, depth)):
-            gain = best_assignment(si_sdr_db(est[:, :, None], s[:, None])) - before
-            sums[n] += gain.sum().cpu()
-    return [round(float(v) / len(mix), 3) for v in sums]
 
 
 class Trainer:
@@ -94,9 +71,9 @@ class Trainer:
     Args:
         network_config, config: what to train and how.
         device: where.
-        speech: folder with ``train/`` of the corpus.
+        speech: folder of the recordings, see `load_recordings`.
         compile_parts: see `DepthScorer`.
-        held_out: the speakers that a run before kept for validation; None takes the first after a shuffle.
+        held_out: the speakers that a run before kept for validation, see `load_recordings`.
 
     Raises:
         ConfigError: if the sources are not two, the depth weights more than the depths, or the speakers too
@@ -111,7 +88,7 @@ class Trainer:
         device: torch.device,
         speech: Path,
         compile_parts: bool = True,
-        held_out: Sequence[str] | None = None,
+        held_out: Sequence[str] = (),
     ) -> None:
         if network_config.sources != 2:
             raise ConfigError(f"sources: training mixes two voices, not {network_config.sources}")
@@ -127,26 +104,20 @@ class Trainer:
         self.average = build_network(network_config).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = make_optimiser(self.network, config)
-        least_s = max(VALIDATION_CROP_S, config.crop_s * (1 + config.speed_range)) + 0.01
-        corpus = load_corpus(speech / "train", network_config.sample_rate, least_s)
-        count = config.validation_speakers
-        if not 2 <= count <= len(corpus.lengths) - 2:
-            raise ConfigError(
-                f"validation_speakers: {count} of {len(corpus.lengths)} speakers; validation and "
-                "training need two each"
-            )
-        if held_out is not None and len(held_out) != count:
-            raise ConfigError(f"validation_speakers: this run keeps {len(held_out)}, not {count}")
-        corpus = corpus.beginning_with(held_out or ())
-        self.held_out = corpus.names[:count]
-        self.validation = validation_set(corpus.speakers(0, count), config)
-        self.corpus = corpus.speakers(count, len(corpus.lengths)).to(device)
+        least_s = max(CROP_S, config.crop_s * (1 + config.scenes.speed_range)) + 0.01
+        recordings = load_recordings(
+            speech, network_config.sample_rate, least_s, config.validation_speakers, held_out
+        )
+        self.held_out = recordings.held_out
+        self.validation = validation_sets(recordings)
+        self.talkers = recordings.talkers.to(device)
+        self.noises = recordings.noises.to(device) if recordings.noises else None
         self.scorer = (
             StreamScorer(self.network, compile_parts)
             if isinstance(self.network, StreamingNetwork)
             else DepthScorer(self.network, compile_parts)
         )
-        self.generator = torch.Generator(device).manual_seed(config.seed)
+        self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
         self.audio_s = 0.0
 
@@ -187,7 +158,7 @@ class Trainer:
         was_offline = not state.get("network", {}).get("lookback")
         if isinstance(self.network, StreamingNetwork) and was_offline:
             encoder = self.network.stem.encoder
-            mix = self.validation[0].to(self.device)
+            mix = self.validation["clean"][0].to(self.device)
             spec, scale = self.network.stem.analyse(
                 self.network.steps(mix), Memory(self.network.blank(mix)["stem"])
             )
@@ -221,23 +192,15 @@ class Trainer:
         return trained
 
     def train_step(self) -> Tensor:
-        """Make one update and give the loss in dB (negative ratio), not yet synchronised."""
+        """Make one update and return the loss in dB (negative ratio), not yet synchronised."""
         config = self.config
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(self.step, config)
-        mix, sources = draw_batch(self.corpus, config, config.batch, config.crop_s, self.generator)
-        depth = self._draw_depth()
-        if isinstance(self.scorer, StreamScorer):
-            steps = self.scorer.network.steps(mix).shape[1] // self.network.config.hop
-            depths = draw_depths(steps, config, depth, self.generator)
-            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, depths)
-        else:
-            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db)
-        weights = list(config.depth_weights) + [config.depth_weights[-1]] * (
-            depth + 1 - len(config.depth_weights)
+        mix, sources = draw_batch(
+            self.talkers, config.scenes, config.batch, config.crop_s, self.generator, self.noises
         )
-        loss = multi_depth_loss(scores, weights)
-        loss.backward()
+        depth = self._draw_depth()
+        loss = self._accumulate(mix, sources, depth)
         for parameter in self.network.parameters():
             assert parameter.grad is not None
             parameter.grad.nan_to_num_(0.0, 0.0, 0.0)  # one bad batch must not end a long run
@@ -249,7 +212,34 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), 1 - keep)
         self.step += 1
         self.audio_s += config.batch * config.crop_s
-        return loss.detach()
+        return loss
+
+    def _accumulate(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
+        """Compute the loss of a batch and its gradients.
+
+        On a CPU the mixtures go through the network one by one and their gradients add up to those of the
+        batch: the maps of one mixture stay in the cache, those of a batch do not.
+        """
+        at_once = 1 if self.device.type == "cpu" else len(mix)
+        total = torch.zeros((), device=self.device)
+        for part in torch.arange(len(mix)).split(at_once):
+            loss = self._loss(mix[part], sources[part], depth) * (len(part) / len(mix))
+            loss.backward()
+            total += loss.detach()
+        return total
+
+    def _loss(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
+        """Judge all depths of mixtures (B, samples) together, in dB."""
+        config = self.config
+        if isinstance(self.scorer, StreamScorer):
+            steps = self.scorer.network.steps(mix).shape[1] // self.network.config.hop
+            depths = draw_depths(steps, len(mix), config.switch_share, depth, self.generator).to(self.device)
+            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, depths)
+        else:
+            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db)
+        beyond = depth + 1 - len(config.depth_weights)
+        weights = [*config.depth_weights, *[config.depth_weights[-1]] * beyond]
+        return multi_depth_loss(scores, weights)
 
 
 def train(
@@ -292,7 +282,10 @@ def _train(
                 "audio_h": round(trainer.audio_s / 3600, 3),
                 "minutes": round((now - started) / 60, 2),
                 "loss_db": round(float(torch.stack(losses).mean()), 3),
-                "si_sdri_db": evaluate(trainer.average, *trainer.validation, depth),
+                "si_sdri_db": {
+                    scene: evaluate(trainer.average, mix, sources, depth)
+                    for scene, (mix, sources) in trainer.validation.items()
+                },
             }
             losses.clear()
             with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
@@ -325,10 +318,21 @@ def trainer_from_state(
     if not isinstance(facts, dict) or not {"steps", "audio_s", "training"} <= set(facts):
         raise CheckpointError(f"{path}: not the state of a training run")
     network = from_mapping(NetworkConfig, state["network"], str(path))
-    stored = from_mapping(TrainingConfig, facts["training"], str(path))
-    trainer = Trainer(network, config or stored, device, speech, compile_parts, facts.get("held_out"))
+    stored = from_mapping(TrainingConfig, _with_scenes(facts["training"]), str(path))
+    trainer = Trainer(network, config or stored, device, speech, compile_parts, facts.get("held_out", ()))
     try:
         trainer.load(path)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise CheckpointError(f"{path}: not the state of this network's training: {error}") from error
     return trainer
+
+
+def _with_scenes(training: object) -> dict[str, object]:
+    """Bring the options of a run of version 0.1.0, which knew clean voices only, into today's form."""
+    options = dict(training) if isinstance(training, dict) else {}
+    names = {"absent_share": "alone_share", "pause_share": "late_share"}
+    moved = ("level_db", "speed_range", "equaliser_db", *names)
+    scenes = {names.get(name, name): options.pop(name) for name in moved if name in options}
+    if "level_db" in scenes:
+        scenes["level_db"] = [0.0, scenes["level_db"]]
+    return {**options, "scenes": scenes} if scenes else options

@@ -9,14 +9,22 @@ import yaml
 from click.testing import CliRunner
 from synthetic import RATE, write_corpus
 
-from tisdiss_models import CheckpointError, NetworkConfig, TrainingConfig, load_checkpoint, save_checkpoint
+from tisdiss_models import (
+    CheckpointError,
+    NetworkConfig,
+    SceneConfig,
+    TrainingConfig,
+    load_checkpoint,
+    save_checkpoint,
+)
 from tisdiss_models.causal import Memory
 from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.config import read_yaml, to_mapping
 from tisdiss_models.depth_loss import StreamScorer
 from tisdiss_models.losses import pairwise_soft_snr_db
 from tisdiss_models.network import Network
-from tisdiss_models.training import Trainer, draw_depths, evaluate, trainer_from_state
+from tisdiss_models.training import Trainer, draw_depths, trainer_from_state
+from tisdiss_models.validation import evaluate
 
 NETWORK = NetworkConfig(
     sample_rate=RATE, n_fft=128, hop=32, bands=(4, 4, 8, 16, 32), dim=8, norm_groups=2, heads=1,
@@ -27,7 +35,7 @@ OFFLINE = dataclasses.replace(NETWORK, lookback=0, hop=64)
 TRAINING = TrainingConfig(
     steps=60, batch=4, crop_s=0.25, learning_rate=1e-2, warmup_steps=5, ema=0.9,
     depth_weights=(0.5, 1.0, 1.0),
-    extra_depth=1, extra_depth_share=0.25, speed_range=0.05, validation_speakers=2,
+    extra_depth=1, extra_depth_share=0.25, validation_speakers=2, scenes=SceneConfig(speed_range=0.05),
 )  # fmt: skip
 CPU = torch.device("cpu")
 
@@ -39,8 +47,9 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tisdiss_models.training.VALIDATION_MIXTURES", 4)
-    monkeypatch.setattr("tisdiss_models.training.VALIDATION_CROP_S", 0.5)
+    monkeypatch.setattr("tisdiss_models.validation.MIXTURES", 4)
+    monkeypatch.setattr("tisdiss_models.validation.CROP_S", 0.5)
+    monkeypatch.setattr("tisdiss_models.training.CROP_S", 0.5)
 
 
 def trainer(speech: Path, network: NetworkConfig = NETWORK) -> Trainer:
@@ -49,15 +58,15 @@ def trainer(speech: Path, network: NetworkConfig = NETWORK) -> Trainer:
 
 def test_the_loss_falls_and_voices_that_were_not_trained_separate_better(speech: Path) -> None:
     made = trainer(speech)
-    before = evaluate(made.average, *made.validation, 2)
+    before = evaluate(made.average, *made.validation["clean"], 2)
     losses = [float(made.train_step()) for _ in range(60)]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 2
-    assert evaluate(made.average, *made.validation, 2)[2] > before[2] + 1
+    assert evaluate(made.average, *made.validation["clean"], 2)[2] > before[2] + 1
 
 
 def test_the_scores_of_training_are_those_of_streams_at_every_depth(speech: Path) -> None:
     made = trainer(speech)
-    mix, sources = made.validation
+    mix, sources = made.validation["clean"]
     scorer = made.scorer
     assert isinstance(scorer, StreamScorer)
     scorer.autocast = torch.autocast("cpu", enabled=False)
@@ -88,15 +97,14 @@ def test_a_resumed_run_goes_on_as_a_network_for_streams(speech: Path, tmp_path: 
     resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
     assert resumed.network.config == NETWORK
     network, _ = load_checkpoint(tmp_path / "state.pt")
-    mix = resumed.validation[0]
+    mix = resumed.validation["clean"][0]
     with torch.no_grad():
         torch.testing.assert_close(network(mix), first.average(mix))
 
 
 def test_drawn_depths_are_at_the_full_depth_or_change_from_step_to_step() -> None:
     generator = torch.Generator().manual_seed(0)
-    config = dataclasses.replace(TRAINING, batch=400, switch_share=0.5)
-    depths = draw_depths(100, config, 5, generator)
+    depths = draw_depths(100, 400, 0.5, 5, generator)
     assert depths.shape == (100, 400)
     fixed = (depths == 5).all(0)
     assert 150 < int(fixed.sum()) < 250
@@ -105,7 +113,7 @@ def test_drawn_depths_are_at_the_full_depth_or_change_from_step_to_step() -> Non
     changes = (switching[1:] != switching[:-1]).float().mean(0)
     assert changes.min() < 0.05 and changes.max() > 0.6
     assert 2.5 < float(switching.float().mean()) < 3.5
-    assert (draw_depths(100, dataclasses.replace(config, switch_share=0.0), 5, generator) == 5).all()
+    assert (draw_depths(100, 400, 0.0, 5, generator) == 5).all()
 
 
 def test_a_new_run_takes_the_fitting_weights_of_another_network(speech: Path, tmp_path: Path) -> None:
@@ -121,7 +129,7 @@ def test_a_new_run_takes_the_fitting_weights_of_another_network(speech: Path, tm
             torch.testing.assert_close(own[name], value, msg=name)
     torch.testing.assert_close(made.average.state_dict(), own)
     # What the encoder gives has the mean and the deviation that the offline norm gives: 0 and 1.
-    mix = made.validation[0]
+    mix = made.validation["clean"][0]
     stem = made.network.stem
     spec, scale = stem.analyse(made.network.steps(mix), Memory(made.network.blank(mix)["stem"]))
     with torch.no_grad():

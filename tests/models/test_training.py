@@ -9,7 +9,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 import yaml
 from click.testing import CliRunner
@@ -19,23 +21,19 @@ from tisdiss_models import (
     ConfigError,
     Network,
     NetworkConfig,
+    SceneConfig,
     TrainingConfig,
     load_checkpoint,
     save_checkpoint,
 )
+from tisdiss_models.acoustics import draw_batch
 from tisdiss_models.cli import CONFIGS, train_command
-from tisdiss_models.config import read_yaml, to_mapping
+from tisdiss_models.config import from_mapping, read_yaml, to_mapping
 from tisdiss_models.data import load_corpus, speech_folder
 from tisdiss_models.depth_loss import DepthScorer
 from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
-from tisdiss_models.training import (
-    Trainer,
-    evaluate,
-    learning_rate,
-    train,
-    trainer_from_state,
-    validation_set,
-)
+from tisdiss_models.training import Trainer, learning_rate, train, trainer_from_state
+from tisdiss_models.validation import evaluate
 
 NETWORK = NetworkConfig(
     sample_rate=RATE, n_fft=64, hop=32, bands=(4, 4, 8, 16), dim=8, norm_groups=2, heads=1,
@@ -43,7 +41,7 @@ NETWORK = NetworkConfig(
 )  # fmt: skip
 TRAINING = TrainingConfig(
     steps=60, batch=4, crop_s=0.25, learning_rate=1e-2, warmup_steps=5, ema=0.9, depth_weights=(0.5, 1.0),
-    extra_depth=1, extra_depth_share=0.25, speed_range=0.05, validation_speakers=2,
+    extra_depth=1, extra_depth_share=0.25, validation_speakers=2, scenes=SceneConfig(speed_range=0.05),
 )  # fmt: skip
 CPU = torch.device("cpu")
 
@@ -55,8 +53,9 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def short_validation(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tisdiss_models.training.VALIDATION_MIXTURES", 4)
-    monkeypatch.setattr("tisdiss_models.training.VALIDATION_CROP_S", 0.5)
+    monkeypatch.setattr("tisdiss_models.validation.MIXTURES", 4)
+    monkeypatch.setattr("tisdiss_models.validation.CROP_S", 0.5)
+    monkeypatch.setattr("tisdiss_models.training.CROP_S", 0.5)
 
 
 def trainer(speech: Path, **changes: object) -> Trainer:
@@ -77,16 +76,16 @@ def test_the_loss_falls_and_voices_that_were_not_trained_separate_better(
     speech: Path, tmp_path: Path
 ) -> None:
     made = trainer(speech)
-    before = evaluate(made.average, *made.validation, 1)
+    before = evaluate(made.average, *made.validation["clean"], 1)
     losses = [float(made.train_step()) for _ in range(60)]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 2
-    after = evaluate(made.average, *made.validation, 1)
+    after = evaluate(made.average, *made.validation["clean"], 1)
     assert after[1] > before[1] + 1
 
 
 def test_the_scores_of_training_are_those_of_the_network_at_every_depth(speech: Path) -> None:
     made = trainer(speech)
-    mix, sources = made.validation
+    mix, sources = made.validation["clean"]
     with torch.no_grad():
         scorer = DepthScorer(made.network, compile_parts=False)
         scorer.autocast = torch.autocast("cpu", enabled=False)
@@ -144,10 +143,10 @@ def test_a_resumed_run_keeps_the_same_voices_for_validation(speech: Path, tmp_pa
     for number in range(5):
         shutil.copy(files[0], more / "train" / f"{number}new-1-1{files[0].suffix}")
     resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, more, compile_parts=False)
-    assert len(resumed.corpus.lengths) == len(first.corpus.lengths) + 5
+    assert len(resumed.talkers.lengths) == len(first.talkers.lengths) + 5
     assert resumed.held_out == first.held_out
-    for before, now in zip(first.validation, resumed.validation, strict=True):
-        torch.testing.assert_close(now, before)
+    for scene, before in first.validation.items():
+        torch.testing.assert_close(resumed.validation[scene], before)
     for path in files:
         if path.name.startswith(f"{first.held_out[0]}-"):
             (more / "train" / path.name).unlink()
@@ -165,7 +164,22 @@ def test_a_state_file_loads_as_the_averaged_network(speech: Path, tmp_path: Path
     assert_equal_weights(network, made.network, equal=False)
     assert facts["steps"] == 3
     assert facts["audio_s"] == pytest.approx(3 * 4 * 0.25)
-    assert TrainingConfig(**{**facts["training"], "depth_weights": (0.5, 1.0)}) == TRAINING
+    assert from_mapping(TrainingConfig, facts["training"], "facts") == TRAINING
+
+
+def test_mixtures_one_by_one_give_the_gradients_of_the_whole_batch(speech: Path) -> None:
+    made = trainer(speech, batch=6)
+    made.scorer.autocast = torch.autocast("cpu", enabled=False)
+    mix, voices = draw_batch(made.talkers, made.config.scenes, 6, 0.25, torch.Generator().manual_seed(3))
+    made._loss(mix, voices, 1).backward()
+    whole = [p.grad.clone() for p in made.network.parameters()]
+    made.network.zero_grad()
+    loss = made._accumulate(mix, voices, 1)
+    assert float(loss) == pytest.approx(float(made._loss(mix, voices, 1).detach()), abs=1e-4)
+    for parameter, expected in zip(made.network.parameters(), whole, strict=True):
+        torch.testing.assert_close(
+            parameter.grad, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max())
+        )
 
 
 def test_averaging_follows_the_network_at_first_and_slowly_later(speech: Path) -> None:
@@ -225,21 +239,36 @@ def test_some_steps_go_deeper_than_trained_and_the_same_ones_every_time(speech: 
 
 def test_validation_speakers_are_not_trained_on_and_their_mixtures_are_fixed(speech: Path) -> None:
     made = trainer(speech)
-    assert len(made.corpus.lengths) == 4
-    again = trainer(speech, seed=5, speed_range=0.2)
-    assert torch.equal(made.validation[0], again.validation[0])
-    everybody = made.corpus.samples
-    held_out = {int(s) for s in trainer(speech, validation_speakers=4).corpus.starts}
-    assert held_out < {int(s) for s in made.corpus.starts}
-    mix, sources = validation_set(made.corpus, TRAINING)
-    assert everybody.numel() == 6 * 36000
-    torch.testing.assert_close(mix, sources.sum(1))
+    assert len(made.talkers.lengths) == 4
+    again = trainer(speech, seed=5, scenes=SceneConfig(speed_range=0.2))
+    assert torch.equal(made.validation["clean"][0], again.validation["clean"][0])
+    held_out = {int(s) for s in trainer(speech, validation_speakers=4).talkers.starts}
+    assert held_out < {int(s) for s in made.talkers.starts}
+    torch.testing.assert_close(made.validation["clean"][0], made.validation["clean"][1].sum(1))
+    assert "field-5" not in made.validation, "there are no recorded noises in this folder"
+
+
+def test_people_and_noises_for_validation_come_from_their_own_folders(speech: Path, tmp_path: Path) -> None:
+    shutil.copytree(speech, tmp_path, dirs_exist_ok=True)
+    write_corpus(tmp_path / "others", 3, 4.5)
+    (tmp_path / "others" / "train").rename(tmp_path / "validation")
+    for part, hz in (("train", 2000), ("validation", 3000)):
+        (tmp_path / "noise" / part).mkdir(parents=True)
+        tone = 0.1 * np.sin(2 * np.pi * hz * np.arange(2 * RATE) / RATE)
+        soundfile.write(tmp_path / "noise" / part / "whistle.flac", tone, RATE)
+    made = trainer(tmp_path, scenes=SceneConfig(field_share=1.0))
+    assert (len(made.talkers.lengths), made.held_out) == (6, ())
+    mix, voices = made.validation["field-5"]
+    spectrum = torch.fft.rfft(mix - voices.sum(1)).abs().sum(0)
+    assert int(spectrum.argmax()) * RATE / mix.shape[-1] == pytest.approx(3000, abs=5)
+    assert made.noises is not None
+    made.train_step()
 
 
 def test_evaluation_finds_perfect_and_useless_separation(speech: Path) -> None:
     """A depth that gives the sources in the wrong order gains much, one that gives the mixture nothing."""
     made = trainer(speech)
-    mix, sources = made.validation
+    mix, sources = made.validation["clean"]
 
     class Oracle(torch.nn.Module):
         def __init__(self) -> None:
@@ -262,7 +291,7 @@ def test_a_run_writes_its_state_and_one_line_per_evaluation(
     train(trainer(speech, steps=5), folder, None, evaluate_every=2)
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4, 5]
-    assert all(len(line["si_sdri_db"]) == 4 for line in lines)  # depths 0 to 1 + 2
+    assert all(len(line["si_sdri_db"]["clean"]) == 4 for line in lines)  # depths 0 to 1 + 2
     assert state(folder / "state.pt")["facts"]["steps"] == 5
     assert "si_sdri_db" in capsys.readouterr().err
 
@@ -473,12 +502,12 @@ def test_too_few_speakers_for_validation_or_training_are_refused(speech: Path, s
 def test_voices_shorter_than_a_crop_are_repeated(speech: Path) -> None:
     made = trainer(speech, crop_s=4.4)
     plain = load_corpus(speech / "train", RATE)
-    least = math.ceil((4.4 * (1 + made.config.speed_range) + 0.01) * RATE)
+    least = math.ceil((4.4 * (1 + made.config.scenes.speed_range) + 0.01) * RATE)
     held_out = made.config.validation_speakers
     before = len(plain.samples[plain.starts[held_out] :][: plain.lengths[held_out]])
-    assert before < least == made.corpus.lengths[0]
+    assert before < least == made.talkers.lengths[0]
     voice = plain.samples[plain.starts[held_out] :][:before]
-    found = made.corpus.samples[made.corpus.starts[0] :][:least]
+    found = made.talkers.samples[made.talkers.starts[0] :][:least]
     assert torch.equal(found[:before], voice)
     assert torch.equal(found[before:], voice.repeat(2)[: least - before])
 
@@ -492,4 +521,4 @@ def test_the_shipped_state_goes_on_with_the_real_corpus() -> None:
     made = trainer_from_state(state, more, CPU, folder, compile_parts=False)
     before = made.step
     assert math.isfinite(float(made.train_step()))
-    assert before + 1 == made.step < more.steps
+    assert made.step == before + 1
