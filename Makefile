@@ -13,10 +13,8 @@ demo: .venv/.runtime
 test: lint
 	$(BIN)/pytest
 
-# The library for C, the binding for C# and their tests, which are part of `test`, too, where there are compilers.
+# The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
 embed: .venv/.development
-	cmake -S runtime/cpp -B build/embed/release/library -DCMAKE_INSTALL_LIBDIR=lib
-	cmake --build build/embed/release/library --parallel 2
 	$(BIN)/pytest tests/embed
 
 lint: .venv/.development

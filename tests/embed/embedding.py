@@ -10,7 +10,9 @@ import ctypes as c
 import os
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,22 @@ BUILD = REPOSITORY / "build" / "embed"
 PROGRAMS = Path(__file__).parent / "programs"
 ONNXRUNTIME = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"), Path())
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
+# What pip installed beside Python comes before what the machine has.
+TOOLS = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
 
 
 def need(*tools: str) -> None:
-    missing = [tool for tool in tools if shutil.which(tool) is None]
+    missing = [tool for tool in tools if shutil.which(tool, path=TOOLS) is None]
     if missing:
-        pytest.skip(f"needs {', '.join(missing)}: see README")
+        pytest.skip(f"not on this machine: {', '.join(missing)}")
+
+
+def _json_headers() -> list[str]:
+    """Tell CMake where pip put nlohmann-json, if it did."""
+    spec = find_spec("nlohmann_json")
+    if spec is None or spec.origin is None:
+        return []
+    return [f"-DNLOHMANN_JSON_INCLUDE_DIR={Path(spec.origin).parent / 'include'}"]
 
 
 def run(
@@ -41,7 +53,7 @@ def run(
     stdout: Any = subprocess.PIPE,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end; what it prints is text."""
-    environment = {**os.environ, "TISDISS_ONNXRUNTIME": str(ONNXRUNTIME), **(env or {})}
+    environment = {**os.environ, "PATH": TOOLS, "TISDISS_ONNXRUNTIME": str(ONNXRUNTIME), **(env or {})}
     words = [str(word) for word in command]
     return subprocess.run(
         words, env=environment, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
@@ -64,9 +76,10 @@ class Built:
 
 
 def built(name: str, flags: str = "") -> Built:
-    need("cmake", "c++", "npm", "pkg-config")
+    need("cmake", "make", "cc", "c++", "npm")
     library, programs, prefix = (BUILD / name / part for part in ("library", "programs", "prefix"))
     common = [f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}", "-DCMAKE_INSTALL_LIBDIR=lib"]
+    common += _json_headers()
     build("cmake", "-S", RUNTIME / "cpp", "-B", library, *common)
     build("cmake", "--build", library, "--parallel", "2")
     build("cmake", "--install", library, "--prefix", prefix)

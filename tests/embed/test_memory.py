@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import statistics
 from pathlib import Path
 
@@ -99,4 +98,3 @@ def test_two_streams_on_two_threads(release: Built, toys: dict[str, Path], tmp_p
 def test_everything_needed_is_here() -> None:
     """So that a tool that is missing on the machine of CI is seen as a skip, and nothing else is."""
     assert ONNXRUNTIME.is_file()
-    assert shutil.which("make")

@@ -34,6 +34,7 @@ def talk(tmp_path: Path) -> np.ndarray:
 
 
 def flags(prefix: Path) -> list[str]:
+    need("pkg-config")
     done = run(
         "pkg-config", "--cflags", "--libs", "tisdiss_rt", env={"PKG_CONFIG_PATH": f"{prefix}/lib/pkgconfig"}
     )
