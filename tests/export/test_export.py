@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from click.testing import CliRunner
-from exported_networks import BAND_SPLIT, PUBLISHED, random_network
+from exported_networks import BAND_SPLIT, EVERYTHING, PUBLISHED, random_network
 
 import tisdiss_rt
 from tisdiss_export import ExportError, export_bundle, exporter
@@ -151,7 +151,7 @@ def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
     export_bundle(tmp_path / "n.pt", folder)
     first = (folder / "stem.onnx").read_bytes()
-    save_checkpoint(folder / "n.pt", random_network(BAND_SPLIT, seed=9), {})
+    save_checkpoint(folder / "n.pt", random_network(EVERYTHING), {})
     with pytest.raises(FileExistsError, match=r"holds n\.pt, which is no part of the bundle"):
         export_bundle(folder / "n.pt", folder, force=True)
     (folder / "n.pt").rename(tmp_path / "n.pt")
