@@ -81,7 +81,7 @@ def streamed(core: SlidingCore, mix: np.ndarray) -> np.ndarray:
     late, step = core.latency_samples - core.step_samples, core.step_samples
     padded = np.zeros(-(-(len(mix) + late) // step) * step, np.float32)
     padded[: len(mix)] = mix
-    pieces = [core.push(part)[0] for part in padded.reshape(-1, step)]
+    pieces = [core.push(part).estimate for part in padded.reshape(-1, step)]
     return np.concatenate(pieces, axis=1)[:, late : late + len(mix)]
 
 

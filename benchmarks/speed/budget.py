@@ -87,9 +87,9 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
         run_step(runner, window, plan, timings)
     for number in range(STEPS):
         begin_s = time.monotonic()
-        _, depth, elapsed_ms = run_step(runner, windows[number % 50], plan, timings)
-        steps.append(Taken(begin_s, elapsed_ms, depth, timings.repetition[-1]))
-        time.sleep(PAUSE_SHARE * elapsed_ms / 1e3)
+        result = run_step(runner, windows[number % 50], plan, timings)
+        steps.append(Taken(begin_s, result.elapsed_ms, result.depth, timings.repetition[-1]))
+        time.sleep(PAUSE_SHARE * result.elapsed_ms / 1e3)
     time.sleep(0.5)  # until all that was found has arrived
     missed = [step for step in steps if step.ms > budget_ms]
     deeper = [step for step in missed if step.depth > plan.min_depth]

@@ -29,7 +29,7 @@ from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
-from tisdiss_rt.planning.plan import Plan, Step
+from tisdiss_rt.planning.plan import Plan, Step, StepResult
 from tisdiss_rt.planning.planner import Planner
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.native_core import NativeCore
@@ -237,9 +237,7 @@ class Separator:
             core = NativeCore(self.engine, plan, timings)
         else:
             core = sliding_core.SlidingCore(self.engine, manifest, plan, timings)
-        return Stream(
-            core, manifest.sources, manifest.sample_rate, sample_rate, plan.budget_ms, steps_kept=steps_kept
-        )
+        return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept)
 
     def _separate_blocks(
         self,
@@ -282,10 +280,10 @@ class Separator:
         timings = copy.deepcopy(known) or Timings()  # several threads may separate at once
 
         def separate_window(mix: Array, start: int) -> Array:
-            estimate, depth, elapsed_ms = self._separate_window(engine, mix, plan, timings)
-            missed = plan.budget_ms is not None and elapsed_ms > plan.budget_ms
-            steps.append(Step(start / model_hz, len(mix) / model_hz, depth, elapsed_ms, missed))
-            return estimate
+            result = self._separate_window(engine, mix, plan, timings)
+            times = (start / model_hz, len(mix) / model_hz)
+            steps.append(Step(*times, result.depth, result.elapsed_ms, result.missed))
+            return result.estimate
 
         mono = files.resample(blocks, sample_rate, model_hz)
         estimates = separate_windows(mono, plan.window_samples, separate_window, match_order)
@@ -293,12 +291,10 @@ class Separator:
         if known is not None:
             self._planner.timings[plan.window_samples] = timings
 
-    def _separate_window(
-        self, engine: OfflineEngine, mix: Array, plan: Plan, timings: Timings
-    ) -> tuple[Array, int, float]:
-        """Return the estimate (sources, n), the depth that ran and the elapsed milliseconds."""
+    def _separate_window(self, engine: OfflineEngine, mix: Array, plan: Plan, timings: Timings) -> StepResult:
         if np.abs(mix).max() < _SILENCE:
-            return np.zeros((self.bundle.manifest.sources, len(mix)), np.float32), 0, 0.0
+            silence = np.zeros((self.bundle.manifest.sources, len(mix)), np.float32)
+            return StepResult(silence, 0, 0.0, missed=False)
         if len(mix) != plan.window_samples:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for the next full one
         return run_step(engine, mix, plan, timings)

@@ -133,7 +133,7 @@ def test_the_recommended_budget_gives_the_recommended_depth(measured_toy, seed):
     plan = budget_plan(manifest, manifest.windows_s, budget_ms, 1, timings.__getitem__)
     assert (plan.window_s, plan.depth) == (0.2, 2)
     mix = np.zeros(plan.window_samples, np.float32)
-    depths = [run_step(engine, mix, plan, timings[plan.window_samples], clock)[1] for _ in range(100)]
+    depths = [run_step(engine, mix, plan, timings[plan.window_samples], clock).depth for _ in range(100)]
     assert depths == [2] * 100
 
 

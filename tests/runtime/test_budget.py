@@ -9,8 +9,8 @@ from tisdiss_rt import bundle as bundles
 from tisdiss_rt.planning.benchmark import measure_steps
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import HISTORY, LateSteps, Timings
-from tisdiss_rt.planning.plan import Plan, window_samples
-from tisdiss_rt.planning.planner import budget_plan
+from tisdiss_rt.planning.plan import Plan, fixed_plan, window_samples
+from tisdiss_rt.planning.planner import budget_plan, stream_plan
 
 RATE = 16000
 
@@ -64,7 +64,7 @@ def plan_for(engine, manifest, budget_ms, min_depth=1, windows_s=None):
 
 
 def second_plan(budget_ms, min_depth=1, max_depth=12):
-    return Plan(1.0, RATE, min_depth, min_depth, max_depth, budget_ms, None, None)
+    return Plan(1.0, RATE, 1.0, min_depth, min_depth, max_depth, budget_ms, None, None)
 
 
 def run(engine, plan, timings):
@@ -90,31 +90,32 @@ def known(engine):
 )
 def test_depth_fills_the_budget_and_no_more(budget_ms, depth):
     engine = FakeEngine()
-    estimate, ran, elapsed_ms = run(engine, second_plan(budget_ms), known(engine))
-    assert ran == depth
-    assert (estimate == depth).all()
-    assert elapsed_ms == pytest.approx(12 + 4 * depth)
-    assert elapsed_ms <= budget_ms or depth == 1
+    result = run(engine, second_plan(budget_ms), known(engine))
+    assert result.depth == depth
+    assert (result.estimate == depth).all()
+    assert result.elapsed_ms == pytest.approx(12 + 4 * depth)
+    assert result.elapsed_ms <= budget_ms or depth == 1
+    assert result.missed == (budget_ms < 16)
 
 
 @pytest.mark.parametrize("min_depth", [0, 1, 5])
 def test_the_minimum_always_runs(min_depth):
     engine = FakeEngine()
-    assert run(engine, second_plan(0.001, min_depth), known(engine))[1] == min_depth
+    assert run(engine, second_plan(0.001, min_depth), known(engine)).depth == min_depth
 
 
 def test_without_a_budget_the_depth_is_fixed():
     engine = FakeEngine()
     plan = dataclasses.replace(second_plan(None, 7), max_depth=7)
-    assert run(engine, plan, Timings())[1] == 7
+    assert run(engine, plan, Timings()).depth == 7
 
 
 def test_prediction_uses_a_high_quantile():
     engine = FakeEngine()
     timings = known(engine)
     timings.overrun.extend([1.0] * 18 + [6.0] * 2)  # one in ten is slow
-    assert run(engine, second_plan(41), timings)[1] == 1  # 10 + 4 + 6 * 4 + 2 does not fit
-    assert run(engine, second_plan(42), timings)[1] == 2
+    assert run(engine, second_plan(41), timings).depth == 1  # 10 + 4 + 6 * 4 + 2 does not fit
+    assert run(engine, second_plan(42), timings).depth == 2
 
 
 def test_measured_repetitions_say_how_much_longer_one_may_take():
@@ -122,7 +123,7 @@ def test_measured_repetitions_say_how_much_longer_one_may_take():
     engine = FakeEngine()
     timings = known(engine)
     timings.repetition.extend([4.0] * 17 + [24.0] * 2)
-    assert run(engine, second_plan(41), timings)[1] == 1
+    assert run(engine, second_plan(41), timings).depth == 1
     assert len(timings.overrun) == 1
 
 
@@ -132,9 +133,10 @@ def test_a_step_that_begins_slowly_is_expected_to_go_on_so():
     for history in (timings.stem, timings.repetition, timings.decoder):
         history.extend([history[0]] * 20)
     engine.slow = 2.0
-    assert run(engine, second_plan(62.4), timings)[1:] == (4, pytest.approx(56))  # one more: 64
+    result = run(engine, second_plan(62.4), timings)  # one more: 64
+    assert (result.depth, result.elapsed_ms) == (4, pytest.approx(56))
     engine.slow = 0.5  # may be over in a moment: not more than usually
-    assert run(engine, second_plan(20.9), timings)[1] == 5  # after 15 ms; 4 and 2 more would be late
+    assert run(engine, second_plan(20.9), timings).depth == 5  # after 15 ms; 4 and 2 more would be late
 
 
 def test_a_step_that_becomes_slow_is_expected_to_go_on_so():
@@ -144,29 +146,30 @@ def test_a_step_that_becomes_slow_is_expected_to_go_on_so():
             super().repeat(state)
 
     # Ready after 10 + 4 + 4 + 4 * 8 + 4; one more would be, too, at the pace of the step as a whole.
-    assert run(Slowing(), second_plan(61.9), known(FakeEngine()))[1:] == (6, pytest.approx(54))
+    result = run(Slowing(), second_plan(61.9), known(FakeEngine()))
+    assert (result.depth, result.elapsed_ms) == (6, pytest.approx(54))
 
 
 def test_one_slow_moment_among_many_does_not_matter():
     engine = FakeEngine()
     timings = known(engine)
     timings.repetition.extend([4.0] * 40 + [30.0])
-    assert run(engine, second_plan(46), timings)[1] == 8
+    assert run(engine, second_plan(46), timings).depth == 8
 
 
 def test_contention_costs_depth_and_recovers():
     engine = FakeEngine()
     timings = known(engine)
     plan = second_plan(41.7)
-    depths = [run(engine, plan, timings)[1] for _ in range(20)]
+    depths = [run(engine, plan, timings).depth for _ in range(20)]
     assert depths == [7] * 20
     engine.slow = 2.0
     slowed = [run(engine, plan, timings) for _ in range(30)]
-    assert slowed[-1][1] == 2  # 20 + 2 * 8 + 4 = 40
+    assert slowed[-1].depth == 2  # 20 + 2 * 8 + 4 = 40
     # Late only while the slowdown is news: the controller cannot foresee it.
-    assert all(elapsed_ms <= 41.7 for _, _, elapsed_ms in slowed[4:])
+    assert all(result.elapsed_ms <= 41.7 for result in slowed[4:])
     engine.slow = 1.0
-    assert [run(engine, plan, timings)[1] for _ in range(80)][-1] == 7
+    assert [run(engine, plan, timings).depth for _ in range(80)][-1] == 7
 
 
 def early_after(late_steps, *late_ms):
@@ -219,16 +222,18 @@ def test_after_a_calm_second_a_few_pauses_are_tolerated_again():
     assert early_after(late_steps, 3.0) == 3.0
 
 
-def test_pauses_cost_depth_as_long_as_they_are_remembered():
+@pytest.mark.parametrize(("advance_s", "calm_steps"), [(0.1, 9), (0.05, 18), (1.0, 3)])
+def test_pauses_cost_depth_as_long_as_they_are_remembered(advance_s, calm_steps):
+    """Windows that overlap advance by less than their length: a calm second has more of them."""
     engine = FakeEngine()
-    plan = dataclasses.replace(second_plan(41.7), window_s=0.1)  # nine are a calm second
+    plan = dataclasses.replace(second_plan(41.7), advance_s=advance_s)
     timings = known(engine)
     timings.decoder.extend([2.0] * 100)
     engine.costs_ms["decoder"] += 8
-    assert sum(run(engine, plan, timings)[2] > 41.7 for _ in range(8)) == 5
+    assert sum(run(engine, plan, timings).elapsed_ms > 41.7 for _ in range(8)) == 5
     engine.costs_ms["decoder"] -= 8
-    depths = [run(engine, plan, timings)[1] for _ in range(12)]
-    assert depths == [5] * 9 + [7] * 3
+    depths = [run(engine, plan, timings).depth for _ in range(calm_steps + 3)]
+    assert depths == [5] * calm_steps + [7] * 3
 
 
 @pytest.mark.parametrize(
@@ -251,10 +256,10 @@ def test_where_no_repetition_fits_one_is_tried_now_and_then():
     engine = FakeEngine()
     timings = known(engine)
     plan = second_plan(13.0, min_depth=0)
-    depths = [run(engine, plan, timings)[1] for _ in range(1000)]
+    depths = [run(engine, plan, timings).depth for _ in range(1000)]
     assert [n for n, depth in enumerate(depths) if depth] == list(range(128, 1000, 129))
     engine.slow = 0.5
-    depths = [run(engine, plan, timings)[1] for _ in range(130)]
+    depths = [run(engine, plan, timings).depth for _ in range(130)]
     assert depths[-1] == 3  # 5 + 3 * 2 + 1 = 12
 
 
@@ -264,7 +269,7 @@ def test_a_slow_moment_does_not_rule_out_repetitions_for_ever():
     timings.repetition.extend([500.0] * 5)
     timings.overrun.extend([9.0] * 5)
     plan = second_plan(41.7, min_depth=0)
-    depths = [run(engine, plan, timings)[1] for _ in range(131)]
+    depths = [run(engine, plan, timings).depth for _ in range(131)]
     assert depths[:128] == [0] * 128
     assert depths[-1] == 7
 
@@ -277,7 +282,7 @@ def test_a_slow_machine_is_not_taken_for_a_fast_one_again_and_again():
     for _ in range(100):
         run(engine, plan, timings)
     engine.slow = 3.0
-    missed = sum(run(engine, plan, timings)[2] > 6.0 for _ in range(5000))
+    missed = sum(run(engine, plan, timings).missed for _ in range(5000))
     assert missed < 50
 
 
@@ -382,3 +387,13 @@ def test_minimum_above_the_best_depth(manifest):
 def test_windows_are_even(manifest):
     odd = dataclasses.replace(manifest, sample_rate=11025)
     assert [window_samples(odd, w) for w in (0.00001, 0.5, 1.0)] == [2, 5512, 11024]
+
+
+def test_every_plan_says_how_far_it_advances(manifest, stream_toy):
+    engine = FakeEngine()
+    assert fixed_plan(manifest, 2.0, 3).advance_s == 1.0
+    plan = plan_for(engine, manifest, 1000)
+    assert plan.advance_s == plan.window_s / 2
+    streaming = bundles.load(stream_toy).manifest
+    for budget_ms, depth in ((6.0, None), (None, 3)):
+        assert stream_plan(streaming, budget_ms, depth, 1, known(engine)).advance_s == 0.008

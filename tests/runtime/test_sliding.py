@@ -29,7 +29,7 @@ def core_of(folder, slide=None, depth=4, window=0.2):
 def push_all(core, mix):
     """Everything that comes out of whole steps of ``mix``, one after the other: (2, n), not aligned."""
     whole = mix[: len(mix) // core.step_samples * core.step_samples]
-    return np.concatenate([core.push(part)[0] for part in whole.reshape(-1, core.step_samples)], axis=1)
+    return np.concatenate([core.push(part).estimate for part in whole.reshape(-1, core.step_samples)], axis=1)
 
 
 def aligned(core, mix):
@@ -156,9 +156,9 @@ def test_joins_do_not_click(gain_toy):
 def test_digital_silence_runs_nothing(gain_toy):
     core = core_of(gain_toy)
     for _ in range(10):
-        estimate, depth, elapsed_ms = core.push(np.zeros(core.step_samples, np.float32))
-        assert not estimate.any()
-        assert (depth, elapsed_ms) == (0, 0.0)
+        result = core.push(np.zeros(core.step_samples, np.float32))
+        assert not result.estimate.any()
+        assert (result.depth, result.elapsed_ms, result.missed) == (0, 0.0, False)
 
 
 def test_reset_begins_anew(toy, noise):
@@ -176,18 +176,19 @@ def test_reset_begins_anew(toy, noise):
 @pytest.mark.parametrize("depth", [0, 1, 7])
 def test_a_fixed_depth_runs(gain_toy, noise, depth):
     core = core_of(gain_toy, depth=depth)
-    _, ran, elapsed_ms = core.push(noise(core.step_samples))
-    assert ran == depth
-    assert elapsed_ms > 0
+    result = core.push(noise(core.step_samples))
+    assert result.depth == depth
+    assert result.elapsed_ms > 0
+    assert not result.missed
 
 
 @pytest.mark.parametrize(("budget_ms", "depth"), [(1e-6, 2), (1e6, 9)])
 def test_a_budget_is_passed_on(gain_toy, noise, budget_ms, depth):
     bundle = bundles.load(gain_toy)
-    plan = Plan(0.2, 3200, 4, 2, 9, budget_ms, None, None)
+    plan = Plan(0.2, 3200, 0.1, 4, 2, 9, budget_ms, None, None)
     engine = OfflineEngine(bundle, "cpu", 1)
     core = SlidingCore(engine, bundle.manifest, plan, measure_steps(engine, bundle.manifest, 3200))
-    assert [core.push(noise(core.step_samples))[1] for _ in range(6)] == [depth] * 6
+    assert [core.push(noise(core.step_samples)).depth for _ in range(6)] == [depth] * 6
 
 
 def test_only_full_windows_are_measured(gain_toy, noise):
@@ -334,3 +335,7 @@ def test_who_was_never_heard_has_no_say():
     nobody = Signatures.nobody(2)
     assert nobody.order(Signatures.of(talk(2, 1), RATE, 0.0), 0.1) == (0, 1)
     assert Signatures.of(talk(2, 1), RATE, 1.0).weights.tolist() == [0, 0]  # all below the floor
+
+
+def test_the_plan_advances_by_the_hop(gain_toy):
+    assert core_of(gain_toy, slide=Slide(800, 0, 100)).plan.advance_s == 0.05

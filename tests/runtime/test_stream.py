@@ -198,7 +198,7 @@ def timed(engine):
         timings = Timings()
         for history, ms in ((timings.stem, 1.0), (timings.repetition, 0.5), (timings.decoder, 0.5)):
             history.append(ms)
-        plan = Plan(STEP / RATE, STEP, 6, min_depth, 6, 6.0, None, None)
+        plan = Plan(STEP / RATE, STEP, STEP / RATE, 6, min_depth, 6, 6.0, None, None)
         return NativeCore(on_a_clock, plan, timings, on_a_clock.clock), on_a_clock
 
     return make
@@ -206,7 +206,7 @@ def timed(engine):
 
 def test_depth_may_change_in_every_step(timed, streamed, noise):
     core, machine = timed()
-    stream = Stream(core, 2, RATE, RATE, budget_ms=6.0)
+    stream = Stream(core, 2, RATE, RATE)
     mix, out = noise(STEP * 200 + 50), []
     for begin in range(0, len(mix), STEP):
         machine.slow = (1.0, 1.9, 4.0, 1.3)[begin // STEP // 3 % 4]
@@ -256,7 +256,7 @@ def test_every_depth_of_an_exported_bundle(stream_toy, streamed, noise):
 
 def test_misses_are_counted(timed, noise):
     core, machine = timed()
-    stream = Stream(core, 2, RATE, RATE, budget_ms=6.0)
+    stream = Stream(core, 2, RATE, RATE)
     stream.process(noise(STEP * 10))
     assert (stream.misses, stream.depth) == (0, 6)
     machine.slow = 5.0  # the minimum takes 10 ms
@@ -272,10 +272,10 @@ def live_steps(core, machine, count, mix):
     """Steps due every 8 ms: depths, and the share that missed 6 ms."""
     depths, missed = [], 0
     for _ in range(count):
-        _, depth, elapsed_ms = core.push(mix)
-        machine.now_s += max(0.0, 8.0 - elapsed_ms) / 1e3
-        depths.append(depth)
-        missed += elapsed_ms > 6.0
+        result = core.push(mix)
+        machine.now_s += max(0.0, 8.0 - result.elapsed_ms) / 1e3
+        depths.append(result.depth)
+        missed += result.missed
     return depths, missed / count
 
 

@@ -184,14 +184,14 @@ Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t sampl
     const float* begin = mix + start;
     if (std::all_of(begin, begin + length, [](float x) { return std::abs(x) < kSilence; })) {
       std::fill_n(estimate, length * out.count, 0.0f);
-      progress.add({0, 0.0}, plan);
+      progress.add({0, 0.0, false});
       return;
     }
     Timings unused;  // a window of another length predicts nothing for the next full one
     const bool learns = with_budget && length == plan.window_samples;
     if (with_budget && !learns) unused = bundle.planner.measure(plan.window_samples);
     Timings& timings = learns ? bundle.planner.measure(length) : unused;
-    progress.add(run_step(steps, begin, length, plan, timings, estimate), plan);
+    progress.add(run_step(steps, begin, length, plan, timings, estimate));
   };
   separate_windows(samples, plan.window_samples, separate, out);
   return progress;

@@ -63,7 +63,7 @@ double Forecast::counted_ms(double late_ms, int min_depth) const {
   return helps ? late_ms : 0.0;
 }
 
-StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
+StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
                   float* estimate, Clock clock) {
   const double begin = clock();
   const auto elapsed_ms = [&] { return (clock() - begin) * 1e3; };
@@ -101,9 +101,9 @@ StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Pl
   const double took_ms = elapsed_ms();
   if (forecast) {
     timings.skipped = depth > 0 ? 0 : timings.skipped + 1;
-    timings.late_steps.add(forecast->counted_ms(took_ms - expected_ms, plan.min_depth), plan.window_s);
+    timings.late_steps.add(forecast->counted_ms(took_ms - expected_ms, plan.min_depth), plan.advance_s);
   }
-  return {depth, took_ms};
+  return {depth, took_ms, plan.budget_ms && took_ms > *plan.budget_ms};
 }
 
 }  // namespace tisdiss

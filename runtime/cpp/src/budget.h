@@ -135,6 +135,7 @@ class Forecast {
 struct Plan {
   double window_s;
   size_t window_samples;
+  double advance_s;  // of a step from the one before: less than the window where windows overlap
   int depth;  // that the planner expects
   int min_depth, max_depth;
   std::optional<double> budget_ms;
@@ -158,16 +159,17 @@ class StepEngine {
   virtual void decode(float* estimate) = 0;  // (sources, samples)
 };
 
-struct StepTime {
+struct StepResult {
   int depth;
   double elapsed_ms;
+  bool missed;  // took longer than the budget
 };
 
 using Clock = double (*)();  // seconds
 double now_s();
 
 // Separates one window within the plan and remembers how long each graph took.
-StepTime run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
+StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
                   float* estimate, Clock clock = now_s);
 
 // What the manifest of a streaming bundle promises at a depth; NaN if unknown.

@@ -76,7 +76,7 @@ Timings& Planner::measure(size_t samples) {
   std::vector<float> mix(samples);
   for (float& sample : mix) sample = noise(random);
   std::vector<float> estimate(samples * static_cast<size_t>(manifest_.sources));
-  const Plan plan{0.0, samples, depth, depth, depth, std::nullopt};
+  const Plan plan{0.0, samples, 0.0, depth, depth, depth, std::nullopt};
   Timings warming;
   run_step(*engine, mix.data(), samples, plan, warming, estimate.data(), clock_);
   Timings timings;
@@ -117,7 +117,7 @@ Plan Planner::window_plan(const RunOptions& options) {
     const int depth = options.depth.value_or(manifest_.trained_depth);
     const double quality_db = quality_at(window_quality(manifest_, window_s), depth, kUnknown);
     const size_t samples = window_samples(manifest_, window_s);
-    return {window_s, samples, depth, depth, depth, std::nullopt, kUnknown, quality_db};
+    return {window_s, samples, window_s / 2, depth, depth, depth, std::nullopt, kUnknown, quality_db};
   }
   const double budget_ms = *options.budget_ms;
   std::optional<Plan> best;
@@ -133,8 +133,8 @@ Plan Planner::window_plan(const RunOptions& options) {
       const std::tuple rank(quality_at(quality, depth, kNothing), std::min(depth, manifest_.trained_depth), window_s);
       if (best && rank <= best_rank) continue;
       best_rank = rank;
-      best = Plan{window_s,  samples,      depth, options.min_depth, limit,
-                  budget_ms, predicted_ms, quality_at(quality, depth, kUnknown)};
+      best = Plan{window_s, samples,   window_s / 2, depth, options.min_depth,
+                  limit,    budget_ms, predicted_ms, quality_at(quality, depth, kUnknown)};
     }
     if (timings.step_ms(options.min_depth) > budget_ms) break;
   }
@@ -146,7 +146,8 @@ Plan Planner::stream_plan(const RunOptions& options) {
   Quality quality;
   for (const DepthQuality& entry : manifest_.depth_quality) quality[entry.depth] = entry.si_sdri_db;
   const int fixed = options.depth.value_or(manifest_.trained_depth);
-  Plan plan{static_cast<double>(samples) / manifest_.sample_rate, samples, fixed, fixed, fixed, options.budget_ms};
+  const double step_s = static_cast<double>(samples) / manifest_.sample_rate;
+  Plan plan{step_s, samples, step_s, fixed, fixed, fixed, options.budget_ms};
   if (options.budget_ms) {
     const Timings& timings = measure(samples);
     plan.depth = plan.min_depth = options.min_depth;

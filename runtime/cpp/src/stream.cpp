@@ -6,9 +6,9 @@
 
 namespace tisdiss {
 
-void Progress::add(const StepTime& step, const Plan& plan) {
+void Progress::add(const StepResult& step) {
   ++steps;
-  misses += plan.budget_ms && step.elapsed_ms > *plan.budget_ms;
+  misses += step.missed;
   last = step;
 }
 
@@ -78,7 +78,7 @@ size_t Stream::step(const Rows& out, size_t most) {
   const size_t length = waiting_.size();
   const State before = state_;
   state_ = State::kFailed;  // unless it comes back from the network
-  progress_.add(run_step(steps_, waiting_.data(), length, plan_, timings_, estimate_.data()), plan_);
+  progress_.add(run_step(steps_, waiting_.data(), length, plan_, timings_, estimate_.data()));
   state_ = before;
   heard_ = 0;
   const size_t dropped = std::min(to_drop_, length);

@@ -19,9 +19,9 @@ namespace tisdiss {
 struct Progress {
   uint64_t steps = 0;
   uint64_t misses = 0;
-  StepTime last{0, 0.0};
+  StepResult last{0, 0.0, false};
 
-  void add(const StepTime& step, const Plan& plan);
+  void add(const StepResult& step);
 };
 
 class Stream {

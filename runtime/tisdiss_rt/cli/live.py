@@ -148,9 +148,7 @@ def _run_devices(
             title = f"{manifest.name} on {separator.engine.provider}, {_names(pair)}"
             if not quiet:
                 click.echo(f"{title}\n{_note(pair, session.status())}", err=True)
-            show = partial(
-                picture, title, budget_ms=options["budget_ms"], most_depth=separator.plan(**options).max_depth
-            )
+            show = partial(picture, title, budget_ms=options["budget_ms"], most_depth=stream.plan.max_depth)
             try:
                 ticker = _ticker(session, None if quiet or no_ui else show, duration_s)
                 with suppress(KeyboardInterrupt), ticker as tick:  # the usual way to stop

@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.planning.forecast import Forecast, Timings
-from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.planning.plan import Plan, StepResult
 
 Array = npt.NDArray[np.float32]
 Clock = Callable[[], float]
@@ -32,14 +30,40 @@ Clock = Callable[[], float]
 RETRY_STEPS = 128  # without a repetition, where none must run; then one runs, to see what it takes now
 
 
+class _TimedStep:
+    """A step under way, and the milliseconds that each of its graphs took."""
+
+    def __init__(self, engine: StepEngine, clock: Clock) -> None:
+        self._engine, self._clock = engine, clock
+        self._begin_s = clock()
+        self.repetitions_ms: list[float] = []
+
+    @property
+    def elapsed_ms(self) -> float:
+        return (self._clock() - self._begin_s) * 1e3
+
+    def start(self, mix: Array) -> float:
+        """Run the stem; returns its milliseconds."""
+        before_ms = self.elapsed_ms
+        self._state = self._engine.start(mix)
+        return self.elapsed_ms - before_ms
+
+    def repeat(self) -> None:
+        """Run the block once."""
+        before_ms = self.elapsed_ms
+        self._engine.repeat(self._state)
+        self.repetitions_ms.append(self.elapsed_ms - before_ms)
+
+    def decode(self) -> tuple[Array, float]:
+        """Run the decoder; returns the estimate and the milliseconds."""
+        before_ms = self.elapsed_ms
+        estimate = self._engine.decode(self._state)
+        return estimate, self.elapsed_ms - before_ms
+
+
 def run_step(
-    engine: StepEngine,
-    mix: Array,
-    plan: Plan,
-    timings: Timings,
-    clock: Clock = time.perf_counter,
-    advance_s: float | None = None,
-) -> tuple[Array, int, float]:
+    engine: StepEngine, mix: Array, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+) -> StepResult:
     """Separate one window within the plan and remember how long each graph took.
 
     Args:
@@ -48,47 +72,47 @@ def run_step(
         plan: bounds of the depth, and the budget.
         timings: measurements for this window length; used for prediction and added to.
         clock: seconds, as ``time.perf_counter``.
-        advance_s: of audio from one step to the next; None is the plan's window.
-
-    Returns:
-        The estimate (sources, samples), the depth that ran, and the elapsed milliseconds.
     """
-    begin = clock()
-
-    def elapsed_ms() -> float:
-        return (clock() - begin) * 1e3
-
-    def timed(history: deque[float] | list[float], call: Callable[[Any], Any], argument: Any) -> Any:
-        before_ms = elapsed_ms()
-        result = call(argument)
-        history.append(elapsed_ms() - before_ms)
-        return result
-
+    step = _TimedStep(engine, clock)
     forecast = None if plan.budget_ms is None else Forecast(plan.budget_ms, timings)
-    state = timed(timings.stem, engine.start, mix)
-    repetitions_ms: list[float] = []
-    expected_ms = timings.step_ms(0) if forecast else math.inf
-    while (depth := len(repetitions_ms)) < plan.max_depth:
-        if forecast is not None:
-            now_ms = elapsed_ms()
-            slowdown = forecast.slowdown(now_ms, repetitions_ms)
-            done_ms = now_ms + forecast.finish_ms(slowdown)
-            if depth >= plan.min_depth and done_ms > forecast.ready_ms:
-                if depth > 0 or timings.skipped < RETRY_STEPS:
-                    break
-                # None ran for long. This one tells what they take now, instead of what they took then.
-                timings.repetition.clear()
-                timings.overrun.clear()
-            expected_ms = done_ms
-        timed(repetitions_ms, engine.repeat, state)
-        if forecast is not None:
-            timings.overrun.append(repetitions_ms[-1] / forecast.repetition_ms(slowdown))
-    if repetitions_ms:
-        timings.repetition.append(sum(repetitions_ms) / depth)
-    estimate: Array = timed(timings.decoder, engine.decode, state)
-    took_ms = elapsed_ms()
+    timings.stem.append(step.start(mix))
+    expected_ms = math.inf
+    if forecast is not None:
+        expected_ms = _repeat_in_time(step, forecast, plan, timings)
+    else:
+        for _ in range(plan.max_depth):
+            step.repeat()
+    depth = len(step.repetitions_ms)
+    if depth:
+        timings.repetition.append(sum(step.repetitions_ms) / depth)
+    estimate, decoder_ms = step.decode()
+    timings.decoder.append(decoder_ms)
+    took_ms = step.elapsed_ms
     if forecast is not None:
         timings.skipped = 0 if depth else timings.skipped + 1
         late_ms = forecast.counted_ms(took_ms - expected_ms, plan.min_depth)
-        timings.late_steps.add(late_ms, advance_s or plan.window_s)
-    return estimate, depth, took_ms
+        timings.late_steps.add(late_ms, plan.advance_s)
+    missed = plan.budget_ms is not None and took_ms > plan.budget_ms
+    return StepResult(estimate, depth, took_ms, missed)
+
+
+def _repeat_in_time(step: _TimedStep, forecast: Forecast, plan: Plan, timings: Timings) -> float:
+    """Run as many repetitions as the plan demands and time allows.
+
+    Returns the milliseconds after which the step was expected to be done when the last of them began.
+    """
+    expected_ms = timings.step_ms(0)
+    while (depth := len(step.repetitions_ms)) < plan.max_depth:
+        now_ms = step.elapsed_ms
+        slowdown = forecast.slowdown(now_ms, step.repetitions_ms)
+        done_ms = now_ms + forecast.finish_ms(slowdown)
+        if depth >= plan.min_depth and done_ms > forecast.ready_ms:
+            if depth > 0 or timings.skipped < RETRY_STEPS:
+                break
+            # None ran for long. This one tells what they take now, instead of what they took then.
+            timings.repetition.clear()
+            timings.overrun.clear()
+        expected_ms = done_ms
+        step.repeat()
+        timings.overrun.append(step.repetitions_ms[-1] / forecast.repetition_ms(slowdown))
+    return expected_ms

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from tisdiss_rt.bundle import Manifest
+
+Array = npt.NDArray[np.float32]
 
 LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
 
@@ -28,9 +33,23 @@ class Step:
 
 
 @dataclass(frozen=True)
+class StepResult:
+    """What a step gave: the estimate (sources, samples), the depth that ran, its time.
+
+    ``missed`` says that it took longer than the budget of its plan.
+    """
+
+    estimate: Array
+    depth: int
+    elapsed_ms: float
+    missed: bool
+
+
+@dataclass(frozen=True)
 class Plan:
     """What every step will do.
 
+    ``advance_s`` is how far a step advances from the one before: less than the window where windows overlap.
     ``depth`` is what the planner expects; the controller stays between ``min_depth`` and ``max_depth``.
     ``predicted_ms`` is the time of a step at ``depth``, ``quality_db`` what the manifest promises for it;
     both None where unknown.
@@ -38,6 +57,7 @@ class Plan:
 
     window_s: float
     window_samples: int
+    advance_s: float
     depth: int
     min_depth: int
     max_depth: int
@@ -67,4 +87,4 @@ def fixed_plan(manifest: Manifest, window_s: float, depth: int) -> Plan:
     """The plan without a budget: always the same depth."""
     quality_db = window_quality(manifest, window_s).get(depth)
     samples = window_samples(manifest, window_s)
-    return Plan(window_s, samples, depth, depth, depth, None, None, quality_db)
+    return Plan(window_s, samples, window_s / 2, depth, depth, depth, None, None, quality_db)

@@ -122,7 +122,15 @@ def budget_plan(
             if best is None or rank > best_rank:
                 best_rank = rank
                 best = Plan(
-                    window_s, samples, depth, min_depth, limit, budget_ms, predicted_ms, quality.get(depth)
+                    window_s=window_s,
+                    window_samples=samples,
+                    advance_s=window_s / 2,
+                    depth=depth,
+                    min_depth=min_depth,
+                    max_depth=limit,
+                    budget_ms=budget_ms,
+                    predicted_ms=predicted_ms,
+                    quality_db=quality.get(depth),
                 )
         if timings.step_ms(min_depth) > budget_ms:
             break
@@ -158,6 +166,5 @@ def stream_plan(
         chosen = max(fitting, default=least)
         predicted_ms = timings.step_ms(chosen)
     promise_db = quality_db.get(chosen)
-    return Plan(
-        samples / manifest.sample_rate, samples, chosen, least, most, budget_ms, predicted_ms, promise_db
-    )
+    step_s = samples / manifest.sample_rate
+    return Plan(step_s, samples, step_s, chosen, least, most, budget_ms, predicted_ms, promise_db)

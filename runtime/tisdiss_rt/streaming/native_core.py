@@ -10,7 +10,7 @@ import numpy.typing as npt
 from tisdiss_rt.engine.streaming import StreamingEngine
 from tisdiss_rt.planning.controller import Clock, run_step
 from tisdiss_rt.planning.forecast import Timings
-from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.planning.plan import Plan, StepResult
 
 Array = npt.NDArray[np.float32]
 
@@ -31,11 +31,11 @@ class NativeCore:
         self.step_samples = engine.timing.step_samples
         self.latency_samples = engine.timing.latency_samples
         self._state = engine.open(plan.max_depth)
-        self._plan, self._timings, self._clock = plan, timings, clock
+        self.plan, self._timings, self._clock = plan, timings, clock
 
-    def push(self, mix: Array) -> tuple[Array, int, float]:
-        """Run a step on (step_samples,): the estimate (sources, step_samples), depth, elapsed_ms."""
-        return run_step(self._state, mix, self._plan, self._timings, self._clock)
+    def push(self, mix: Array) -> StepResult:
+        """Run a step on (step_samples,)."""
+        return run_step(self._state, mix, self.plan, self._timings, self._clock)
 
     def reset(self) -> None:
         """Forget everything that was pushed."""

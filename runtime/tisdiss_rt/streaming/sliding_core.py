@@ -21,6 +21,7 @@ heard again the sources go where their talkers were before, by their `signature`
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
-from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.planning.plan import Plan, StepResult
 from tisdiss_rt.talkers.order import match_order
 from tisdiss_rt.talkers.signature import Signatures
 
@@ -88,9 +89,10 @@ class SlidingCore:
         timings: measured for windows of the plan; added to.
         slide: None is the default for the window.
 
-    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`.
+    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does.
     """
 
+    plan: Plan
     step_samples: int
     latency_samples: int
 
@@ -110,7 +112,8 @@ class SlidingCore:
         phase = np.pi * (np.arange(slide.fade) + 0.5) / max(slide.fade, 1)
         self._fade_in = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
         self._steps = _JoinedSteps(engine, self._join)
-        self._manifest, self._plan, self._timings = manifest, plan, timings
+        self._manifest, self._timings = manifest, timings
+        self.plan = dataclasses.replace(plan, advance_s=slide.hop / manifest.sample_rate)
         self.reset()
 
     def reset(self) -> None:
@@ -118,24 +121,20 @@ class SlidingCore:
         sources = self._manifest.sources
         self._heard: Array = np.zeros(0, np.float32)  # of the mixture, the newest W
         # The estimate of the window before, in the order of the output; it ends where _heard ends.
-        self._held: Array = np.zeros((sources, self._plan.window_samples), np.float32)
+        self._held: Array = np.zeros((sources, self.plan.window_samples), np.float32)
         self._order = tuple(range(sources))
         self._talkers = Signatures.nobody(sources)
         self._level = 0.0  # power of the stream
         self._unsure = 0  # samples that still come before a whole window tells who is who
 
-    def push(self, mix: Array) -> tuple[Array, int, float]:
+    def push(self, mix: Array) -> StepResult:
         """Take (step_samples,) of the mixture.
 
-        Returns:
-            The estimate (sources, step_samples) of what came ``latency_samples - step_samples`` earlier,
-            zeros before the beginning; the depth that ran; the elapsed milliseconds.
-
-        Raises:
-            BundleError: the network failed.
+        The estimate (sources, step_samples) is of what came ``latency_samples - step_samples`` earlier, zeros
+        before the beginning. Raises BundleError if the network failed.
         """
         assert mix.shape == (self.step_samples,)
-        window = self._plan.window_samples
+        window = self.plan.window_samples
         if self._is_below(_EMPTY_SHARE, self._heard):  # what of it is still to come out is enough
             emitted = len(self._heard) - (self.latency_samples - self.step_samples)
             self._heard = self._heard[max(emitted, 0) :]
@@ -143,16 +142,16 @@ class SlidingCore:
         power = float(np.mean(np.square(self._heard)))
         self._level = max(power, self._level * self._remaining(_LEVEL_HALF_LIFE_S))
         if np.abs(self._heard).max() < _SILENCE:
-            return self._join(np.zeros((len(self._held), len(self._heard)), np.float32)), 0, 0.0
+            silence = np.zeros((len(self._held), len(self._heard)), np.float32)
+            return StepResult(self._join(silence), 0, 0.0, missed=False)
         timings = self._timings
         if len(self._heard) != window:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for a full one
-        advance_s = self.step_samples / self._manifest.sample_rate
-        return run_step(self._steps, self._heard, self._plan, timings, advance_s=advance_s)
+        return run_step(self._steps, self._heard, self.plan, timings)
 
     def _join(self, estimate: Array) -> Array:
         """Take the estimate of what was heard, (sources, n); give what to emit, (sources, step_samples)."""
-        hop, window = self.step_samples, self._plan.window_samples
+        hop, window = self.step_samples, self.plan.window_samples
         begin, fade = window - self.latency_samples, self._slide.fade
         before = self._held[:, hop:]  # (sources, W - H)
         filled = np.zeros_like(self._held)
@@ -169,7 +168,7 @@ class SlidingCore:
         """Put the sources of an estimate (sources, W) into the order of the output."""
         self._order = match_order(before, estimate[:, : before.shape[1]], self._order)
         if self._is_below(_SILENT_SHARE, self._heard[: -self.step_samples]):
-            self._unsure = self._plan.window_samples
+            self._unsure = self.plan.window_samples
         if self._unsure > 0:
             self._unsure -= self.step_samples
             now = self._signatures(estimate[list(self._order)])

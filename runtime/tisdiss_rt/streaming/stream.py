@@ -26,7 +26,7 @@ from tisdiss_rt.audio import files
 from tisdiss_rt.audio.resampling import StreamResampler
 from tisdiss_rt.errors import AudioError, OptionError
 from tisdiss_rt.planning.forecast import high
-from tisdiss_rt.planning.plan import Step
+from tisdiss_rt.planning.plan import Plan, Step, StepResult
 
 Array = npt.NDArray[np.float32]
 
@@ -37,14 +37,15 @@ LOUDEST = 1e6  # samples beyond it are no sound at full scale 1; a network that 
 class Core(Protocol):
     """What separates: a fixed number of samples in, as many out, at the bundle's rate.
 
-    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`.
+    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does.
     """
 
+    plan: Plan
     step_samples: int
     latency_samples: int
 
-    def push(self, mix: Array) -> tuple[Array, int, float]:
-        """Take (step_samples,); give the estimate (sources, step_samples), its depth and elapsed_ms."""
+    def push(self, mix: Array) -> StepResult:
+        """Take (step_samples,); the estimate is (sources, step_samples)."""
 
     def reset(self) -> None:
         """Forget everything that was pushed."""
@@ -82,7 +83,6 @@ class Stream:
         sources: how many there are.
         model_hz: rate of the core.
         sample_rate: of the stream, in Hz.
-        budget_ms: time that a step may take, or None.
         steps_kept: how many of the latest steps ``steps`` holds; None is all.
 
     Attributes ``steps`` (the latest Step records), ``depth_counts`` (how many steps ran at each depth) and
@@ -99,13 +99,12 @@ class Stream:
         sources: int,
         model_hz: int,
         sample_rate: int,
-        budget_ms: float | None = None,
         steps_kept: int | None = STEPS_KEPT,
     ) -> None:
         if not 0 < sample_rate < math.inf or sample_rate != int(sample_rate):
             raise OptionError(f"sample_rate must be a whole number above 0, not {sample_rate}")
         self.sample_rate = sample_rate = int(sample_rate)
-        self._core, self._sources, self._model_hz, self._budget_ms = core, sources, model_hz, budget_ms
+        self._core, self._sources, self._model_hz = core, sources, model_hz
         self._steps_kept = steps_kept
         self._to_model = StreamResampler(sample_rate, model_hz, 1)
         self._from_model = StreamResampler(model_hz, sample_rate, sources)
@@ -126,6 +125,11 @@ class Stream:
         self._ended = False
 
     @property
+    def plan(self) -> Plan:
+        """What each step does: its window, and the bounds of its depth."""
+        return self._core.plan
+
+    @property
     def step_s(self) -> float:
         """Seconds of sound that a step takes up and gives."""
         return self._core.step_samples / self._model_hz
@@ -138,7 +142,7 @@ class Stream:
     @property
     def latency_ms(self) -> Latency:
         """How much later than the input the output comes, in parts."""
-        compute = self._budget_ms
+        compute = self.plan.budget_ms
         if compute is None:
             compute = high(step.elapsed_ms for step in self.steps) if self.steps else 0.0
         return Latency(
@@ -196,21 +200,20 @@ class Stream:
         step = self._core.step_samples
         estimates = [np.zeros((self._sources, 0), np.float32)]
         for begin in range(0, len(mix), step):
-            estimate, depth, elapsed_ms = self._core.push(mix[begin : begin + step])
-            self._record(depth, elapsed_ms)
+            result = self._core.push(mix[begin : begin + step])
+            self._record(result)
             dropped = min(self._to_drop, step)
             self._to_drop -= dropped
-            estimates.append(estimate[:, dropped:])
+            estimates.append(result.estimate[:, dropped:])
         joined = np.concatenate(estimates, axis=1)
         self._owed_to_model -= joined.shape[1]
         return joined
 
-    def _record(self, depth: int, elapsed_ms: float) -> None:
+    def _record(self, result: StepResult) -> None:
         start_s = self.depth_counts.total() * self.step_s
-        missed = self._budget_ms is not None and elapsed_ms > self._budget_ms
-        self.steps.append(Step(start_s, self.step_s, depth, elapsed_ms, missed))
-        self.depth_counts[depth] += 1
-        self.misses += missed
+        self.steps.append(Step(start_s, self.step_s, result.depth, result.elapsed_ms, result.missed))
+        self.depth_counts[result.depth] += 1
+        self.misses += result.missed
 
     def _give(self, output: Array) -> Array:
         """Turn (m, sources) into what the caller gets."""

@@ -1,9 +1,9 @@
 // The budget's decisions from given times, by a clock that only the network moves:
 //
-//     decisions steps < TEXT     "budget min max window_s", then lines "stem decoder repetition..." in ms, of `max` repetitions
+//     decisions steps < TEXT     "budget min max advance_s", then lines "stem decoder repetition..." in ms, of `max` repetitions
 //     decisions plan BUNDLE < TEXT     "budget min", then lines "samples stem repetition decoder" in ms
 //
-// prints depth and milliseconds of each step, or window, depth, most and predicted milliseconds of the plan, and
+// prints depth, milliseconds and lateness of each step, or window, depth, most and predicted milliseconds of the plan, and
 // the same once more after the planner has learnt that everything takes a second.
 #include <cstdio>
 #include <iostream>
@@ -42,7 +42,7 @@ class Timed : public tisdiss::StepEngine {
 void replay_steps() {
   tisdiss::Plan plan{};
   double budget_ms = 0.0;
-  std::cin >> budget_ms >> plan.min_depth >> plan.max_depth >> plan.window_s >> std::ws;
+  std::cin >> budget_ms >> plan.min_depth >> plan.max_depth >> plan.advance_s >> std::ws;
   plan.budget_ms = budget_ms;
   tisdiss::Timings timings;
   for (tisdiss::History<tisdiss::kHistory>* history : {&timings.stem, &timings.repetition, &timings.decoder}) {
@@ -55,7 +55,7 @@ void replay_steps() {
     for (double time_ms; numbers >> time_ms;) times_ms.push_back(time_ms);
     engine.set(times_ms);
     const auto step = tisdiss::run_step(engine, nullptr, 0, plan, timings, nullptr, read_clock);
-    std::printf("%d %.17g\n", step.depth, step.elapsed_ms);
+    std::printf("%d %.17g %d\n", step.depth, step.elapsed_ms, step.missed);
   }
 }
 
