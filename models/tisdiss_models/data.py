@@ -70,7 +70,7 @@ class Corpus:
 
 
 def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0, by_file: bool = False) -> Corpus:
-    """Read all audio of a folder, mono; a file's name starts with its speaker and a hyphen.
+    """Read all audio of a folder and those in it, mono; a file's name starts with its speaker and a hyphen.
 
     With `by_file`, for noise, every file is taken for itself and may have any name.
 
@@ -82,7 +82,7 @@ def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0, by_file: b
             some that are no numbers, or its name does not say who speaks.
     """
     by_speaker: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.rglob("*")):
         if path.suffix in (".flac", ".ogg", ".wav"):
             speaker, hyphen, _ = path.name.partition("-")
             if by_file:

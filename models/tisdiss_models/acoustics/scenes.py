@@ -55,6 +55,7 @@ def draw_batch(
     crop_s: float,
     generator: torch.Generator,
     recorded: Corpus | None = None,
+    rooms: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Make mixtures of two talkers, on the device where `talkers` is.
 
@@ -65,6 +66,7 @@ def draw_batch(
         crop_s: length in seconds.
         generator: on the CPU, the source of all randomness.
         recorded: noises.
+        rooms: impulse responses (rooms, 2, taps) to choose from; by default they are drawn, too.
 
     Returns:
         Mixtures (B, samples) and their voices (B, 2, samples), float32.
@@ -78,7 +80,10 @@ def draw_batch(
     voices = voices * draw_activity(draw, config, batch, crop_s, samples)
     in_room = draw.rows(batch, config.room_share)
     if len(in_room):
-        responses = draw_responses(draw, config, len(in_room), talkers.sample_rate)
+        if rooms is None:
+            responses = draw_responses(draw, config, len(in_room), talkers.sample_rate)
+        else:
+            responses = rooms[draw.whole(len(rooms), len(in_room))]
         voices = voices.index_copy(0, in_room, convolved(voices[in_room], responses))
     dry = voices.sum(1)
     mix = dry + draw_noise(draw, config, dry, talkers, recorded)

@@ -1,0 +1,179 @@
+"""How well a bundle separates what people record: the scenes, by depth.
+
+Mixtures of 4 s by `tisdiss_models.acoustics`, of people, noises, rooms and random numbers that training has
+not had. SI-SDR improvement against the voices as they are in the mixture (reverberant, band-limited), best
+of the permutations, mean over voices and mixtures, with a 95 % bootstrap interval. Where somebody talks
+alone: how far the other output lies below. Where two talk in turn: how often they are on two outputs.
+
+    pip install pyroomacoustics
+    python -m benchmarks.quality.scenes                        # edge-16k, 40 mixtures a scene
+    python -m benchmarks.quality.scenes --people validation    # what decisions are made by
+    python -m benchmarks.quality.scenes --mixtures 200 --update
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import multiprocessing
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.pages import update
+from benchmarks.quality.quality import improvement_db, interval_db, speech_folder
+from benchmarks.quality.rooms import rooms
+from tisdiss_models.acoustics import SCENES, draw_batch
+from tisdiss_models.data import Corpus, load_corpus
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.conformance import every_depth
+
+CROP_S = 4.0
+DEPTHS = (0, 1, 2, 4, 8)
+SEEDS = {"test": 7001, "validation": 9001}
+PAGE = Path(__file__).parent / "SCENES.md"
+THREE = "three-talkers"
+
+
+def corpora(people: str, sample_rate: int) -> tuple[Corpus, Corpus]:
+    """Read the talkers and, of the recordings kept for validation, the noises."""
+    folder = speech_folder()
+    noises = load_corpus(folder / "noise" / "validation", sample_rate, CROP_S, by_file=True)
+    return load_corpus(folder / people, sample_rate, CROP_S), noises
+
+
+def mixtures(name: str, people: str, count: int, sample_rate: int) -> tuple[Tensor, Tensor]:
+    """Make the mixtures (N, samples) of a scene and their voices (N, talkers, samples), always the same."""
+    talkers, noises = corpora(people, sample_rate)
+    generator = torch.Generator().manual_seed(SEEDS[people] + sum(name.encode()))
+    scene = SCENES["clean" if name == THREE else name]
+    bank = rooms(scene.decay_s[0], sample_rate) if scene.room_share else None
+    drawn = 4 * count if name == "turns" else count  # those in which one hardly talks are left out
+    mix, voices = draw_batch(talkers, scene, drawn, CROP_S, generator, noises, bank)
+    if name == THREE:
+        third = draw_batch(talkers, scene, count, CROP_S, generator)[1][:, :1]
+        voices = torch.cat([voices, third], 1)
+        mix = voices.sum(1)
+    if name == "turns":
+        kept = both_talk_alone(voices).nonzero()[:count, 0]
+        mix, voices = mix[kept], voices[kept]
+    return mix, voices
+
+
+def score(name: str, estimates: np.ndarray, voices: np.ndarray, mix: np.ndarray) -> float:
+    """Judge estimates (2, samples): improvement or distance in dB, or 1 where two are on two outputs."""
+    if name == "one-talker":
+        power = np.square(estimates.astype(np.float64)).mean(1)
+        return float(10 * np.log10(power.max() / max(power.min(), 1e-20)))
+    if name == "turns":
+        return float(on_two_outputs(estimates, voices))
+    if len(voices) > len(estimates):
+        pairs = itertools.combinations(voices, len(estimates))
+        return max(improvement_db(estimates, np.stack(pair), mix) for pair in pairs)
+    return improvement_db(estimates, voices, mix)
+
+
+def on_two_outputs(estimates: np.ndarray, voices: np.ndarray) -> bool:
+    """Tell whether each talker, where nobody else talks, is mostly on an output of their own."""
+    loud = np.abs(voices) > 0
+    outputs = []
+    for talker in range(2):
+        alone = loud[talker] & ~loud[1 - talker]
+        outputs.append(int(np.square(estimates[:, alone]).sum(1).argmax()))
+    return outputs[0] != outputs[1]
+
+
+def both_talk_alone(voices: Tensor) -> Tensor:
+    """Tell for each mixture whether each talker has half a second without the other: (N,)."""
+    loud = voices.abs() > 0
+    alone = loud & ~loud.flip(1)
+    return (alone.sum(-1) > 0.5 * voices.shape[-1] / CROP_S).all(1)
+
+
+def measure_scene(task: tuple[str, str, str, int]) -> tuple[str, list[list[float]]]:
+    """Run all mixtures of one scene at every depth, on one thread."""
+    folder, name, people, count = task
+    torch.set_num_threads(1)
+    bundle = bundles.load(folder)
+    engine = open_engine(bundle, threads=1)
+    mix, voices = mixtures(name, people, count, bundle.manifest.sample_rate)
+    rows = []
+    for x, v in zip(mix.numpy(), voices.numpy(), strict=True):
+        estimates = every_depth(engine, x, max(DEPTHS))
+        rows.append([score(name, estimates[depth], v, x) for depth in DEPTHS])
+    return name, rows
+
+
+def measure(folder: str, people: str, count: int, names: list[str]) -> dict[str, np.ndarray]:
+    """Measure scenes side by side: values (mixtures, depths) of each."""
+    tasks = [(folder, name, people, count) for name in names]
+    found: dict[str, np.ndarray] = {}
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        for name, rows in pool.imap_unordered(measure_scene, tasks):
+            found[name] = np.array(rows)
+            print(f"{name}: {np.round(found[name].mean(0), 2).tolist()}", file=sys.stderr, flush=True)
+    return {name: found[name] for name in names}
+
+
+def cell(name: str, values: np.ndarray, interval: bool) -> str:
+    if name == "one-talker":
+        return f"{np.median(values):.0f} dB, nine of ten {np.percentile(values, 10):.0f} dB"
+    if name == "turns":
+        return f"{100 * values.mean():.0f} %"
+    low, high = interval_db(values)
+    return f"{values.mean():.1f}" + (f" ({low:.1f} to {high:.1f})" if interval else "")
+
+
+def table(bundle: str, people: str, found: dict[str, np.ndarray]) -> str:
+    """Make the table of one bundle; the last row is the mean over scenes that have an improvement."""
+    lines = [
+        f"`{bundle}`, {people} people: SI-SDR improvement in dB by depth, with its 95 % interval at depth 4.",
+        "For `one-talker` how far the other output lies lower (median, and what nine of ten reach); for",
+        "`turns` how often two people who talk in turn are on two outputs.",
+        "",
+        "| scene | mixtures |" + "".join(f" depth {depth} |" for depth in DEPTHS),
+        "|---|---|" + "---|" * len(DEPTHS),
+    ]
+    for name, values in found.items():
+        cells = [cell(name, values[:, i], depth == 4) for i, depth in enumerate(DEPTHS)]
+        lines.append(f"| {name} | {len(values)} | " + " | ".join(cells) + " |")
+    improved = [values.mean(0) for name, values in found.items() if name not in ("one-talker", "turns")]
+    if len(improved) > 1:
+        means = np.mean(improved, 0)
+        lines.append(f"| mean of {len(improved)} | | " + " | ".join(f"{m:.2f}" for m in means) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bundle", default="edge-16k", help="name or folder")
+    parser.add_argument("--people", choices=sorted(SEEDS), default="test")
+    parser.add_argument("--mixtures", type=int, default=40, help="of each scene")
+    parser.add_argument("--scene", action="append", help="only this one; may be given several times")
+    parser.add_argument("--json", type=Path, help="write all values there, too")
+    parser.add_argument("--update", action="store_true", help="write the table to SCENES.md")
+    options = parser.parse_args()
+    names = options.scene or [*SCENES, THREE]
+    bundle = bundles.load(options.bundle)
+    found = measure(str(bundle.folder), options.people, options.mixtures, names)
+    text = table(bundle.manifest.name, options.people, found)
+    print(text)
+    if options.json:
+        content: dict[str, Any] = {name: values.tolist() for name, values in found.items()}
+        options.json.write_text(json.dumps({"depths": DEPTHS, "scenes": content}), encoding="utf-8")
+    if options.update:
+        titles = [f"{name}, {people}" for name in bundles.shipped() for people in ("test", "validation")]
+        update(PAGE, titles, f"{bundle.manifest.name}, {options.people}", text)
+
+
+if __name__ == "__main__":
+    main()
