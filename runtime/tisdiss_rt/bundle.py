@@ -5,6 +5,9 @@ A bundle is a folder with ``manifest.json``, the graphs that it names, and ``con
 a streaming bundle also has ``depths``, int64, one for each step, and ``est_switching``, what they give. The
 dataclasses below are the schema of the manifest; keys they do not know are errors, so that a misspelt or
 newer entry is never ignored in silence.
+
+Format 2 has, beyond format 1, the quality per scene and optional parts (`Part`). Manifests of format 1 are
+read as those of format 2 that have neither.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import Any, TypeVar
 
 from tisdiss_rt.errors import BundleError, OptionError
 
-FORMAT = 1
+FORMAT = 2
 GRAPHS = ("stem", "block", "decoder")
 KINDS = ("offline", "streaming")
 MANIFEST_NAME = "manifest.json"
@@ -135,14 +138,27 @@ class WindowQuality:
 
 
 @dataclass(frozen=True)
+class SceneQuality:
+    """Quality of whole mixtures of one scene (clean, telephone, a room ...) by depth."""
+
+    scene: str
+    depths: tuple[DepthQuality, ...]
+
+
+@dataclass(frozen=True)
 class Quality:
-    """What was measured, and on what. ``windows`` is what the planner chooses from."""
+    """What was measured, and on what.
+
+    ``depths`` and ``windows`` are the means over ``scenes``, where there are such: what is promised, and what
+    the planner chooses from.
+    """
 
     test_set: str
     metric: str
     mixtures: int
     depths: tuple[DepthQuality, ...]
     windows: tuple[WindowQuality, ...]
+    scenes: tuple[SceneQuality, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +168,27 @@ class Training:
     data: str
     steps: int
     licence: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that a bundle may have beside its three graphs, and a runtime may make use of.
+
+    Attributes:
+        name: of the part, which says what it is for.
+        required: whether a runtime that does not know the part has to refuse the bundle; it passes over
+            others.
+        graph: a further graph, or None.
+        values: numbers that belong to the part, by name.
+    """
+
+    name: str
+    required: bool
+    graph: Graph | None
+    values: dict[str, tuple[float, ...]]
+
+
+PARTS: tuple[str, ...] = ()  # the parts that this runtime knows
 
 
 @dataclass(frozen=True)
@@ -173,6 +210,7 @@ class Manifest:
     quality: Quality | None
     training: Training | None
     licence: str
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -273,9 +311,18 @@ def parse_manifest(data: Any) -> Manifest:
     version = data.get("format") if isinstance(data, dict) else None
     if isinstance(version, int) and version > FORMAT:
         raise BundleError(f"made for a newer tisdiss-rt (format {version}, this one reads {FORMAT}); upgrade")
-    manifest: Manifest = _parse(Manifest, data, "manifest")
+    manifest: Manifest = _parse(Manifest, _as_format_2(data) if version == 1 else data, "manifest")
     _check(manifest)
     return manifest
+
+
+def _as_format_2(data: dict[str, Any]) -> dict[str, Any]:
+    quality = data.get("quality")
+    if "parts" in data or (isinstance(quality, dict) and "scenes" in quality):
+        raise BundleError("parts and quality.scenes are unknown to format 1")
+    if isinstance(quality, dict):
+        data = {**data, "quality": {**quality, "scenes": []}}
+    return {**data, "format": 2, "parts": []}
 
 
 def _check(manifest: Manifest) -> None:
@@ -299,6 +346,9 @@ def _check(manifest: Manifest) -> None:
         )
         need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
     _check_depths(manifest, need)
+    for part in manifest.parts:
+        known_part = part.name in PARTS or not part.required
+        need(known_part, f"needs the part {part.name!r}, which this tisdiss-rt does not know; upgrade")
     for name in GRAPHS:
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
     need("mix" in {t.name for t in manifest.graphs.stem.inputs}, "the stem must take mix")
@@ -326,7 +376,8 @@ def _check_depths(manifest: Manifest, need: Callable[[bool, str], None]) -> None
     )
     quality = manifest.quality
     if quality is not None:
-        measured = [entry.depth for entry in quality.depths] + [entry.depth for entry in quality.windows]
+        depths = [*quality.depths, *(entry for scene in quality.scenes for entry in scene.depths)]
+        measured = [entry.depth for entry in depths] + [entry.depth for entry in quality.windows]
         is_possible = all(0 <= value <= depth.max for value in measured)
         need(is_possible, f"quality must be of depths from 0 to {depth.max}")
 

@@ -332,15 +332,49 @@ def test_quality_of_depths_that_there_are_not(library: c.CDLL, toys: dict[str, P
     manifest = json.loads((folder / "manifest.json").read_text())
     most = manifest["depth"]["max"]
     row = {"depth": most + 1, "si_sdri_db": 9.0, "low_db": 8.0, "high_db": 10.0}
-    quality = {"test_set": "toy", "metric": "dB", "mixtures": 1, "depths": [row], "windows": []}
+    quality = {"test_set": "toy", "metric": "dB", "mixtures": 1, "depths": [row], "windows": [], "scenes": []}
+    scenes = [{"scene": "telephone", "depths": [row]}]
+    window = {"window_s": 0.5, "depth": most + 1, "si_sdri_db": 9.0}
     for change, message in (
         ({"quality": quality}, f"quality must be of depths from 0 to {most}"),
+        ({"quality": {**quality, "depths": [], "scenes": scenes}}, f"of depths from 0 to {most}"),
+        ({"quality": {**quality, "depths": [], "windows": [window]}}, f"of depths from 0 to {most}"),
         ({"depth": {"trained": 1, "max": 2_000_000_000}}, "max <= 1000"),
     ):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         status, text, _ = opened(library, folder)
         assert (status, message in text) == (BUNDLE, True), text
         with pytest.raises(TisdissError, match=message):
+            bundles.load(folder)
+
+
+def test_formats_and_parts_are_read_as_python_reads_them(
+    library: c.CDLL, toys: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = shutil.copytree(toys["toy"], tmp_path / "bundle")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    part = {"name": "stethoscope", "required": False, "graph": None, "values": {"weights": [1, 2.5]}}
+    old = {key: value for key, value in manifest.items() if key != "parts"}
+    for content, message in (
+        (manifest, ""),
+        ({**old, "format": 1}, ""),
+        ({**manifest, "parts": [part]}, ""),
+        ({**manifest, "format": 1}, "unknown"),
+        (old, "lacks parts"),
+        ({**manifest, "format": 3}, "newer tisdiss-rt"),
+        ({**manifest, "parts": [{**part, "required": True}]}, "needs the part 'stethoscope'"),
+        ({**manifest, "parts": [{**part, "required": 1}]}, "required"),
+        ({**manifest, "parts": [{**part, "values": {"weights": 1}}]}, "values"),
+        ({**manifest, "parts": [{**part, "graph": {}}]}, "graph"),
+    ):
+        (folder / "manifest.json").write_text(json.dumps(content))
+        status, text, _ = opened(library, folder)
+        if message:
+            assert (status, message in text) == (BUNDLE, True), text
+            with pytest.raises(TisdissError, match=message):
+                bundles.load(folder)
+        else:
+            assert status == OK, text
             bundles.load(folder)
 
 

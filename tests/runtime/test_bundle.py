@@ -14,7 +14,9 @@ QUALITY = bundles.Quality(
     mixtures=3,
     depths=(bundles.DepthQuality(0, 1.0, 0.5, 1.5),),
     windows=(bundles.WindowQuality(0.5, 1, 2.0),),
+    scenes=(bundles.SceneQuality("telephone", (bundles.DepthQuality(1, 3.0, 2.5, 3.5),)),),
 )
+OPTIONAL = bundles.Part("stethoscope", False, None, {"weights": (1.0, 2.5)})
 TRAINING = bundles.Training("toy noise", 10, "CC0")
 
 
@@ -36,6 +38,28 @@ def test_manifest_survives_the_way_to_disk(toy_maker):
     assert (folder / "manifest.json").read_text() == before
 
 
+def test_format_1_is_read_as_a_bundle_without_scenes_and_parts(toy_maker):
+    folder = toy_maker(quality=QUALITY)
+
+    def make_old(data):
+        data.pop("parts")
+        data["quality"].pop("scenes")
+        data["format"] = 1
+
+    _edit(folder, make_old)
+    manifest = bundles.load(folder).manifest
+    assert manifest.quality == dataclasses.replace(QUALITY, scenes=())
+    assert manifest.parts == ()
+
+
+def test_unknown_optional_parts_are_passed_over_and_required_ones_refused(toy_maker):
+    folder = toy_maker(parts=(OPTIONAL,))
+    assert bundles.load(folder).manifest.parts == (OPTIONAL,)
+    _edit(folder, lambda data: data["parts"][0].update(required=True))
+    with pytest.raises(BundleError, match="needs the part 'stethoscope'"):
+        bundles.load(folder)
+
+
 def test_whole_numbers_are_fine_where_a_float_is_meant(toy_maker):
     folder = toy_maker()
     _edit(folder, lambda data: data.update(windows_s=[1, 2]))
@@ -47,8 +71,11 @@ def test_whole_numbers_are_fine_where_a_float_is_meant(toy_maker):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=2), "newer tisdiss-rt"),
-        (lambda d: d.update(format=2, surprise=1), "newer tisdiss-rt"),
+        (lambda d: d.update(format=3), "newer tisdiss-rt"),
+        (lambda d: d.update(format=3, surprise=1), "newer tisdiss-rt"),
+        (lambda d: d.update(format=1), "unknown to format 1"),
+        (lambda d: d.pop("parts"), "lacks parts"),
+        (lambda d: d.update(parts=[{"name": "x"}]), r"parts\[0\] lacks graph"),
         (lambda d: d.update(format=0), "unknown format 0"),
         (lambda d: d.update(surprise=1), "unknown surprise"),
         (lambda d: d["depth"].update(deepest=1), "manifest.depth has unknown deepest"),

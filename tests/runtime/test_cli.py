@@ -363,7 +363,7 @@ def test_bad_bundles(command, gain_toy, noise):
 
     def newer(folder):
         text = (folder / "manifest.json").read_text()
-        (folder / "manifest.json").write_text(text.replace('"format": 1', '"format": 2'))
+        (folder / "manifest.json").write_text(text.replace('"format": 2', '"format": 3'))
 
     refused(broken("changed", flip), "decoder.onnx is damaged")
     refused(broken("newer", newer), "newer tisdiss-rt")

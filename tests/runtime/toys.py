@@ -113,7 +113,7 @@ def make_toy(folder: Path, split: str = "sign", swap: bool = False, **changes: A
     expected = {f"est_{n}": (1 - 0.5 ** (n + 1)) * toy_split(mix, split) for n in range(5)}
     np.savez(folder / "conformance.npz", mix=mix, **expected)
     manifest = bundles.Manifest(
-        format=1,
+        format=bundles.FORMAT,
         name="toy",
         kind="offline",
         sample_rate=RATE,
@@ -259,7 +259,7 @@ def make_stream_toy(folder: Path, **changes: Any) -> Path:
         ("decoder", "tail", 0),
     ]
     manifest = bundles.Manifest(
-        format=1,
+        format=bundles.FORMAT,
         name="stream-toy",
         kind="streaming",
         sample_rate=RATE,

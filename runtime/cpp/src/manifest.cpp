@@ -16,7 +16,7 @@ namespace {
 using nlohmann::json;
 using std::string;
 
-constexpr int kFormat = 1;
+constexpr int kFormat = 2;  // format 1 has no parts and no quality per scene
 constexpr int kDeepest = 1000;  // no network gains from so many repetitions, and streams keep buffers for each
 constexpr const char* kManifestName = "manifest.json";
 
@@ -105,19 +105,40 @@ void read_state(const json& value, Manifest& manifest) {
   }
 }
 
-void read_quality(const json& value, Manifest& manifest) {
-  if (value.is_null()) return;
-  check_keys(value, "quality", {"test_set", "metric", "mixtures", "depths", "windows"});
-  for (const json& item : items(value["depths"], "quality.depths")) {
-    check_keys(item, "quality.depths", {"depth", "si_sdri_db", "low_db", "high_db"});
-    manifest.depth_quality.push_back({integer(item["depth"], "quality.depths.depth"),
-                                      number(item["si_sdri_db"], "quality.depths.si_sdri_db")});
+void need_possible(int depth, const Manifest& manifest) {
+  need(0 <= depth && depth <= manifest.max_depth,
+       "quality must be of depths from 0 to " + std::to_string(manifest.max_depth));
+}
+
+std::vector<DepthQuality> read_depth_quality(const json& value, const string& where, const Manifest& manifest) {
+  std::vector<DepthQuality> depths;
+  for (const json& item : items(value, where)) {
+    check_keys(item, where, {"depth", "si_sdri_db", "low_db", "high_db"});
+    depths.push_back({integer(item["depth"], where + ".depth"), number(item["si_sdri_db"], where + ".si_sdri_db")});
+    need_possible(depths.back().depth, manifest);
   }
+  return depths;
+}
+
+void read_quality(const json& value, int format, Manifest& manifest) {
+  if (value.is_null()) return;
+  if (format == 1) {
+    check_keys(value, "quality", {"test_set", "metric", "mixtures", "depths", "windows"});
+  } else {
+    check_keys(value, "quality", {"test_set", "metric", "mixtures", "depths", "windows", "scenes"});
+    for (const json& item : items(value["scenes"], "quality.scenes")) {
+      check_keys(item, "quality.scenes", {"scene", "depths"});
+      text(item["scene"], "quality.scenes.scene");
+      read_depth_quality(item["depths"], "quality.scenes.depths", manifest);
+    }
+  }
+  manifest.depth_quality = read_depth_quality(value["depths"], "quality.depths", manifest);
   for (const json& item : items(value["windows"], "quality.windows")) {
     check_keys(item, "quality.windows", {"window_s", "depth", "si_sdri_db"});
     manifest.window_quality.push_back({number(item["window_s"], "quality.windows.window_s"),
                                        integer(item["depth"], "quality.windows.depth"),
                                        number(item["si_sdri_db"], "quality.windows.si_sdri_db")});
+    need_possible(manifest.window_quality.back().depth, manifest);
   }
 }
 
@@ -143,14 +164,36 @@ void read_timing(const json& value, Manifest& manifest) {
        "stream must have 0 < step_samples <= latency_samples");
 }
 
+// Optional parts that are not known are passed over, required ones are refused. None is known so far.
+void read_parts(const json& value) {
+  for (const json& item : items(value, "parts")) {
+    check_keys(item, "parts", {"name", "required", "graph", "values"});
+    const string name = text(item["name"], "parts.name");
+    need(item["required"].is_boolean(), "parts.required is not true or false");
+    if (!item["graph"].is_null()) read_graph(item["graph"], "parts.graph");
+    need(item["values"].is_object(), "parts.values is not an object");
+    for (const auto& entry : item["values"].items()) {
+      for (const json& element : items(entry.value(), "parts.values")) number(element, "parts.values");
+    }
+    need(!item["required"].get<bool>(),
+         "needs the part '" + name + "', which this tisdiss-rt does not know; upgrade");
+  }
+}
+
 Manifest read_manifest(const json& value) {
   need(value.is_object(), "the manifest is not an object");
   const int format = value.contains("format") ? integer(value["format"], "format") : kFormat;
   need(format <= kFormat, "made for a newer tisdiss-rt (format " + std::to_string(format) + "); upgrade");
-  check_keys(value, "the manifest",
+  need(format >= 1, "unknown format " + std::to_string(format));
+  json known = value;  // as format 1 has it
+  if (format > 1) {
+    need(value.contains("parts"), "the manifest lacks parts");
+    read_parts(value["parts"]);
+    known.erase("parts");
+  }
+  check_keys(known, "the manifest",
              {"format", "name", "kind", "sample_rate", "sources", "min_samples", "windows_s", "depth", "graphs",
               "stream", "state", "conformance", "quality", "training", "licence"});
-  need(format == kFormat, "unknown format " + std::to_string(format));
   Manifest manifest;
   manifest.name = text(value["name"], "name");
   manifest.licence = text(value["licence"], "licence");
@@ -170,11 +213,7 @@ Manifest read_manifest(const json& value) {
   }
   read_timing(value, manifest);
   read_state(value["state"], manifest);
-  read_quality(value["quality"], manifest);
-  const auto possible = [&](const auto& entry) { return 0 <= entry.depth && entry.depth <= manifest.max_depth; };
-  need(std::all_of(manifest.depth_quality.begin(), manifest.depth_quality.end(), possible) &&
-           std::all_of(manifest.window_quality.begin(), manifest.window_quality.end(), possible),
-       "quality must be of depths from 0 to " + std::to_string(manifest.max_depth));
+  read_quality(value["quality"], format, manifest);
   if (!value["training"].is_null()) check_keys(value["training"], "training", {"data", "steps", "licence"});
   manifest.conformance = read_file_ref(value["conformance"], "conformance");
   return manifest;

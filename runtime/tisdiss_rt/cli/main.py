@@ -115,6 +115,10 @@ def info(bundle: str) -> None:
             click.echo(f"  depth {entry.depth}: {entry.si_sdri_db:.2f} ({limits})")
         for window in quality.windows:
             click.echo(f"  {window.window_s:g} s, depth {window.depth}: {window.si_sdri_db:.2f}")
+        for scene in quality.scenes:
+            by_depth = ", ".join(f"{entry.si_sdri_db:.1f}" for entry in scene.depths)
+            depths = ", ".join(str(entry.depth) for entry in scene.depths)
+            click.echo(f"  {scene.scene}, depth {depths}: {by_depth}")
     if training is not None:
         click.echo(f"training: {training.steps} steps on {training.data} ({training.licence})")
     click.echo(f"licence: {manifest.licence}")
