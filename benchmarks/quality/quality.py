@@ -97,11 +97,15 @@ def in_windows(engine: OfflineEngine, mix: np.ndarray, deepest: int, samples: in
     return results
 
 
+def resampled_means(values: np.ndarray) -> np.ndarray:
+    """Means of 4000 bootstrap samples of the values."""
+    rng = np.random.default_rng(0)
+    return values[rng.integers(0, len(values), (4000, len(values)))].mean(1)
+
+
 def interval_db(values: np.ndarray) -> tuple[float, float]:
     """95 % bootstrap interval of the mean."""
-    rng = np.random.default_rng(0)
-    means = values[rng.integers(0, len(values), (4000, len(values)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
+    low, high = np.percentile(resampled_means(values), [2.5, 97.5])
     return float(low), float(high)
 
 

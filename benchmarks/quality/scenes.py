@@ -4,42 +4,56 @@ Mixtures of 4 s by `tisdiss_models.acoustics`, of people, noises, rooms and rand
 not had. SI-SDR improvement against the voices as they are in the mixture (reverberant, band-limited), best
 of the permutations, mean over voices and mixtures, with a 95 % bootstrap interval. Where somebody talks
 alone: how far the other output lies below. Where two talk in turn: how often they are on two outputs.
+What a bundle promises is the mean over the scenes with an improvement, for whole mixtures, and for windows
+put together as the runtime does it, which the planner chooses from.
 
     pip install pyroomacoustics
     python -m benchmarks.quality.scenes                        # edge-16k, 40 mixtures a scene
     python -m benchmarks.quality.scenes --people validation    # what decisions are made by
-    python -m benchmarks.quality.scenes --mixtures 200 --update
+    python -m benchmarks.quality.scenes --mixtures 200 --update    # to SCENES.md and the manifest, too
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import json
 import multiprocessing
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.pages import update
-from benchmarks.quality.quality import improvement_db, interval_db, speech_folder
+from benchmarks.quality.quality import (
+    METRIC,
+    improvement_db,
+    in_windows,
+    interval_db,
+    resampled_means,
+    speech_folder,
+)
 from benchmarks.quality.rooms import rooms
 from tisdiss_models.acoustics import SCENES, draw_batch
 from tisdiss_models.data import Corpus, load_corpus
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.conformance import every_depth
+from tisdiss_rt.planning.plan import window_samples
 
 CROP_S = 4.0
-DEPTHS = (0, 1, 2, 4, 8)
+DEPTHS = range(9)
+SHOWN = (0, 1, 2, 4, 8)
 SEEDS = {"test": 7001, "validation": 9001}
 PAGE = Path(__file__).parent / "SCENES.md"
 THREE = "three-talkers"
+IMPROVED = tuple(name for name in (*SCENES, THREE) if name not in ("one-talker", "turns"))
+WINDOWED_EVERY = 4  # windows take most of the time and need less precision: every fourth mixture
 
 
 def corpora(people: str, sample_rate: int) -> tuple[Corpus, Corpus]:
@@ -97,29 +111,76 @@ def both_talk_alone(voices: Tensor) -> Tensor:
     return (alone.sum(-1) > 0.5 * voices.shape[-1] / CROP_S).all(1)
 
 
-def measure_scene(task: tuple[str, str, str, int]) -> tuple[str, list[list[float]]]:
+@dataclass(frozen=True)
+class Measured:
+    """What one scene gave: whole mixtures (N, depths), and windows (N / 4, windows, depths)."""
+
+    whole: np.ndarray
+    windows: np.ndarray
+
+
+def measure_scene(task: tuple[str, str, str, int, bool]) -> tuple[str, Measured]:
     """Run all mixtures of one scene at every depth, on one thread."""
-    folder, name, people, count = task
+    folder, name, people, count, in_parts = task
     torch.set_num_threads(1)
     bundle = bundles.load(folder)
-    engine = open_engine(bundle, threads=1)
-    mix, voices = mixtures(name, people, count, bundle.manifest.sample_rate)
-    rows = []
-    for x, v in zip(mix.numpy(), voices.numpy(), strict=True):
+    manifest = bundle.manifest
+    engine = open_engine(bundle, provider="cpu", threads=1, precision="fp32")
+    mix, voices = mixtures(name, people, count, manifest.sample_rate)
+    whole, windowed = [], []
+    for number, (x, v) in enumerate(zip(mix.numpy(), voices.numpy(), strict=True)):
         estimates = every_depth(engine, x, max(DEPTHS))
-        rows.append([score(name, estimates[depth], v, x) for depth in DEPTHS])
-    return name, rows
+        whole.append([score(name, estimates[depth], v, x) for depth in DEPTHS])
+        if in_parts and number % WINDOWED_EVERY == 0:
+            parts = [
+                in_windows(engine, x, max(DEPTHS), window_samples(manifest, w)) for w in manifest.windows_s
+            ]
+            windowed.append([[score(name, part[depth], v, x) for depth in DEPTHS] for part in parts])
+    return name, Measured(np.array(whole), np.array(windowed))
 
 
-def measure(folder: str, people: str, count: int, names: list[str]) -> dict[str, np.ndarray]:
-    """Measure scenes side by side: values (mixtures, depths) of each."""
-    tasks = [(folder, name, people, count) for name in names]
-    found: dict[str, np.ndarray] = {}
+def measure(folder: str, people: str, count: int, names: list[str], windows: bool) -> dict[str, Measured]:
+    """Measure scenes side by side."""
+    tasks = [(folder, name, people, count, windows and name in IMPROVED) for name in names]
+    found: dict[str, Measured] = {}
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
-        for name, rows in pool.imap_unordered(measure_scene, tasks):
-            found[name] = np.array(rows)
-            print(f"{name}: {np.round(found[name].mean(0), 2).tolist()}", file=sys.stderr, flush=True)
+        for name, measured in pool.imap_unordered(measure_scene, tasks):
+            found[name] = measured
+            print(
+                f"{name}: {np.round(measured.whole.mean(0)[list(SHOWN)], 2).tolist()}",
+                file=sys.stderr,
+                flush=True,
+            )
     return {name: found[name] for name in names}
+
+
+def by_depth(whole: list[np.ndarray]) -> tuple[bundles.DepthQuality, ...]:
+    """Summarise whole mixtures of one scene, or the mean over scenes, each (N, depths)."""
+    entries = []
+    for i, depth in enumerate(DEPTHS):
+        draws = np.mean([resampled_means(values[:, i]) for values in whole], 0)
+        low, high = np.percentile(draws, [2.5, 97.5])
+        mean = np.mean([values[:, i].mean() for values in whole])
+        entries.append(bundles.DepthQuality(depth, *(round(float(v), 2) for v in (mean, low, high))))
+    return tuple(entries)
+
+
+def quality(manifest: bundles.Manifest, people: str, found: dict[str, Measured]) -> bundles.Quality:
+    """Summarise scenes for the manifest; those measured otherwise than by their improvement are left out."""
+    improved = {name: measured for name, measured in found.items() if name in IMPROVED}
+    windows = np.array([measured.windows.mean(0) for measured in improved.values()]).mean(0)
+    return bundles.Quality(
+        f"the mean over {len(improved)} scenes of {people} people",
+        METRIC,
+        sum(len(measured.whole) for measured in improved.values()),
+        by_depth([measured.whole for measured in improved.values()]),
+        tuple(
+            bundles.WindowQuality(window_s, depth, round(float(windows[w, d]), 2))
+            for w, window_s in enumerate(manifest.windows_s)
+            for d, depth in enumerate(DEPTHS)
+        ),
+        tuple(bundles.SceneQuality(name, by_depth([m.whole])) for name, m in improved.items()),
+    )
 
 
 def cell(name: str, values: np.ndarray, interval: bool) -> str:
@@ -131,23 +192,25 @@ def cell(name: str, values: np.ndarray, interval: bool) -> str:
     return f"{values.mean():.1f}" + (f" ({low:.1f} to {high:.1f})" if interval else "")
 
 
-def table(bundle: str, people: str, found: dict[str, np.ndarray]) -> str:
+def table(bundle: str, people: str, found: dict[str, Measured]) -> str:
     """Make the table of one bundle; the last row is the mean over scenes that have an improvement."""
     lines = [
         f"`{bundle}`, {people} people: SI-SDR improvement in dB by depth, with its 95 % interval at depth 4.",
         "For `one-talker` how far the other output lies lower (median, and what nine of ten reach); for",
         "`turns` how often two people who talk in turn are on two outputs.",
         "",
-        "| scene | mixtures |" + "".join(f" depth {depth} |" for depth in DEPTHS),
-        "|---|---|" + "---|" * len(DEPTHS),
+        "| scene | mixtures |" + "".join(f" depth {depth} |" for depth in SHOWN),
+        "|---|---|" + "---|" * len(SHOWN),
     ]
-    for name, values in found.items():
-        cells = [cell(name, values[:, i], depth == 4) for i, depth in enumerate(DEPTHS)]
-        lines.append(f"| {name} | {len(values)} | " + " | ".join(cells) + " |")
-    improved = [values.mean(0) for name, values in found.items() if name not in ("one-talker", "turns")]
+    for name, measured in found.items():
+        cells = [cell(name, measured.whole[:, depth], depth == 4) for depth in SHOWN]
+        lines.append(f"| {name} | {len(measured.whole)} | " + " | ".join(cells) + " |")
+    improved = [measured.whole.mean(0) for name, measured in found.items() if name in IMPROVED]
     if len(improved) > 1:
         means = np.mean(improved, 0)
-        lines.append(f"| mean of {len(improved)} | | " + " | ".join(f"{m:.2f}" for m in means) + " |")
+        lines.append(
+            f"| mean of {len(improved)} | | " + " | ".join(f"{means[depth]:.2f}" for depth in SHOWN) + " |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -164,15 +227,24 @@ def main() -> None:
     options = parser.parse_args()
     names = options.scene or [*SCENES, THREE]
     bundle = bundles.load(options.bundle)
-    found = measure(str(bundle.folder), options.people, options.mixtures, names)
-    text = table(bundle.manifest.name, options.people, found)
+    if options.update and options.scene:
+        parser.error("--update needs all scenes")
+    manifest = bundle.manifest
+    publish = options.update and options.people == "test"
+    found = measure(str(bundle.folder), options.people, options.mixtures, names, publish)
+    text = table(manifest.name, options.people, found)
     print(text)
     if options.json:
-        content: dict[str, Any] = {name: values.tolist() for name, values in found.items()}
-        options.json.write_text(json.dumps({"depths": DEPTHS, "scenes": content}), encoding="utf-8")
+        content = {name: measured.whole.tolist() for name, measured in found.items()}
+        options.json.write_text(json.dumps({"depths": list(DEPTHS), "scenes": content}), encoding="utf-8")
     if options.update:
         titles = [f"{name}, {people}" for name in bundles.shipped() for people in ("test", "validation")]
-        update(PAGE, titles, f"{bundle.manifest.name}, {options.people}", text)
+        if publish:
+            measured = quality(manifest, options.people, found)
+            bundles.write_manifest(
+                bundle.folder, dataclasses.replace(manifest, format=bundles.FORMAT, quality=measured)
+            )
+        update(PAGE, titles, f"{manifest.name}, {options.people}", text)
 
 
 if __name__ == "__main__":
