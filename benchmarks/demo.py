@@ -13,6 +13,7 @@ import soundfile
 
 import tisdiss_rt
 from benchmarks.quality.quality import improvement_db, si_sdr_db
+from tisdiss_rt.audio.files import voice_paths
 
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example"
 
@@ -26,7 +27,7 @@ def main() -> None:
 
     mix = read(EXAMPLE / "two_voices.wav")
     references = np.stack([read(EXAMPLE / f"two_voices_ref{i}.wav") for i in (1, 2)])
-    paths = [folder / f"two_voices_spk{i}.wav" for i in (1, 2)]
+    paths = voice_paths(folder, "two_voices.wav", len(references))
     estimates = np.stack([read(path) for path in paths])
     gain_db = improvement_db(estimates, references, mix)
     before_db = np.mean([si_sdr_db(mix, r) for r in references])

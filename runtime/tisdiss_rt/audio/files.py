@@ -231,6 +231,17 @@ class WavWriters:
                 action()
 
 
+def voice_paths(folder: Path, source: str, sources: int) -> list[Path]:
+    """Return the files (sources,) in a folder for the voices of an input: talk_spk1.wav ... of talk.wav."""
+    stem = "stdin" if source == STDIN else Path(source).stem
+    return [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+
+
+def is_voice_path(path: Path) -> bool:
+    """Return whether a file is named as `voice_paths` does."""
+    return bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
+
+
 def _native(source: Any) -> Any:
     """Give soundfile a path as it takes names that are no valid text: in bytes, but not on Windows."""
     return os.fsencode(source) if isinstance(source, Path) and sys.platform != "win32" else source
