@@ -19,6 +19,7 @@ import tisdiss_rt
 from tisdiss_export import export_bundle
 from tisdiss_models import Network, NetworkConfig, save_checkpoint
 from tisdiss_rt import bundle as bundles
+from tisdiss_rt.planning import benchmark
 
 STATES = Path(__file__).parents[1] / "states"
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
@@ -113,8 +114,7 @@ def whole(engine: Any, mix: np.ndarray, depth: int) -> np.ndarray:
 
 def noise(bundle: bundles.Bundle) -> np.ndarray:
     """`WINDOW_S` of it: (samples,)."""
-    numbers = np.random.default_rng(0).standard_normal(int(WINDOW_S * bundle.manifest.sample_rate))
-    return (0.1 * numbers).astype(np.float32)
+    return benchmark.noise(int(WINDOW_S * bundle.manifest.sample_rate))
 
 
 def matrix_product(threads: int, size: int = 2048) -> tuple[Call, float]:

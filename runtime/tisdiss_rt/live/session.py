@@ -29,6 +29,7 @@ from tisdiss_rt.live.clock_drift import REACH, VariableSpeed
 from tisdiss_rt.live.devices import OpenPair, Pair, choose, look_again
 from tisdiss_rt.live.queues import InputQueue, OutputQueue
 from tisdiss_rt.live.recorder import Recorder
+from tisdiss_rt.planning.benchmark import noise
 from tisdiss_rt.priority import raised_priority
 from tisdiss_rt.streaming.stream import Stream
 
@@ -239,8 +240,7 @@ class LiveSession:
 def _warm_up(stream: Stream) -> float:
     """Run on noise, as the first steps are slow and some run nothing on silence; gives a step's seconds."""
     warming_s = max(WARMING_S, WARMING_STEPS * stream.step_s)
-    noise = np.random.default_rng(0).standard_normal(round(warming_s * stream.sample_rate))
-    stream.process((0.1 * noise).astype(np.float32))
+    stream.process(noise(round(warming_s * stream.sample_rate)))
     return stream.step_s
 
 

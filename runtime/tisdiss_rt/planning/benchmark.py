@@ -41,6 +41,14 @@ BURST_S = 0.05
 MEASURED_STEPS = 3
 MEASURED_DEPTH = 2  # both feature buffers get used
 MEASURING_S = 0.5  # stop measuring a window after this time
+NOISE_LEVEL = 0.1  # root mean square, where full scale is 1
+
+
+def noise(samples: int) -> npt.NDArray[np.float32]:
+    """Return noise (samples,) to run a network on, always the same; silence may take another time."""
+    numbers: npt.NDArray[np.float32] = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    numbers *= NOISE_LEVEL
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ def measure_depths(
     Returns:
         For each depth milliseconds (steps,) of its steps; the last times of each graph at the deepest.
     """
-    mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
+    mix = noise(samples)
     depths = range(deepest + 1)
     runners = [engine.open(depth) if isinstance(engine, StreamingEngine) else engine for depth in depths]
     took_ms: list[list[float]] = [[] for _ in runners]
@@ -239,7 +247,7 @@ def measure_steps(
     engine: StepEngine, manifest: Manifest, samples: int, clock: Clock = time.perf_counter
 ) -> Timings:
     """Time a few steps on noise of so many samples, after one for warming up."""
-    mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
+    mix = noise(samples)
     depth = min(MEASURED_DEPTH, manifest.depth.max)
     plan = fixed_plan(manifest, samples / manifest.sample_rate, depth)
     run_step(engine, mix, plan, Timings(), clock)
