@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.bundle import GRAPHS, Bundle
-from tisdiss_rt.engine.onnx_runtime import Graph, first_line
-from tisdiss_rt.errors import BundleError, OptionError, ProviderError
+from tisdiss_rt.engine.onnx_runtime import Graph
+from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
 Array = npt.NDArray[np.float32]
 

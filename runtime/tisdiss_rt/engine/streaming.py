@@ -23,8 +23,7 @@ import numpy.typing as npt
 
 from tisdiss_rt.bundle import GRAPHS, Bundle, StreamTiming
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.engine.onnx_runtime import first_line
-from tisdiss_rt.errors import BundleError
+from tisdiss_rt.errors import BundleError, first_line
 
 Array = npt.NDArray[np.float32]
 
