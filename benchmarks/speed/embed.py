@@ -17,20 +17,18 @@ import time
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime
 import soundfile
 
 import tisdiss_rt
 from benchmarks.c_library import OK, Info, OpenOptions, Report, RunOptions, load
+from tisdiss_rt.audio import Array
 from tisdiss_rt.priority import raised_priority
 
 PACKAGE = Path(tisdiss_rt.__file__).parent
 LIBRARY = Path(__file__).parents[2] / "build" / "embed" / "release" / "prefix" / "lib" / "libtisdiss_rt.so"
 BUDGET_MS = 6.0
 STREAM_S = 30.0
-
-Array = npt.NDArray[np.float32]
 
 
 def pointer(array: Array) -> ctypes.c_void_p:

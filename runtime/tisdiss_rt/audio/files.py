@@ -19,13 +19,11 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import AudioError, OutputError
-
-Array = npt.NDArray[np.float32]
 
 BLOCK_FRAMES = 65536
 STDIN = "-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.audio import Array
 
 STOPBAND_DB = 65.0
 

@@ -21,11 +21,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import fade_in
 
-Array = npt.NDArray[np.float32]
 # Takes sources (sources, m) before and after and the last order; returns the order of the latter.
 Match = Callable[[Array, Array, tuple[int, ...]], tuple[int, ...]]
 

@@ -24,10 +24,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import STOPBAND_DB, windowed_sinc
 from tisdiss_rt.errors import OptionError
-
-Array = npt.NDArray[np.float32]
 
 PASSBAND = 0.875  # of the lower rate's Nyquist frequency, where the stopband begins: 7 of 8 kHz
 MOST_COEFFICIENTS = 2**24  # 64 MB

@@ -25,13 +25,9 @@ import click
 from tisdiss_rt.errors import OptionError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from tisdiss_rt.audio import Array
     from tisdiss_rt.separator import Separator
     from tisdiss_rt.streaming.stream import Stream
-
-    Array = npt.NDArray[np.float32]
 
 
 def play_file(

@@ -8,9 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
 try:
@@ -20,7 +18,6 @@ except ModuleNotFoundError as missing:
         "ONNX Runtime is not installed: pip install 'tisdiss-rt[cpu]' (or [gpu])"
     ) from missing
 
-Array = npt.NDArray[np.float32]
 
 VERSION: str = ort.__version__
 PROVIDERS = ("auto", "cpu", "cuda", "openvino")

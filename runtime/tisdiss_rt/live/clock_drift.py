@@ -18,9 +18,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import windowed_sinc
-
-Array = npt.NDArray[np.float32]
 
 REACH = 16  # input samples on each side of an output sample: flat up to 0.87 of the Nyquist frequency
 ROWS = 512  # of the table, between one input sample and the next: row r is for r / ROWS after a sample

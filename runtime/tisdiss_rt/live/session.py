@@ -22,8 +22,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import DeviceError, TisdissError
 from tisdiss_rt.live.clock_drift import REACH, VariableSpeed
 from tisdiss_rt.live.devices import OpenPair, Pair, choose, look_again
@@ -32,8 +32,6 @@ from tisdiss_rt.live.recorder import Recorder
 from tisdiss_rt.planning.benchmark import noise
 from tisdiss_rt.priority import raised_priority
 from tisdiss_rt.streaming.stream import Stream
-
-Array = npt.NDArray[np.float32]
 
 BLOCK_S = 0.008  # what the devices are asked to give and take at once
 JITTER_S = 0.008  # unevenness of devices and scheduling that is borne from the start

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.engine.offline import OfflineEngine
@@ -44,9 +45,9 @@ MEASURING_S = 0.5  # stop measuring a window after this time
 NOISE_LEVEL = 0.1  # root mean square, where full scale is 1
 
 
-def noise(samples: int) -> npt.NDArray[np.float32]:
+def noise(samples: int) -> Array:
     """Return noise (samples,) to run a network on, always the same; silence may take another time."""
-    numbers: npt.NDArray[np.float32] = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    numbers: Array = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
     numbers *= NOISE_LEVEL
     return numbers
 
@@ -145,7 +146,7 @@ def measure_depths(
     return [np.array(each) for each in took_ms], timings
 
 
-def _burst(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) -> Iterator[list[float]]:
+def _burst(runner: Any, mix: Array, depth: int, clock: Clock) -> Iterator[list[float]]:
     """Run steps for `BURST_S`, and at least one; what each graph of them took."""
     begin_s = clock()
     first_ms = _time_graphs(runner, mix, depth, clock)
@@ -159,7 +160,7 @@ def _burst(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) 
             return
 
 
-def _time_graphs(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) -> list[float]:
+def _time_graphs(runner: Any, mix: Array, depth: int, clock: Clock) -> list[float]:
     """Run a step; milliseconds of the stem, of every repetition and of the decoder."""
     marks = [clock()]
     state = runner.start(mix)

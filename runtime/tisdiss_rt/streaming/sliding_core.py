@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import fade_in
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine.base import StepEngine
@@ -37,8 +37,6 @@ from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, StepResult
 from tisdiss_rt.talkers.order import match_order
 from tisdiss_rt.talkers.signature import Signatures
-
-Array = npt.NDArray[np.float32]
 
 # A compromise from benchmarks/live/sliding.py, for edge-16k: half the hop takes twice the time, and the whole
 # hop more latency; longer windows gain some tenths of a decibel and take longer than a hop on a slow core.
