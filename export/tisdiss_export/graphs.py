@@ -42,7 +42,7 @@ NEWEST = "_new"  # what the name of a graph's output adds to that of the buffer 
 
 def graph_tensors(config: NetworkConfig) -> dict[str, Graph]:
     """Say which tensors each of the three graphs of a configuration takes and gives; no files yet."""
-    if config.lookback:
+    if config.streaming:
         return _streaming_tensors(config)
     size = (config.positions, config.dim)
     mix = TensorSpec("mix", (1, SAMPLES))

@@ -70,6 +70,20 @@ class Memory:
         self.newest[name] = entries
         return self.past[name].to(entries.dtype), entries
 
+    def recur(self, name: str, keep: Tensor, new: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Prepare a recurrence ``h[t] = keep[t] h[t-1] + new[t]`` of (B, T, F, C), see `recurrent`.
+
+        Where the repetition is skipped, its state becomes that of the repetition before.
+
+        Returns:
+            The state before the first frame (B, 1, F, C), and what to keep and to add in each frame.
+        """
+        if self.ran is not None:
+            shallower = torch.zeros_like(new) if self.shallower is None else self.shallower[name]
+            ran = self.ran[..., None, None]
+            keep, new = torch.where(ran, keep, 0.0), torch.where(ran, new, shallower)
+        return self.past[name], keep, new
+
     def extend(self, name: str, entries: Tensor, axis: int) -> Tensor:
         """Remember `entries` and give them after the kept ones, along the axis of the frames."""
         return torch.cat(self.remember(name, entries), axis)
@@ -219,9 +233,9 @@ class CausalLayer(nn.Module):
         self.source_path = Path(config, SOURCES) if over_sources else None
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """Map (B, D, T, F) to the same shape."""
-        x = self.time_path(self.freq_path(x), memory)
-        return x if self.source_path is None else self.source_path(x)
+        """Map (B, T, F, D) to the same shape."""
+        x = self.time_path(self.freq_path(x.permute(0, 3, 1, 2)), memory)
+        return (x if self.source_path is None else self.source_path(x)).permute(0, 2, 3, 1)
 
 
 class CausalSplitter(nn.Module):
@@ -233,9 +247,9 @@ class CausalSplitter(nn.Module):
         self.conv = nn.Conv2d(config.dim, config.dim * config.sources, 3, padding=(0, 1))
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
-        """Map (B, D, T, F) to (B S, D, T, F)."""
-        x = memory.extend("splitter", x, axis=2)  # (B, D, 2 + T, F)
-        return self.conv(x).unflatten(1, (self.sources, -1)).flatten(0, 1)
+        """Map (B, T, F, D) to (B S, T, F, D)."""
+        x = memory.extend("splitter", x.permute(0, 3, 1, 2), axis=2)  # (B, D, 2 + T, F)
+        return self.conv(x).unflatten(1, (self.sources, -1)).flatten(0, 1).permute(0, 2, 3, 1)
 
 
 def layer_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, Buffer]:

@@ -33,8 +33,10 @@ class NetworkConfig:
 
     Hidden sizes of the feed-forward networks are (before attention, after attention).
 
-    `lookback` above 0 makes it a network for streams (`streaming`): its time paths look back only, attention
-    over that many of the latest frames.
+    Either of two options above 0 makes it a network for streams (`streaming`), which looks back only. With
+    `lookback` its layers are paths, with attention over that many of the latest frames (`causal`). With
+    `recurrent_dim` they are those of `recurrent`, where each band remembers that many numbers; they take less
+    time for a frame, and use neither ``norm_groups``, ``ffn_kernel`` nor the first of ``ffn_dims``.
     """
 
     sample_rate: int = 8000
@@ -60,6 +62,7 @@ class NetworkConfig:
     mask: bool = False
     head_dim: int = 96
     lookback: int = 0
+    recurrent_dim: int = 0
 
     def __post_init__(self) -> None:
         """Fail early, naming the option.
@@ -69,7 +72,7 @@ class NetworkConfig:
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            least = 0 if field.name == "lookback" else 1
+            least = 0 if field.name in ("lookback", "recurrent_dim") else 1
             if field.type == "int" and (type(value) is not int or value < least):
                 raise ConfigError(f"{field.name} must be a positive whole number, not {value!r}")
         checks = [
@@ -97,10 +100,11 @@ class NetworkConfig:
                 "lookback and ffn_kernel of a network for streams must be at least 2",
             ),
             (
-                not self.lookback or self._can_stream,
-                "lookback is for band-split networks with splitter conv2d, one separator repeat, and without "
-                "time_first and residuals",
+                not self.streaming or self._can_stream,
+                "lookback and recurrent_dim are for band-split networks with splitter conv2d, one separator "
+                "repeat, and without time_first and residuals",
             ),
+            (not (self.lookback and self.recurrent_dim), "lookback and recurrent_dim exclude each other"),
             (
                 self.separator_residual or not self.block_residual,
                 "block_residual shares the weights of separator_residual and needs it",
@@ -109,6 +113,11 @@ class NetworkConfig:
         for ok, message in checks:
             if not ok:
                 raise ConfigError(message)
+
+    @property
+    def streaming(self) -> bool:
+        """Whether it is a network for streams."""
+        return bool(self.lookback or self.recurrent_dim)
 
     @property
     def _can_stream(self) -> bool:

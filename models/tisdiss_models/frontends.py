@@ -78,10 +78,11 @@ class FullBandDecoder(nn.Module):
 
 def apply_mask(mask: Tensor, spec: Tensor, sources: int) -> Tensor:
     """Multiply complex masks (B S, 2, T, F) with mixtures (B, 2, T, F): (B S, 2, T, F)."""
-    mask = mask.unflatten(0, (-1, sources))  # (B, S, 2, T, F)
-    mask_re, mask_im = mask[:, :, 0], mask[:, :, 1]
-    re, im = spec[:, None, 0], spec[:, None, 1]  # (B, 1, T, F)
-    return torch.stack([mask_re * re - mask_im * im, mask_re * im + mask_im * re], 2).flatten(0, 1)
+    if len(spec) > 1:
+        spec = spec.repeat_interleave(sources, 0)
+    mask_re, mask_im = mask.chunk(2, 1)  # (B S, 1, T, F)
+    re, im = spec.chunk(2, 1)
+    return torch.cat([mask_re * re - mask_im * im, mask_re * im + mask_im * re], 1)
 
 
 class BandLinear(nn.Module):
@@ -96,6 +97,41 @@ class BandLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         return (x.transpose(0, 1) @ self.weight + self.bias).transpose(0, 1)
+
+
+def parameters(layers: nn.ModuleList, name: str) -> list[Tensor]:
+    """Give the parameter of that name of each layer."""
+    return [layer.get_parameter(name) for layer in layers]
+
+
+class EvenBands(nn.Module):
+    """Bands of different widths as if all had the largest: one gather or product instead of one for each run.
+
+    Runtimes take longer for calls than for products with zeros where there is one frame only.
+
+    Attributes:
+        bins: (bands, largest width) the bin at each place of a band; beyond its width the band's last one.
+        places: (bins + 1,) where each bin lies in a row of all places; the Nyquist bin as its neighbour.
+    """
+
+    bins: Tensor
+    places: Tensor
+
+    def __init__(self, bands: tuple[int, ...]) -> None:
+        super().__init__()
+        self.width = max(bands)
+        starts = torch.tensor([0, *bands]).cumsum(0)[:-1, None]
+        widths = torch.tensor(bands)[:, None]
+        within = torch.arange(self.width)
+        self.register_buffer("bins", starts + within.minimum(widths - 1), persistent=False)
+        places = (within < widths).flatten().nonzero()[:, 0]
+        self.register_buffer("places", torch.cat([places, places[-1:]]), persistent=False)
+
+    def widen(self, parameter: Tensor, axis: int) -> Tensor:
+        """Fill the axis of a run's parameter that counts its bins up with zeros."""
+        shape = list(parameter.shape)
+        shape[axis] = self.width - shape[axis]
+        return torch.cat([parameter, parameter.new_zeros(shape)], axis)
 
 
 def band_runs(bands: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -116,7 +152,8 @@ class BandEncoder(nn.Module):
         super().__init__()
         self.runs = band_runs(config.bands)
         self.linears = nn.ModuleList(BandLinear(n, 3 * width, config.dim) for n, width in self.runs)
-        self.norm = ChannelAffine(config.dim) if config.lookback else GlobalNorm(config.dim, config.eps)
+        self.norm = ChannelAffine(config.dim) if config.streaming else GlobalNorm(config.dim, config.eps)
+        self.even = EvenBands(config.bands) if config.streaming else None
 
     def forward(self, spec: Tensor) -> Tensor:
         """See the class."""
@@ -127,6 +164,8 @@ class BandEncoder(nn.Module):
         power = spec.square().sum(1) + 1e-6  # (B, T, F)
         compressed = spec * power.pow(-0.35)[:, None]
         features = torch.cat([compressed, 0.2 * power.log()[:, None]], 1)  # (B, 3, T, F)
+        if self.even is not None and features.shape[2] == 1:
+            return self._one_frame(features, self.even)
         features = features.permute(0, 2, 3, 1)  # (B, T, F, 3)
         batch, frames = features.shape[:2]
         maps, start = [], 0
@@ -135,6 +174,14 @@ class BandEncoder(nn.Module):
             maps.append(linear(run.reshape(batch * frames, bands, width * 3)))
             start += bands * width
         return torch.cat(maps, 1).unflatten(0, (batch, frames)).permute(0, 3, 1, 2)
+
+    def _one_frame(self, features: Tensor, even: EvenBands) -> Tensor:
+        """Embed (B, 3, 1, F), all bands in one product: (B, D, 1, bands)."""
+        weights = [weight.unflatten(1, (-1, 3)) for weight in parameters(self.linears, "weight")]
+        weight = torch.cat([even.widen(w, 1) for w in weights]).transpose(1, 2).flatten(1, 2)
+        bias = torch.cat(parameters(self.linears, "bias"))
+        bands = features[:, :, 0][:, :, even.bins].permute(2, 0, 1, 3).flatten(2)  # (bands, B, 3 width)
+        return (bands @ weight + bias).permute(1, 2, 0)[:, :, None]  # from (bands, B, D)
 
 
 class BandDecoder(nn.Module):
@@ -150,6 +197,7 @@ class BandDecoder(nn.Module):
         self.norm = RMSGroupNorm(config.dim, 1, config.eps, axis=-1)
         self.hidden = nn.ModuleList(BandLinear(n, config.dim, config.head_dim) for n, _ in self.runs)
         self.out = nn.ModuleList(BandLinear(n, config.head_dim, 2 * width) for n, width in self.runs)
+        self.even = EvenBands(config.bands) if config.streaming else None
         for out in self.out:
             assert isinstance(out, BandLinear)
             nn.init.constant_(out.bias[..., : out.bias.shape[-1] // 2], 1.0 / config.sources)
@@ -158,6 +206,8 @@ class BandDecoder(nn.Module):
         """Give (B S, 2, T, F) from maps and the mixture's spectrum (B, 2, T, F)."""
         batch, frames = z.shape[:2]
         z = self.norm(z).flatten(0, 1)  # (B S T, bands, D)
+        if self.even is not None and frames == 1:
+            return apply_mask(self._one_frame(z, self.even), spec, self.sources)
         masks, start = [], 0
         for (bands, width), hidden, out in zip(self.runs, self.hidden, self.out, strict=True):
             mask = out(torch.nn.functional.silu(hidden(z[:, start : start + bands])))
@@ -166,3 +216,15 @@ class BandDecoder(nn.Module):
         masks.append(masks[-1][..., -1:])
         mask = torch.cat(masks, -1).reshape(batch, frames, 2, -1).transpose(1, 2)  # (B S, 2, T, F)
         return apply_mask(mask.float(), spec, self.sources)
+
+    def _one_frame(self, z: Tensor, even: EvenBands) -> Tensor:
+        """Give masks (B S, 2, 1, F) of one frame (B S, bands, D), all bands in one product."""
+
+        def widened(name: str) -> Tensor:
+            halves = [parameter.unflatten(2, (2, -1)) for parameter in parameters(self.out, name)]
+            return torch.cat([even.widen(half, 3) for half in halves]).flatten(2)
+
+        weight, bias = (torch.cat(parameters(self.hidden, name)) for name in ("weight", "bias"))
+        hidden = torch.nn.functional.silu(z.transpose(0, 1) @ weight + bias)  # (bands, B S, H)
+        masks = (hidden @ widened("weight") + widened("bias")).unflatten(2, (2, -1))
+        return masks.permute(1, 2, 0, 3).flatten(2)[:, :, None, even.places]

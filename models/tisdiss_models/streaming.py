@@ -28,6 +28,7 @@ from .causal import Buffer, CausalLayer, CausalSplitter, Memory, layer_memory
 from .config import NetworkConfig
 from .frontends import BandDecoder, BandEncoder
 from .network import Network
+from .recurrent import RecurrentLayer, RecurrentSplitter, recurrent_memory
 from .stft import FourierBasis
 
 RELEASE_S = 2.0  # time in which the followed power of a mixture falls to 1 / e
@@ -44,6 +45,11 @@ def stream_windows(n_fft: int, hop: int) -> tuple[Tensor, Tensor]:
     return analysis, synthesis
 
 
+def _layers(config: NetworkConfig, count: int, over_sources: bool) -> nn.ModuleList:
+    kind = RecurrentLayer if config.recurrent_dim else CausalLayer
+    return nn.ModuleList(kind(config, over_sources, f"layer{i}") for i in range(count))
+
+
 class StreamStem(nn.Module):
     """Everything before the first repetition: analysis, level, encoder, separator, early split."""
 
@@ -56,10 +62,8 @@ class StreamStem(nn.Module):
         self.fourier = FourierBasis(config.n_fft)
         self.register_buffer("window", stream_windows(config.n_fft, config.hop)[0], persistent=False)
         self.encoder = BandEncoder(config)
-        self.layers = nn.ModuleList(
-            CausalLayer(config, over_sources=False, name=f"layer{i}") for i in range(config.separator_layers)
-        )
-        self.splitter = CausalSplitter(config)
+        self.layers = _layers(config, config.separator_layers, over_sources=False)
+        self.splitter = RecurrentSplitter(config) if config.recurrent_dim else CausalSplitter(config)
 
     def forward(self, mix: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Encode and split T steps (B, T hop): z (B S, T, F, D), spectrum (B, 2, T, bins)."""
@@ -91,10 +95,10 @@ class StreamStem(nn.Module):
 
     def split(self, spec: Tensor, scale: Tensor, memory: Memory) -> Tensor:
         """Run encoder, separator and splitter: (B S, T, F, D)."""
-        x = self.encoder(spec / scale)  # (B, D, T, F)
+        x = self.encoder(spec / scale).permute(0, 2, 3, 1)  # (B, T, F, D)
         for layer in self.layers:
             x = layer(x, memory)
-        return self.splitter(x, memory).permute(0, 2, 3, 1)
+        return self.splitter(x, memory)
 
 
 class StreamBlock(nn.Module):
@@ -102,16 +106,13 @@ class StreamBlock(nn.Module):
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(
-            CausalLayer(config, over_sources=True, name=f"layer{i}") for i in range(config.block_layers)
-        )
+        self.layers = _layers(config, config.block_layers, over_sources=True)
 
     def forward(self, z: Tensor, memory: Memory) -> Tensor:
         """Map (B S, T, F, D) to the same shape; skipped frames of `memory.ran` pass unchanged."""
-        x = z.permute(0, 3, 1, 2)  # (B S, D, T, F)
+        x = z
         for layer in self.layers:
             x = layer(x, memory)
-        x = x.permute(0, 2, 3, 1)
         return x if memory.ran is None else torch.where(memory.ran[..., None, None], x, z)
 
 
@@ -151,19 +152,21 @@ def memory_buffers(config: NetworkConfig, mixtures: int = 1) -> dict[str, dict[s
     stem = {
         "wave": Buffer((config.n_fft // config.hop - 1, mixtures, config.hop), axis=0),
         "level": Buffer((1, mixtures), axis=0),
-        "splitter": Buffer((mixtures, config.dim, 2, len(config.bands)), axis=2),
     }
+    if config.lookback:
+        stem["splitter"] = Buffer((mixtures, config.dim, 2, len(config.bands)), axis=2)
+    of_layer = recurrent_memory if config.recurrent_dim else layer_memory
     for index in range(config.separator_layers):
-        stem |= layer_memory(config, f"layer{index}", mixtures)
+        stem |= of_layer(config, f"layer{index}", mixtures)
     block: dict[str, Buffer] = {}
     for index in range(config.block_layers):
-        block |= layer_memory(config, f"layer{index}", streams)
+        block |= of_layer(config, f"layer{index}", streams)
     decoder = {"tail": Buffer((1, streams, config.hop), axis=0)}
     return {"stem": stem, "block": block, "decoder": decoder}
 
 
 class StreamingNetwork(nn.Module):
-    """Stem, block and decoder of one configuration with `lookback`."""
+    """Stem, block and decoder of one configuration for streams."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
@@ -226,4 +229,4 @@ class StreamingNetwork(nn.Module):
 
 def build_network(config: NetworkConfig) -> Network | StreamingNetwork:
     """Make the network of a configuration, weights at random."""
-    return StreamingNetwork(config) if config.lookback else Network(config)
+    return StreamingNetwork(config) if config.streaming else Network(config)

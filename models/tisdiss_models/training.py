@@ -155,7 +155,7 @@ class Trainer:
         own = self.network.state_dict()
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         self.network.load_state_dict(fitting, strict=False)
-        was_offline = not state.get("network", {}).get("lookback")
+        was_offline = not any(state.get("network", {}).get(name) for name in ("lookback", "recurrent_dim"))
         if isinstance(self.network, StreamingNetwork) and was_offline:
             encoder = self.network.stem.encoder
             mix = self.validation["clean"][0].to(self.device)

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from exported_networks import STREAMING, random_network
+from exported_networks import RECURRENT, STREAMING, random_network
 
 import tisdiss_rt
 from tisdiss_export import export_bundle
@@ -20,9 +20,11 @@ from tisdiss_rt.engine.streaming import StreamingEngine
 HOP = STREAMING.hop
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[StreamingNetwork, Bundle]:
-    network = random_network(STREAMING)
+@pytest.fixture(scope="module", params=[STREAMING, RECURRENT], ids=["lookback", "recurrent"])
+def exported(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[StreamingNetwork, Bundle]:
+    network = random_network(request.param)
     assert isinstance(network, StreamingNetwork)
     folder = tmp_path_factory.mktemp("streaming")
     save_checkpoint(folder / "network.pt", network, {"steps": 7})
@@ -88,7 +90,7 @@ def plain_loop(folder: Path, mix: np.ndarray, depths: list[int]) -> np.ndarray:
 
 
 def test_manifest_says_how_to_stream(exported: tuple[StreamingNetwork, Bundle]) -> None:
-    manifest = exported[1].manifest
+    config, manifest = exported[0].config, exported[1].manifest
     assert manifest.kind == "streaming"
     assert manifest.stream is not None
     assert (manifest.stream.step_samples, manifest.stream.latency_samples) == (HOP, 2 * HOP)
@@ -96,8 +98,13 @@ def test_manifest_says_how_to_stream(exported: tuple[StreamingNetwork, Bundle]) 
     sizes = {(b.graph, b.input): next(
         t.shape for t in getattr(manifest.graphs, b.graph).inputs if t.name == b.input
     ) for b in manifest.state}  # fmt: skip
-    heads, size = STREAMING.heads, STREAMING.attention_dim // STREAMING.heads
-    assert sizes["block", "layer0_attention_key"] == (2, 6, heads, STREAMING.lookback - 1, size)
+    if config.recurrent_dim:
+        assert {name: size for (graph, name), size in sizes.items() if graph == "block"} == {
+            "layer0": (2, 1, 6, config.recurrent_dim)
+        }
+    else:
+        heads, size = config.heads, config.attention_dim // config.heads
+        assert sizes["block", "layer0_attention_key"] == (2, 6, heads, config.lookback - 1, size)
     assert sizes["decoder", "tail"] == (1, 2, HOP)
 
 

@@ -20,9 +20,13 @@ CONFIG = NetworkConfig(
 )  # fmt: skip
 
 
-def network(seed: int = 4) -> StreamingNetwork:
+RECURRENT = dataclasses.replace(CONFIG, lookback=0, recurrent_dim=12)
+KINDS = pytest.mark.parametrize("config", [CONFIG, RECURRENT], ids=["lookback", "recurrent"])
+
+
+def network(config: NetworkConfig = CONFIG, seed: int = 4) -> StreamingNetwork:
     torch.manual_seed(seed)
-    made = build_network(CONFIG).eval()
+    made = build_network(config).eval()
     assert isinstance(made, StreamingNetwork)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -36,7 +40,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def step_by_step(made: StreamingNetwork, mix: Tensor, depths: list[int]) -> Tensor:
     """Run one mixture (samples,) hop by hop as a runtime does: (S, samples)."""
-    buffers = memory_buffers(CONFIG)
+    buffers = memory_buffers(made.config)
     kept = {part: {k: torch.zeros(b.shape) for k, b in named.items()} for part, named in buffers.items()}
     repetitions = [kept["block"]] * max(depths)
     results = []
@@ -63,10 +67,11 @@ def step_by_step(made: StreamingNetwork, mix: Tensor, depths: list[int]) -> Tens
     return torch.cat(results, 1)[:, HOP : HOP + len(mix)]
 
 
+@KINDS
 @pytest.mark.parametrize("samples", [1, 31, 32, 33, 3000])
 @torch.no_grad()
-def test_step_by_step_gives_what_the_whole_recording_gives(samples: int) -> None:
-    made, mix = network(), noise(1, samples)
+def test_step_by_step_gives_what_the_whole_recording_gives(config: NetworkConfig, samples: int) -> None:
+    made, mix = network(config), noise(1, samples)
     steps = -(-samples // HOP) + 1
     for depth, whole in enumerate(made.every_depth(mix, 4)):
         if depth:
@@ -74,9 +79,10 @@ def test_step_by_step_gives_what_the_whole_recording_gives(samples: int) -> None
             torch.testing.assert_close(found, whole[0], rtol=0, atol=1e-6)
 
 
+@KINDS
 @torch.no_grad()
-def test_depth_may_change_at_every_step() -> None:
-    made, mix = network(), noise(2, 3000)
+def test_depth_may_change_at_every_step(config: NetworkConfig) -> None:
+    made, mix = network(config), noise(2, 3000)
     generator = torch.Generator().manual_seed(3)
     depths = torch.randint(1, 6, (95, 2), generator=generator)
     *_, whole = made.every_depth(mix, 5, depths)
@@ -87,9 +93,10 @@ def test_depth_may_change_at_every_step() -> None:
     assert (whole - fixed).abs().max() > 1e-3  # or the schedule would have had no effect
 
 
+@KINDS
 @torch.no_grad()
-def test_latency_is_two_hops_and_no_sample_is_heard_earlier() -> None:
-    made, mix = network(), noise(1, 40 * HOP)
+def test_latency_is_two_hops_and_no_sample_is_heard_earlier(config: NetworkConfig) -> None:
+    made, mix = network(config), noise(1, 40 * HOP)
     at = 20 * HOP + 5
     changed = mix.clone()
     changed[:, at:] = noise(1, 20 * HOP - 5, seed=1)
@@ -129,17 +136,19 @@ def test_the_followed_level_rises_at_once_and_falls_slowly() -> None:
     np.testing.assert_allclose(scale[0, 0, :, 0].numpy(), expected, rtol=1e-4)
 
 
+@KINDS
 @pytest.mark.parametrize("level_db", [-30, 30])
 @torch.no_grad()
-def test_output_levels_follow_the_level_of_the_mixture(level_db: int) -> None:
-    made, mix, gain = network(), noise(1, 2000), 10 ** (level_db / 20)
+def test_output_levels_follow_the_level_of_the_mixture(config: NetworkConfig, level_db: int) -> None:
+    made, mix, gain = network(config), noise(1, 2000), 10 ** (level_db / 20)
     plain, scaled = made(mix), made(gain * mix)
     torch.testing.assert_close(scaled, gain * plain, rtol=0, atol=1e-4 * float(scaled.abs().max()))
 
 
+@KINDS
 @torch.no_grad()
-def test_silence_gives_silence_and_speech_after_it_is_finite() -> None:
-    made = network()
+def test_silence_gives_silence_and_speech_after_it_is_finite(config: NetworkConfig) -> None:
+    made = network(config)
     mix = torch.cat([torch.zeros(1, 2000), noise(1, 2000)], 1)
     out = made(mix)
     assert out[..., :1900].abs().max() < 1e-6
@@ -190,15 +199,34 @@ def test_what_is_long_past_is_forgotten() -> None:
     assert late.max() < 0.05 * made(one)[..., -HOP:].abs().max()
 
 
+@torch.no_grad()
+def test_one_frame_at_a_time_has_the_features_and_masks_of_many() -> None:
+    made = network()
+    spec, z = noise(2, 2, 7, 65), noise(4, 7, 5, 16, seed=1)
+    frames = range(7)
+    features = torch.cat([made.stem.encoder(spec[:, :, t : t + 1]) for t in frames], 2)
+    torch.testing.assert_close(features, made.stem.encoder(spec), rtol=0, atol=1e-6)
+    head = made.decoder.head
+    masked = torch.cat([head(z[:, t : t + 1], spec[:, :, t : t + 1]) for t in frames], 2)
+    torch.testing.assert_close(masked, head(z, spec), rtol=0, atol=1e-6)
+
+
+@KINDS
 @pytest.mark.parametrize(
     "changes",
     [
         {"bands": (), "n_fft": 128}, {"splitter": "swiglu_conv_deconv2d"}, {"separator_repeats": 2},
-        {"time_first": True}, {"separator_residual": True}, {"lookback": 1}, {"ffn_kernel": 1},
+        {"time_first": True}, {"separator_residual": True},
     ],
 )  # fmt: skip
-def test_what_streams_cannot_have_is_refused(changes: dict) -> None:
+def test_what_streams_cannot_have_is_refused(config: NetworkConfig, changes: dict) -> None:
+    with pytest.raises(ConfigError, match="lookback"):
+        dataclasses.replace(config, **changes)
+    with pytest.raises(ConfigError, match="twice hop"):
+        dataclasses.replace(config, hop=config.n_fft)
+
+
+@pytest.mark.parametrize("changes", [{"lookback": 1}, {"ffn_kernel": 1}, {"recurrent_dim": 12}])
+def test_what_the_attention_of_streams_cannot_have_is_refused(changes: dict) -> None:
     with pytest.raises(ConfigError, match="lookback"):
         dataclasses.replace(CONFIG, **changes)
-    with pytest.raises(ConfigError, match="twice hop"):
-        dataclasses.replace(CONFIG, hop=CONFIG.n_fft)

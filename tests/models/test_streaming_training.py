@@ -31,6 +31,8 @@ NETWORK = NetworkConfig(
     attention_dim=4, ffn_dims=(8, 8), separator_repeats=1, splitter="conv2d", trained_depth=2, head_dim=16,
     lookback=20,
 )  # fmt: skip
+RECURRENT = dataclasses.replace(NETWORK, lookback=0, recurrent_dim=8)
+KINDS = pytest.mark.parametrize("config", [NETWORK, RECURRENT], ids=["lookback", "recurrent"])
 OFFLINE = dataclasses.replace(NETWORK, lookback=0, hop=64)
 TRAINING = TrainingConfig(
     steps=60, batch=4, crop_s=0.25, learning_rate=1e-2, warmup_steps=5, ema=0.9,
@@ -56,16 +58,22 @@ def trainer(speech: Path, network: NetworkConfig = NETWORK) -> Trainer:
     return Trainer(network, TRAINING, CPU, speech, compile_parts=False)
 
 
-def test_the_loss_falls_and_voices_that_were_not_trained_separate_better(speech: Path) -> None:
-    made = trainer(speech)
+@KINDS
+def test_the_loss_falls_and_voices_that_were_not_trained_separate_better(
+    speech: Path, config: NetworkConfig
+) -> None:
+    made = trainer(speech, config)
     before = evaluate(made.average, *made.validation["clean"], 2)
     losses = [float(made.train_step()) for _ in range(60)]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 2
     assert evaluate(made.average, *made.validation["clean"], 2)[2] > before[2] + 1
 
 
-def test_the_scores_of_training_are_those_of_streams_at_every_depth(speech: Path) -> None:
-    made = trainer(speech)
+@KINDS
+def test_the_scores_of_training_are_those_of_streams_at_every_depth(
+    speech: Path, config: NetworkConfig
+) -> None:
+    made = trainer(speech, config)
     mix, sources = made.validation["clean"]
     scorer = made.scorer
     assert isinstance(scorer, StreamScorer)
@@ -81,8 +89,9 @@ def test_the_scores_of_training_are_those_of_streams_at_every_depth(speech: Path
         torch.testing.assert_close(score, expected, rtol=0, atol=1e-3)
 
 
-def test_all_weights_of_a_stream_learn(speech: Path) -> None:
-    made = trainer(speech)
+@KINDS
+def test_all_weights_of_a_stream_learn(speech: Path, config: NetworkConfig) -> None:
+    made = trainer(speech, config)
     before = {k: v.clone() for k, v in made.network.named_parameters()}
     for _ in range(3):
         made.train_step()
@@ -146,6 +155,18 @@ def test_a_new_run_takes_the_weights_of_a_network_for_streams_as_they_are(
     made = trainer(speech)
     assert made.start_from(tmp_path / "stream.pt") == []
     torch.testing.assert_close(made.network.state_dict(), before.network.state_dict(), rtol=0, atol=0)
+
+
+def test_another_network_for_streams_gives_its_front_end_as_it_is(speech: Path, tmp_path: Path) -> None:
+    before = trainer(speech)
+    before.start_from(_offline_checkpoint(tmp_path))
+    before.save(tmp_path / "stream.pt")
+    made = trainer(speech, RECURRENT)
+    fresh = made.start_from(tmp_path / "stream.pt")
+    assert all(".layers." in name or ".splitter." in name for name in fresh)
+    for part in ("encoder.norm.bias", "encoder.linears.0.weight"):
+        own, given = (t.network.state_dict()[f"stem.{part}"] for t in (made, before))
+        torch.testing.assert_close(own, given, rtol=0, atol=0)
 
 
 def _offline_checkpoint(folder: Path) -> Path:

@@ -25,9 +25,13 @@ import click
 from tisdiss_rt.errors import OptionError
 
 if TYPE_CHECKING:
-    from tisdiss_rt.audio import Array
+    import numpy as np
+    import numpy.typing as npt
+
     from tisdiss_rt.separator import Separator
     from tisdiss_rt.streaming.stream import Stream
+
+    Array = npt.NDArray[np.float32]
 
 
 def play_file(
@@ -59,9 +63,9 @@ def play_file(
 
 
 def _targets(separator: Separator, source: str, folder: Path, force: bool) -> list[Path]:
-    from tisdiss_rt.audio.files import voice_paths
-
-    targets = voice_paths(folder, source, separator.bundle.manifest.sources)
+    stem = "stdin" if source == "-" else Path(source).stem
+    sources = separator.bundle.manifest.sources
+    targets = [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
     existing = [target for target in targets if target.exists()]
     if existing and not force:
         raise OptionError(f"{existing[0]} exists; --force overwrites")

@@ -11,8 +11,9 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import numpy.typing as npt
 
-from tisdiss_rt.audio import Array
+Array = npt.NDArray[np.float32]
 
 # An order must be better by this share of the overlap's energy before it replaces the last known one.
 _MARGIN = 1e-3

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
-from tisdiss_rt.audio import Array
+Array = npt.NDArray[np.float32]
 
 FRAME_S = 0.064  # rounded to a power of two in samples
 BANDS = 24
