@@ -41,9 +41,7 @@ def save_checkpoint(
         torch.save({**content, **more}, part)
         part.replace(path)
     except RuntimeError as error:  # what torch makes of a full disk
-        raise OSError(
-            f"{path} cannot be written: {(str(error).splitlines() or ['no reason given'])[0]}"
-        ) from error
+        raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -113,8 +111,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # on foreign or cut files torch raises nearly anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path}: not a checkpoint of tensors only: {reason}") from error
+        raise CheckpointError(f"{path}: not a checkpoint of tensors only: {_first_line(error)}") from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds {type(content).__name__}, not a dictionary of weights")
     return content
@@ -146,3 +143,7 @@ def _load_weights(network: torch.nn.Module, weights: dict[str, Any], path: Path)
     if problems:
         raise CheckpointError(f"{path}: {'; '.join(problems)}")
     network.load_state_dict(weights)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

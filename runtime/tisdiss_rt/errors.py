@@ -33,5 +33,10 @@ class DeviceError(TisdissError, OSError):
     """A sound device is missing, was lost, or does not do what is asked."""
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of another library's message, for a message of our own."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 class SeparationWarning(UserWarning):
     """The result is there, but not all that was asked for: a budget too small, clipped samples."""

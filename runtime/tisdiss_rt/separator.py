@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.audio import files
+from tisdiss_rt.audio import Array, files
 from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.bundle import load
 from tisdiss_rt.engine.offline import OfflineEngine
@@ -38,7 +38,6 @@ from tisdiss_rt.talkers.order import match_order
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
 
-Array = npt.NDArray[np.float32]
 Progress = Callable[[float, float], None]
 
 # A window whose peak is below this is silence: less than any integer format can hold.

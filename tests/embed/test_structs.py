@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import c_library
 import numpy as np
 import pytest
 from embedding import ONNXRUNTIME, RUNTIME, SANITIZERS, Built, build, pointer, run
 
 import tisdiss_rt
+from benchmarks import c_library
 from benchmarks.c_library import ARGUMENT, OK, OPTION, Info, OpenOptions, Report, RunOptions, Struct
 
 HEADER = RUNTIME / "cpp" / "include" / "tisdiss_rt.h"

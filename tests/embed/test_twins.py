@@ -46,6 +46,7 @@ TWINS: dict[str, list[Any]] = {
     "planner.cpp:kMeasuredSteps": [benchmark.MEASURED_STEPS],
     "planner.cpp:kMeasuredDepth": [benchmark.MEASURED_DEPTH],
     "planner.cpp:kMeasuringS": [benchmark.MEASURING_S],
+    "planner.cpp:kNoiseLevel": [benchmark.NOISE_LEVEL],
     "stream_steps.cpp:kApart": [streaming_engine.APART],
     "stream_steps.cpp:kRoom": [streaming_engine.ROOM],
     "windows.cpp:kMargin": [order._MARGIN],

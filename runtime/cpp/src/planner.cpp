@@ -11,6 +11,7 @@ namespace {
 constexpr int kMeasuredSteps = 3;
 constexpr int kMeasuredDepth = 2;       // both feature buffers get used
 constexpr double kMeasuringS = 0.5;     // stop measuring a window after this time
+constexpr float kNoiseLevel = 0.1f;     // of the noise to measure with; full scale is 1
 constexpr double kLongestHalf = 1 << 30;  // of a window, in samples: all that a signal may have
 constexpr double kNothing = -std::numeric_limits<double>::infinity();
 
@@ -72,7 +73,7 @@ Timings& Planner::measure(size_t samples) {
   const int depth = std::min(kMeasuredDepth, manifest_.max_depth);
   const std::unique_ptr<StepEngine> engine = open_(depth);
   std::mt19937 random(0);
-  std::normal_distribution<float> noise(0.0f, 0.1f);
+  std::normal_distribution<float> noise(0.0f, kNoiseLevel);
   std::vector<float> mix(samples);
   for (float& sample : mix) sample = noise(random);
   std::vector<float> estimate(samples * static_cast<size_t>(manifest_.sources));

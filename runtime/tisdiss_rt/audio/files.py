@@ -19,13 +19,11 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import AudioError, OutputError
-
-Array = npt.NDArray[np.float32]
 
 BLOCK_FRAMES = 65536
 STDIN = "-"
@@ -229,6 +227,17 @@ class WavWriters:
         for action in undo + [folder.rmdir for folder in self._new_folders]:
             with suppress(OSError, soundfile.LibsndfileError):  # not made yet, or used by somebody else
                 action()
+
+
+def voice_paths(folder: Path, source: str, sources: int) -> list[Path]:
+    """Return the files (sources,) in a folder for the voices of an input: talk_spk1.wav ... of talk.wav."""
+    stem = "stdin" if source == STDIN else Path(source).stem
+    return [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+
+
+def is_voice_path(path: Path) -> bool:
+    """Return whether a file is named as `voice_paths` does."""
+    return bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
 
 
 def _native(source: Any) -> Any:

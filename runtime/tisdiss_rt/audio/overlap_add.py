@@ -21,9 +21,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.filters import fade_in
+
 # Takes sources (sources, m) before and after and the last order; returns the order of the latter.
 Match = Callable[[Array, Array, tuple[int, ...]], tuple[int, ...]]
 
@@ -72,8 +73,7 @@ class _Stitcher:
 
     def __init__(self, hop: int, match: Match) -> None:
         self._match = match
-        phase = np.pi * (np.arange(hop, dtype=np.float32) + 0.5) / hop
-        self._fade_in = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        self._fade_in = fade_in(hop)
         self._order: tuple[int, ...] = ()
         self._tail: Array | None = None  # (sources, m): the part of the last estimate not yet emitted
 

@@ -24,11 +24,10 @@ import math
 import numpy as np
 import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.filters import STOPBAND_DB, windowed_sinc
 from tisdiss_rt.errors import OptionError
 
-Array = npt.NDArray[np.float32]
-
-STOPBAND_DB = 65.0
 PASSBAND = 0.875  # of the lower rate's Nyquist frequency, where the stopband begins: 7 of 8 kHz
 MOST_COEFFICIENTS = 2**24  # 64 MB
 _OUTPUTS_AT_ONCE = 2048  # bounds the memory for long chunks
@@ -116,15 +115,9 @@ class StreamResampler:
 def _coefficients(up: int, down: int) -> Array:
     """Design the filter: the coefficients (up, taps) for each phase."""
     shrink = min(1.0, up / down)  # the lower rate over the input's
-    # Kaiser's formulas; frequencies in cycles per input sample.
+    # Frequencies in cycles per input sample; the reach by Kaiser's formula.
     transition = (1 - PASSBAND) * shrink / 2
     reach = math.ceil((STOPBAND_DB - 7.95) / (14.36 * transition) / 2)
     if up * 2 * reach > MOST_COEFFICIENTS:
         raise OptionError(f"no filter for sample rates in the ratio of {up} to {down}; resample before")
-    beta = 0.1102 * (STOPBAND_DB - 8.7)
-    cutoff = (1 + PASSBAND) * shrink / 4
-    offsets = np.arange(1 - reach, reach + 1) - np.arange(up)[:, None] / up  # (up, taps)
-    window = np.i0(beta * np.sqrt(1 - np.square(offsets / reach)))
-    rows = np.sinc(2 * cutoff * offsets) * window
-    normalised: Array = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normalised
+    return windowed_sinc(reach, np.arange(up) / up, cutoff=(1 + PASSBAND) * shrink / 4)

@@ -25,13 +25,9 @@ import click
 from tisdiss_rt.errors import OptionError
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
+    from tisdiss_rt.audio import Array
     from tisdiss_rt.separator import Separator
     from tisdiss_rt.streaming.stream import Stream
-
-    Array = npt.NDArray[np.float32]
 
 
 def play_file(
@@ -63,9 +59,9 @@ def play_file(
 
 
 def _targets(separator: Separator, source: str, folder: Path, force: bool) -> list[Path]:
-    stem = "stdin" if source == "-" else Path(source).stem
-    sources = separator.bundle.manifest.sources
-    targets = [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+    from tisdiss_rt.audio.files import voice_paths
+
+    targets = voice_paths(folder, source, separator.bundle.manifest.sources)
     existing = [target for target in targets if target.exists()]
     if existing and not force:
         raise OptionError(f"{existing[0]} exists; --force overwrites")

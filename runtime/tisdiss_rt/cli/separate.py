@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -119,7 +118,9 @@ def _told(path: str, error: Exception) -> str:
 
 
 def _is_result(path: Path, output: Path) -> bool:
-    return path.resolve().parent == output.resolve() and bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
+    from tisdiss_rt.audio.files import is_voice_path
+
+    return path.resolve().parent == output.resolve() and is_voice_path(path)
 
 
 def _separate_one(
@@ -132,11 +133,11 @@ def _separate_one(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """Separate one file and return its entry of the JSON document."""
+    from tisdiss_rt.audio.files import voice_paths
+
     if Path(path).is_dir():
         raise AudioError(f"{path}: no audio files in this folder")
-    stem = "stdin" if path == "-" else Path(path).stem
-    sources = separator.bundle.manifest.sources
-    targets = [output / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+    targets = voice_paths(output, path, separator.bundle.manifest.sources)
     if targets[0] in claimed:
         raise OptionError(
             f"{path}: would write the same files as {claimed[targets[0]]}; give it another folder"

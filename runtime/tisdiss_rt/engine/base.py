@@ -6,15 +6,11 @@ import sys
 from contextlib import redirect_stdout
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import GRAPHS, Bundle
 from tisdiss_rt.engine.onnx_runtime import Graph, choose_providers, open_ort, physical_cores
 from tisdiss_rt.engine.openvino import choose_precision, open_openvino
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError
-
-Array = npt.NDArray[np.float32]
 
 
 class StepEngine(Protocol):

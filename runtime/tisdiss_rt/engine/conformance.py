@@ -6,14 +6,12 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.npyio import NpzFile
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine.offline import OfflineEngine
 from tisdiss_rt.engine.streaming import StreamingEngine
-
-Array = npt.NDArray[np.float32]
 
 TOLERANCE = 1e-4  # of the peak
 CUDA_TOLERANCE = 2e-3  # convolutions there round to 10 bits of mantissa

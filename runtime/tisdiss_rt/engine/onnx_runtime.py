@@ -8,10 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from tisdiss_rt.errors import BundleError, OptionError, ProviderError
+from tisdiss_rt.audio import Array
+from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
 try:
     import onnxruntime as ort
@@ -20,7 +18,6 @@ except ModuleNotFoundError as missing:
         "ONNX Runtime is not installed: pip install 'tisdiss-rt[cpu]' (or [gpu])"
     ) from missing
 
-Array = npt.NDArray[np.float32]
 
 VERSION: str = ort.__version__
 PROVIDERS = ("auto", "cpu", "cuda", "openvino")
@@ -153,8 +150,3 @@ def _register_arena() -> None:
     """Give the process one arena for the CPU."""
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))  # unlimited, all defaults
-
-
-def first_line(error: Exception) -> str:
-    """Return what an exception says, shortened to one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -9,14 +9,10 @@ import threading
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import GRAPHS, Bundle
-from tisdiss_rt.engine.onnx_runtime import Graph, first_line
-from tisdiss_rt.errors import BundleError, OptionError, ProviderError
-
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.engine.onnx_runtime import Graph
+from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
 PRECISIONS = {"bf16": "bf16", "fp32": "f32"}
 

@@ -19,14 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import GRAPHS, Bundle, StreamTiming
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.engine.onnx_runtime import first_line
-from tisdiss_rt.errors import BundleError
-
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.errors import BundleError, first_line
 
 ROOM = 128  # slots behind the entries of a buffer
 APART = 37  # no common factor with ROOM: that many buffers of that room move back in different steps

@@ -18,25 +18,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.filters import windowed_sinc
 
-REACH = 16  # input samples on each side of an output sample
-ROWS = 512  # of the table, between one input sample and the next
-STOPBAND_DB = 65.0  # flat up to 0.87 of the Nyquist frequency
+REACH = 16  # input samples on each side of an output sample: flat up to 0.87 of the Nyquist frequency
+ROWS = 512  # of the table, between one input sample and the next: row r is for r / ROWS after a sample
 SETTLING_S = 3.0  # whose average is the delay to keep
 AVERAGE_S = 5.0  # time constant of the average afterwards
 CORRECTION_S = 10.0  # an excess would be gone after about this time
 TOLERANCE_S = 0.003
 MAX_SPEED_CHANGE = 0.002  # of change in speed: 3 cents
-
-
-def _table() -> Array:
-    """Coefficients (ROWS + 1, 2 * REACH): row r is for the position r / ROWS after input sample REACH - 1."""
-    offsets = np.arange(1 - REACH, REACH + 1) - np.arange(ROWS + 1)[:, None] / ROWS
-    window = np.i0(0.1102 * (STOPBAND_DB - 8.7) * np.sqrt(1 - np.square(offsets / REACH)))
-    rows = np.sinc(offsets) * window
-    normalised: Array = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
-    return normalised
 
 
 class VariableSpeed:
@@ -46,7 +37,7 @@ class VariableSpeed:
     """
 
     def __init__(self) -> None:
-        self._rows = _table()
+        self._rows = windowed_sinc(REACH, np.arange(ROWS + 1) / ROWS)
         self._heard: Array = np.zeros(REACH - 1, np.float32)  # from the first sample that is needed next
         self._position = 0.0  # of the next output after heard[REACH - 1]
 

@@ -21,11 +21,9 @@ import threading
 import time
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.live.clock_drift import TOLERANCE_S, DelayControl
-
-Array = npt.NDArray[np.float32]
 
 MOST_WAITING_S = 2.0  # of input; a separation that is later than this has to leave something out
 LEAD_IN_S = 0.5  # that is not played: devices begin unevenly

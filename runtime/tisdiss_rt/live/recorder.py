@@ -24,12 +24,10 @@ from io import FileIO
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import OptionError, OutputError
 from tisdiss_rt.priority import raised_priority
-
-Array = npt.NDArray[np.float32]
 
 HEADER_BYTES = 58
 _MOST_BYTES = 2**32 - 2**16  # beyond, the sizes of a WAV header overflow

@@ -22,17 +22,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import DeviceError, TisdissError
 from tisdiss_rt.live.clock_drift import REACH, VariableSpeed
 from tisdiss_rt.live.devices import OpenPair, Pair, choose, look_again
 from tisdiss_rt.live.queues import InputQueue, OutputQueue
 from tisdiss_rt.live.recorder import Recorder
+from tisdiss_rt.planning.benchmark import noise
 from tisdiss_rt.priority import raised_priority
 from tisdiss_rt.streaming.stream import Stream
-
-Array = npt.NDArray[np.float32]
 
 BLOCK_S = 0.008  # what the devices are asked to give and take at once
 JITTER_S = 0.008  # unevenness of devices and scheduling that is borne from the start
@@ -239,8 +238,7 @@ class LiveSession:
 def _warm_up(stream: Stream) -> float:
     """Run on noise, as the first steps are slow and some run nothing on silence; gives a step's seconds."""
     warming_s = max(WARMING_S, WARMING_STEPS * stream.step_s)
-    noise = np.random.default_rng(0).standard_normal(round(warming_s * stream.sample_rate))
-    stream.process((0.1 * noise).astype(np.float32))
+    stream.process(noise(round(warming_s * stream.sample_rate)))
     return stream.step_s
 
 

@@ -14,8 +14,8 @@ import time
 from contextlib import suppress
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.conformance import depths_of, every_depth
@@ -24,8 +24,6 @@ from tisdiss_rt.engine.openvino import choose_precision, installed_version
 from tisdiss_rt.engine.streaming import StreamingEngine
 from tisdiss_rt.errors import BundleError, ProviderError
 from tisdiss_rt.planning import timing_cache
-
-Array = npt.NDArray[np.float32]
 
 ACCEPTED_SNR_DB = 30.0
 MIN_SPEEDUP = 1.1  # at least so many times as fast, or the reference stays

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.engine.offline import OfflineEngine
@@ -41,6 +42,14 @@ BURST_S = 0.05
 MEASURED_STEPS = 3
 MEASURED_DEPTH = 2  # both feature buffers get used
 MEASURING_S = 0.5  # stop measuring a window after this time
+NOISE_LEVEL = 0.1  # root mean square, where full scale is 1
+
+
+def noise(samples: int) -> Array:
+    """Return noise (samples,) to run a network on, always the same; silence may take another time."""
+    numbers: Array = np.random.default_rng(0).standard_normal(samples).astype(np.float32)
+    numbers *= NOISE_LEVEL
+    return numbers
 
 
 @dataclass(frozen=True)
@@ -119,7 +128,7 @@ def measure_depths(
     Returns:
         For each depth milliseconds (steps,) of its steps; the last times of each graph at the deepest.
     """
-    mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
+    mix = noise(samples)
     depths = range(deepest + 1)
     runners = [engine.open(depth) if isinstance(engine, StreamingEngine) else engine for depth in depths]
     took_ms: list[list[float]] = [[] for _ in runners]
@@ -137,7 +146,7 @@ def measure_depths(
     return [np.array(each) for each in took_ms], timings
 
 
-def _burst(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) -> Iterator[list[float]]:
+def _burst(runner: Any, mix: Array, depth: int, clock: Clock) -> Iterator[list[float]]:
     """Run steps for `BURST_S`, and at least one; what each graph of them took."""
     begin_s = clock()
     first_ms = _time_graphs(runner, mix, depth, clock)
@@ -151,7 +160,7 @@ def _burst(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) 
             return
 
 
-def _time_graphs(runner: Any, mix: npt.NDArray[np.float32], depth: int, clock: Clock) -> list[float]:
+def _time_graphs(runner: Any, mix: Array, depth: int, clock: Clock) -> list[float]:
     """Run a step; milliseconds of the stem, of every repetition and of the decoder."""
     marks = [clock()]
     state = runner.start(mix)
@@ -239,7 +248,7 @@ def measure_steps(
     engine: StepEngine, manifest: Manifest, samples: int, clock: Clock = time.perf_counter
 ) -> Timings:
     """Time a few steps on noise of so many samples, after one for warming up."""
-    mix = np.random.default_rng(0).standard_normal(samples).astype(np.float32) * np.float32(0.1)
+    mix = noise(samples)
     depth = min(MEASURED_DEPTH, manifest.depth.max)
     plan = fixed_plan(manifest, samples / manifest.sample_rate, depth)
     run_step(engine, mix, plan, Timings(), clock)

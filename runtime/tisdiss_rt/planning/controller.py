@@ -17,14 +17,11 @@ import math
 import time
 from collections.abc import Callable
 
-import numpy as np
-import numpy.typing as npt
-
+from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.planning.forecast import Forecast, Timings
 from tisdiss_rt.planning.plan import Plan, StepResult
 
-Array = npt.NDArray[np.float32]
 Clock = Callable[[], float]
 
 RETRY_STEPS = 128  # without a repetition, where none must run; then one runs, to see what it takes now

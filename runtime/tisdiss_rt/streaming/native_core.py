@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
-import numpy.typing as npt
-
+from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.streaming import StreamingEngine
 from tisdiss_rt.planning.controller import Clock, run_step
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, StepResult
-
-Array = npt.NDArray[np.float32]
 
 
 class NativeCore:

@@ -27,8 +27,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.filters import fade_in
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.planning.controller import run_step
@@ -36,8 +37,6 @@ from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, StepResult
 from tisdiss_rt.talkers.order import match_order
 from tisdiss_rt.talkers.signature import Signatures
-
-Array = npt.NDArray[np.float32]
 
 # A compromise from benchmarks/live/sliding.py, for edge-16k: half the hop takes twice the time, and the whole
 # hop more latency; longer windows gain some tenths of a decibel and take longer than a hop on a slow core.
@@ -109,8 +108,7 @@ class SlidingCore:
         self.latency_samples = slide.hop + slide.fade + slide.lookahead
         assert 0 <= slide.fade <= slide.hop and slide.lookahead >= 0
         assert self.latency_samples <= plan.window_samples
-        phase = np.pi * (np.arange(slide.fade) + 0.5) / max(slide.fade, 1)
-        self._fade_in = (0.5 - 0.5 * np.cos(phase)).astype(np.float32)
+        self._fade_in = fade_in(slide.fade)
         self._steps = _JoinedSteps(engine, self._join)
         self._manifest, self._timings = manifest, timings
         self.plan = dataclasses.replace(plan, advance_s=slide.hop / manifest.sample_rate)

@@ -22,13 +22,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.audio import files
+from tisdiss_rt.audio import Array, files
 from tisdiss_rt.audio.resampling import StreamResampler
 from tisdiss_rt.errors import AudioError, OptionError
 from tisdiss_rt.planning.forecast import high
 from tisdiss_rt.planning.plan import Plan, Step, StepResult
-
-Array = npt.NDArray[np.float32]
 
 STEPS_KEPT = 1000
 LOUDEST = 1e6  # samples beyond it are no sound at full scale 1; a network that follows levels never recovers

@@ -11,9 +11,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.audio import Array
 
 # An order must be better by this share of the overlap's energy before it replaces the last known one.
 _MARGIN = 1e-3

@@ -19,9 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.audio import Array
 
 FRAME_S = 0.064  # rounded to a power of two in samples
 BANDS = 24
