@@ -32,8 +32,7 @@ import soundfile
 import tisdiss_rt
 from benchmarks.pages import update
 from benchmarks.quality.quality import improvement_db, interval_db, mixtures, speech_folder
-from tisdiss_rt.engine.conformance import every_depth, run_steps
-from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.engine.conformance import run_steps
 from tisdiss_rt.priority import raised_priority
 
 REPOSITORY = Path(__file__).parents[2]
@@ -70,17 +69,15 @@ def roughness(estimate: np.ndarray, step: int) -> float:
 def switching(bundle: str) -> str:
     """Fixed depths against depths that change, on the test set."""
     engine = tisdiss_rt.Separator(bundle, "cpu", precision="fp32").engine
-    assert isinstance(engine, StreamingEngine)
-    step = engine.timing.step_samples
+    (step,) = engine.manifest.timing()["step"]
     rate = engine.manifest.sample_rate
     gains: dict[str, list[float]] = {}
     joins: dict[str, list[float]] = {}
     chosen = itertools.islice(mixtures(speech_folder(), rate), 0, None, EVERY)
     for number, (mix, references) in enumerate(chosen):
         print(f"\rmixture {number + 1}", end="", file=sys.stderr, flush=True)
-        results = {str(depth): est for depth, est in enumerate(every_depth(engine, mix, DEEPEST)) if depth}
-        late = engine.timing.latency_samples - step
-        for name, depths in schedules(-(-(len(mix) + late) // step), number).items():
+        results = {str(depth): est for depth, est in enumerate(engine.every_depth(mix, DEEPEST)) if depth}
+        for name, depths in schedules(len(engine.cut(mix)), number).items():
             results[name] = run_steps(engine, mix, depths)
         for name, estimate in results.items():
             gains.setdefault(name, []).append(improvement_db(estimate, references, mix))
@@ -146,7 +143,7 @@ def offline(bundle: str) -> str:
         stream.reset()
         estimate = np.concatenate([stream.process(mix), stream.flush()], axis=1)
         slid.append(improvement_db(estimate, references, mix))
-        whole.append(improvement_db(every_depth(separator.engine, mix, depth)[depth], references, mix))
+        whole.append(improvement_db(separator.engine.every_depth(mix, depth)[depth], references, mix))
     print(file=sys.stderr)
     step_ms = 1e3 * stream.steps[0].window_s
     return (

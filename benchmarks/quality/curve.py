@@ -31,7 +31,6 @@ from benchmarks.quality.quality import mixtures, si_sdr_db, speech_folder
 from tisdiss_models import StreamingNetwork, load_checkpoint
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.planning.benchmark import measure_depths
 
 PICTURE = Path(__file__).parents[2] / "docs" / "quality.png"
@@ -67,7 +66,7 @@ def measured(bundle: bundles.Bundle) -> dict[int | str, tuple[float, float]]:
     chosen = itertools.islice(mixtures(speech_folder(), rate), 0, None, EVERY)
     for number, (mix, references) in enumerate(chosen):
         print(f"\r{bundle.manifest.name}: mixture {number + 1}", end="", file=sys.stderr, flush=True)
-        estimates = every_depth(engine, mix, max(DEPTHS))
+        estimates = engine.every_depth(mix, max(DEPTHS))
         found.setdefault("mixture", []).append(perceived(np.stack([mix, mix]), references, rate))
         for depth in DEPTHS:
             found.setdefault(depth, []).append(perceived(estimates[depth], references, rate))

@@ -18,7 +18,6 @@ from benchmarks.pages import update
 from benchmarks.quality.quality import BEYOND, PAGE, SECTIONS, improvement_db, mixtures, speech_folder
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import every_depth
 
 PARTS = {  # section, provider, precision, bundles with which share of the mixtures: a stream takes longer
     "bf16": ("Bfloat16", "openvino", "bf16", {"edge-16k": 1, "live-16k": 4}),
@@ -36,7 +35,7 @@ def losses(
     chosen = itertools.islice(mixtures(speech_folder(), bundle.manifest.sample_rate), 0, None, every)
     for number, (mix, references) in enumerate(chosen):
         print(f"\r{bundle.manifest.name}: mixture {number + 1}", end="", file=sys.stderr, flush=True)
-        exact, rounded = (every_depth(engine, mix, deepest) for engine in engines)
+        exact, rounded = (engine.every_depth(mix, deepest) for engine in engines)
         pairs = list(zip(exact, rounded, strict=True))
         gained = np.array([[improvement_db(est, references, mix) for est in pair] for pair in pairs])
         lost.append(gained[:, 0] - gained[:, 1])

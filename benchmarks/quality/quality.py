@@ -28,9 +28,7 @@ from benchmarks.pages import update
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.engine.offline import OfflineEngine
-from tisdiss_rt.planning.plan import window_samples
 from tisdiss_rt.talkers.order import match_order
 
 REPOSITORY = Path(__file__).parents[2]
@@ -90,7 +88,7 @@ def in_windows(engine: OfflineEngine, mix: np.ndarray, deepest: int, samples: in
 
         def separate(part: np.ndarray, start: int, depth: int = depth) -> np.ndarray:
             if start not in cache:
-                cache[start] = list(every_depth(engine, part, deepest))
+                cache[start] = list(engine.every_depth(part, deepest))
             return cache[start][depth]
 
         results.append(np.concatenate(list(separate_windows(iter([mix]), samples, separate, match_order)), 1))
@@ -117,13 +115,13 @@ def measure(bundle: bundles.Bundle, every: int) -> bundles.Quality:
     chosen = itertools.islice(mixtures(speech_folder(), manifest.sample_rate), 0, None, every)
     for number, (mix, references) in enumerate(chosen):
         print(f"\rmixture {number + 1}", end="", file=sys.stderr, flush=True)
-        whole.append([improvement_db(e, references, mix) for e in every_depth(engine, mix, deepest)])
-        if number % WINDOWED_EVERY or not isinstance(engine, OfflineEngine):
+        whole.append([improvement_db(e, references, mix) for e in engine.every_depth(mix, deepest)])
+        if number % WINDOWED_EVERY or manifest.step_s is not None:
             continue
         windowed.append(
             [
                 [improvement_db(e, references, mix) for e in in_windows(engine, mix, deepest, samples)]
-                for samples in (window_samples(manifest, w) for w in manifest.windows_s)
+                for samples in (manifest.length_samples(w) for w in manifest.windows_s)
             ]
         )
     print(file=sys.stderr)

@@ -43,8 +43,6 @@ from tisdiss_models.acoustics import SCENES, draw_batch
 from tisdiss_models.data import Corpus, load_corpus
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import every_depth
-from tisdiss_rt.planning.plan import window_samples
 
 CROP_S = 4.0
 DEPTHS = range(9)
@@ -129,11 +127,11 @@ def measure_scene(task: tuple[str, str, str, int, bool]) -> tuple[str, Measured]
     mix, voices = mixtures(name, people, count, manifest.sample_rate)
     whole, windowed = [], []
     for number, (x, v) in enumerate(zip(mix.numpy(), voices.numpy(), strict=True)):
-        estimates = every_depth(engine, x, max(DEPTHS))
+        estimates = engine.every_depth(x, max(DEPTHS))
         whole.append([score(name, estimates[depth], v, x) for depth in DEPTHS])
         if in_parts and number % WINDOWED_EVERY == 0:
             parts = [
-                in_windows(engine, x, max(DEPTHS), window_samples(manifest, w)) for w in manifest.windows_s
+                in_windows(engine, x, max(DEPTHS), manifest.length_samples(w)) for w in manifest.windows_s
             ]
             windowed.append([[score(name, part[depth], v, x) for depth in DEPTHS] for part in parts])
     return name, Measured(np.array(whole), np.array(windowed))

@@ -16,7 +16,6 @@ import soundfile
 import tisdiss_rt
 from benchmarks.holdups import HELD_UP_S, HoldUps
 from benchmarks.speed.tools import EXAMPLE
-from tisdiss_rt.engine.streaming import StreamingEngine
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.plan import Plan
 from tisdiss_rt.priority import raised_priority
@@ -77,7 +76,7 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
         return f"| {name} | {budget_ms:g} ms, too small here | {load} | | | | | | | | |"
     timings = separator._planner.measure(plan.window_samples)
     engine = separator.engine
-    runner = engine.open(plan.max_depth) if isinstance(engine, StreamingEngine) else engine
+    runner = engine.open(plan.max_depth)
     mix = np.resize(soundfile.read(EXAMPLE, dtype="float32")[0], plan.window_samples * 50)
     windows = mix.reshape(50, plan.window_samples)
     steps = []
@@ -99,7 +98,7 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
     if np.isnan(held_s).any():
         apart = "unknown | unknown"
     depth_mean = np.mean([step.depth for step in steps])
-    lengths = f", {plan.window_s:g} s windows" if separator.bundle.manifest.stream is None else ""
+    lengths = f", {plan.window_s:g} s windows" if plan.overlaps else ""
     return (
         f"| {name}{lengths} | {budget_ms:g} ms | {load} | {share(len(missed))} "
         f"| {share(len(missed) - len(deeper))} | {apart} "

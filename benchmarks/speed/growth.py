@@ -18,8 +18,7 @@ import tisdiss_rt
 from benchmarks.speed.tools import EXAMPLE, STATES, THREADS
 from tisdiss_export import export_bundle
 from tisdiss_models import Network, load_checkpoint, save_checkpoint
-from tisdiss_rt.engine.offline import OfflineEngine
-from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.planning import benchmark
 
 
@@ -99,7 +98,7 @@ def predicted() -> str:
     return "\n".join(lines) + "\n"
 
 
-def window_costs(engine: OfflineEngine | StreamingEngine) -> list[benchmark.DepthCost]:
+def window_costs(engine: Engine) -> list[benchmark.DepthCost]:
     """What `bench` finds for the longest window, or the step, in rising order of depth."""
     return benchmark.measure_window(engine, benchmark.lengths(engine.manifest)[-1], 2.0)[0]
 

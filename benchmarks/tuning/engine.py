@@ -97,7 +97,7 @@ def file_call(engine: Any, mix: np.ndarray) -> Call:
 def live_call(engine: StreamingEngine, mix: np.ndarray) -> Call:
     """Steps with pauses between them, as they come; gives nothing, so that the pauses can be taken off."""
     stream = engine.open(LIVE_DEPTH)
-    samples = engine.timing.step_samples
+    samples = engine.manifest.timing()["step"][0]
     rest_s = REST_S * samples / engine.manifest.sample_rate
 
     def call() -> None:

@@ -20,7 +20,6 @@ from tisdiss_models import Network, StreamingNetwork, load_checkpoint
 from tisdiss_models.streaming import memory_buffers
 from tisdiss_rt import TisdissError, bundle
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.planning.autoselect import ACCEPTED_SNR_DB
 
 from .graphs import NEWEST, write_graphs
@@ -136,12 +135,12 @@ def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
         raise ExportError(f"bundle {manifest.name} has {precision} already")
     rate, depth = manifest.sample_rate, manifest.depth.trained
     mix = speechlike(3 * rate, rate, OTHER_PITCHES_HZ)  # not what it is calibrated with
-    exact = every_depth(open_engine(exported, "cpu", precision="fp32"), mix, depth)[depth]
+    exact = open_engine(exported, "cpu", precision="fp32").every_depth(mix, depth)[depth]
     calibration = [speechlike(samples, rate) for samples in (4 * rate, 4 * rate + 1)]
     accepted, found_db = exported, []
     for graph in QUANTISED:
         made = add_int8(accepted, graph, calibration)
-        rounded = every_depth(open_engine(made, "cpu", precision=precision), mix, depth)[depth]
+        rounded = open_engine(made, "cpu", precision=precision).every_depth(mix, depth)[depth]
         found_db.append(10 * np.log10(np.square(exact).sum() / np.square(rounded - exact).sum()))
         if found_db[-1] >= ACCEPTED_SNR_DB:
             accepted = made
@@ -172,7 +171,7 @@ def check_parity(network: Network | StreamingNetwork, exported: bundle.Bundle) -
     for samples in (exported.manifest.min_samples, rate + hop // 3, 3 * rate + 1):
         mix = speechlike(samples, rate)
         mix[: samples // 4] = 0.0  # digital silence, as many streams begin with
-        estimates = zip(_every_depth(network, mix, deepest), every_depth(engine, mix, deepest), strict=True)
+        estimates = zip(_every_depth(network, mix, deepest), engine.every_depth(mix, deepest), strict=True)
         for depth, (expected, found) in enumerate(estimates):
             difference = float(np.abs(found - expected).max() / np.abs(expected).max())
             worst = max(worst, difference)

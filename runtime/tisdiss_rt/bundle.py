@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import os
 import types
 import typing
@@ -211,6 +212,54 @@ class Manifest:
     training: Training | None
     licence: str
     parts: tuple[Part, ...] = ()
+
+    @property
+    def unit(self) -> str:
+        """What a budget is for: a ``window``, or a ``step`` of a streaming bundle."""
+        return "window" if self.stream is None else "step"
+
+    @property
+    def step_s(self) -> float | None:
+        """Seconds of a step where the bundle fixes them; None where a plan chooses the window."""
+        return None if self.stream is None else self.stream.step_samples / self.sample_rate
+
+    def lengths_s(self, asked_s: float | None = None) -> tuple[float, ...]:
+        """Return the lengths of window or step to choose from, in rising order, or the one that is asked for.
+
+        Raises OptionError for a length that the bundle cannot run.
+        """
+        if asked_s is None:
+            return self.windows_s if self.step_s is None else (self.step_s,)
+        if self.step_s is not None:
+            raise OptionError("a streaming bundle has steps of fixed length; leave the window out")
+        least_s = self.min_samples / self.sample_rate
+        if not least_s <= asked_s < math.inf:
+            raise OptionError(f"the window must be at least {least_s:g} s, not {asked_s:g}")
+        return (asked_s,)
+
+    def length_samples(self, length_s: float) -> int:
+        """Return the samples of a window or step; a window's are even, so that its halves overlap exactly."""
+        if self.stream is not None:
+            return self.stream.step_samples
+        return max(2, 2 * round(length_s * self.sample_rate / 2))
+
+    def timing(self) -> dict[str, tuple[int, ...]]:
+        """Return what the bundle's timing is made of in samples: its windows, or its step and latency."""
+        if self.stream is None:
+            return {"windows": tuple(self.length_samples(window_s) for window_s in self.windows_s)}
+        return {"step": (self.stream.step_samples,), "latency": (self.stream.latency_samples,)}
+
+    def advance_s(self, length_s: float) -> float:
+        """Return how far a step advances from the one before: windows overlap by half."""
+        return length_s / 2 if self.stream is None else length_s
+
+    def quality_db(self, length_s: float) -> dict[int, float]:
+        """Return the quality that was measured for a window or step, by depth."""
+        if self.quality is None:
+            return {}
+        if self.stream is not None:
+            return {entry.depth: entry.si_sdri_db for entry in self.quality.depths}
+        return {e.depth: e.si_sdri_db for e in self.quality.windows if e.window_s == length_s}
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,7 @@ import numpy.typing as npt
 from tisdiss_rt.audio import Array, files
 from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.bundle import load
-from tisdiss_rt.engine.offline import OfflineEngine
-from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.controller import run_step
@@ -193,8 +192,7 @@ class Separator:
         bundle slides a window of up to 2 s over the sound (`sliding_core`): its steps are long, and so is its
         latency, see `Stream.latency_ms`. Raises OptionError.
         """
-        manifest = self.bundle.manifest
-        lengths_s = manifest.windows_s if manifest.stream else sliding_core.windows_s(manifest)
+        lengths_s = sliding_core.windows_s(self.bundle.manifest)
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
         stream = self._open_stream(sample_rate, plan, STEPS_KEPT)
         if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
@@ -218,24 +216,18 @@ class Separator:
         With a budget this measures the machine for up to a few seconds; if not even the least fits, it
         warns (SeparationWarning) with the number that would. Raises OptionError.
         """
-        manifest = self.bundle.manifest
-        least_s = manifest.min_samples / manifest.sample_rate
-        if window_s is not None and manifest.stream is not None:
-            raise OptionError("a streaming bundle has steps of fixed length; leave the window out")
-        if window_s is not None and not least_s <= window_s < math.inf:
-            raise OptionError(f"the window must be at least {least_s:g} s, not {window_s:g}")
-        windows_s = manifest.windows_s if window_s is None else (window_s,)
-        return self._planner.plan(budget_ms, depth, min_depth, windows_s)
+        lengths_s = self.bundle.manifest.lengths_s(window_s)
+        return self._planner.plan(budget_ms, depth, min_depth, lengths_s)
 
     def _open_stream(self, sample_rate: int, plan: Plan, steps_kept: int | None) -> Stream:
         manifest = self.bundle.manifest
         fixed = plan.budget_ms is None
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
         core: Core
-        if isinstance(self.engine, StreamingEngine):
-            core = NativeCore(self.engine, plan, timings)
+        if plan.overlaps:
+            core = sliding_core.SlidingCore(self.engine.open(plan.max_depth), manifest, plan, timings)
         else:
-            core = sliding_core.SlidingCore(self.engine, manifest, plan, timings)
+            core = NativeCore(self.engine, plan, timings)
         return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept)
 
     def _separate_blocks(
@@ -248,10 +240,8 @@ class Separator:
         progress: Progress | None,
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) into pieces (m, sources), ``frames`` long in all; adds to ``steps``."""
-        if isinstance(self.engine, StreamingEngine):
-            pieces = self._stream_blocks(blocks, sample_rate, plan, steps)
-        else:
-            pieces = self._window_blocks(blocks, sample_rate, plan, steps)
+        separate = self._window_blocks if plan.overlaps else self._stream_blocks
+        pieces = separate(blocks, sample_rate, plan, steps)
         done = 0
         for piece in files.fit_length(pieces, frames, self.bundle.manifest.sources):
             yield piece
@@ -273,8 +263,7 @@ class Separator:
         self, blocks: Iterable[Array], sample_rate: int, plan: Plan, steps: list[Step]
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) in windows into pieces (m, sources); adds to ``steps``."""
-        assert isinstance(self.engine, OfflineEngine)
-        engine, model_hz = self.engine, self.bundle.manifest.sample_rate
+        engine, model_hz = self.engine.open(plan.max_depth), self.bundle.manifest.sample_rate
         known = self._planner.timings.get(plan.window_samples)
         timings = copy.deepcopy(known) or Timings()  # several threads may separate at once
 
@@ -290,7 +279,7 @@ class Separator:
         if known is not None:
             self._planner.timings[plan.window_samples] = timings
 
-    def _separate_window(self, engine: OfflineEngine, mix: Array, plan: Plan, timings: Timings) -> StepResult:
+    def _separate_window(self, engine: StepEngine, mix: Array, plan: Plan, timings: Timings) -> StepResult:
         if np.abs(mix).max() < _SILENCE:
             silence = np.zeros((self.bundle.manifest.sources, len(mix)), np.float32)
             return StepResult(silence, 0, 0.0, missed=False)

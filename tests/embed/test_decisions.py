@@ -14,8 +14,8 @@ from toys import make_stream_toy, make_toy
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
-from tisdiss_rt.planning.plan import Plan, window_samples
-from tisdiss_rt.planning.planner import budget_plan, stream_plan
+from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.planning.planner import budget_plan
 
 
 class Replay:
@@ -97,10 +97,7 @@ def test_plans(release: Built, tmp_path: Path, kind: str, seed: int) -> None:
     if kind != "unmeasured":
         manifest = dataclasses.replace(manifest, quality=quality(rng, manifest.windows_s))
         bundles.write_manifest(folder, manifest)
-    if kind == "streaming":
-        lengths = [manifest.stream.step_samples]
-    else:
-        lengths = [window_samples(manifest, window_s) for window_s in manifest.windows_s]
+    lengths = [manifest.length_samples(length_s) for length_s in manifest.lengths_s()]
     times_ms = np.cumsum(rng.uniform(0.5, 3, (len(lengths), 3)), axis=0)  # stem, repetition, decoder
     table = "".join(
         f"{n} {stem!r} {repetition!r} {decoder!r}\n"
@@ -122,10 +119,7 @@ def test_plans(release: Built, tmp_path: Path, kind: str, seed: int) -> None:
             first, later = ask(release.programs / "decisions_cpp", "plan", folder, text=text)
             assert first == later  # plans are kept, so that one slow moment does not change them for ever
             window_s, depth, most, predicted_ms = first
-            if kind == "streaming":
-                plan = stream_plan(manifest, budget_ms, None, least, measure(lengths[0]))
-            else:
-                plan = budget_plan(manifest, manifest.windows_s, budget_ms, least, measure)
+            plan = budget_plan(manifest, manifest.lengths_s(), budget_ms, least, measure)
             assert (window_s, depth, most) == (plan.window_s, plan.depth, plan.max_depth)
             assert predicted_ms == pytest.approx(plan.predicted_ms, abs=1e-5)
             depths.add(depth)

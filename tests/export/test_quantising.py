@@ -16,7 +16,6 @@ from tisdiss_export import ExportError, add_precision, export_bundle, exporter
 from tisdiss_export.cli import export_command
 from tisdiss_models import Network, save_checkpoint
 from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, load, write_manifest
-from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.engine.offline import OfflineEngine
 
 
@@ -49,7 +48,7 @@ def test_real_voices_are_separated_as_well_at_every_depth(quantised: Bundle) -> 
     example = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
     mix, _ = soundfile.read(example, dtype="float32")
     exact, rounded = (
-        every_depth(OfflineEngine(quantised, "cpu", precision=precision), mix, 8)
+        OfflineEngine(quantised, "cpu", precision=precision).every_depth(mix, 8)
         for precision in ("fp32", "int8")
     )
     assert min(snr_db(e, r) for e, r in zip(exact, rounded, strict=True)) > 30
@@ -100,7 +99,7 @@ def test_any_network_can_be_quantised(
     engine = OfflineEngine(made, "cpu", precision="int8")
     assert engine.precision == "int8"
     for exact, rounded in zip(
-        every_depth(OfflineEngine(made, "cpu"), mix, 4), every_depth(engine, mix, 4), strict=True
+        OfflineEngine(made, "cpu").every_depth(mix, 4), engine.every_depth(mix, 4), strict=True
     ):
         assert snr_db(exact, rounded) > 10
 

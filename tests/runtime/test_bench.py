@@ -17,7 +17,6 @@ from tisdiss_rt.planning import benchmark, timing_cache
 from tisdiss_rt.planning.benchmark import DepthCost, measure_depths, recommend
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
-from tisdiss_rt.planning.plan import window_quality, window_samples
 from tisdiss_rt.planning.planner import budget_plan
 
 QUALITY = bundles.Quality(
@@ -126,9 +125,9 @@ def test_the_recommended_budget_gives_the_recommended_depth(measured_toy, seed):
 
     costs, timings = [], {}
     for window_s in manifest.windows_s:
-        samples = window_samples(manifest, window_s)
+        samples = manifest.length_samples(window_s)
         took_ms, timings[samples] = measure_depths(engine, samples, 2, 1.0, clock)
-        costs += benchmark._summarise(manifest, samples, took_ms, window_quality(manifest, window_s))
+        costs += benchmark._summarise(manifest, samples, took_ms, manifest.quality_db(window_s))
     budget_ms = float(recommend(manifest, costs, timings, 1).split("--budget-ms ")[1].split()[0])
     plan = budget_plan(manifest, manifest.windows_s, budget_ms, 1, timings.__getitem__)
     assert (plan.window_s, plan.depth) == (0.2, 2)

@@ -9,8 +9,8 @@ from tisdiss_rt import bundle as bundles
 from tisdiss_rt.planning.benchmark import measure_steps
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import HISTORY, LateSteps, Timings
-from tisdiss_rt.planning.plan import Plan, fixed_plan, window_samples
-from tisdiss_rt.planning.planner import budget_plan, stream_plan
+from tisdiss_rt.planning.plan import Plan, fixed_plan
+from tisdiss_rt.planning.planner import budget_plan
 
 RATE = 16000
 
@@ -30,6 +30,9 @@ class FakeEngine:
     def _spend(self, graph, seconds):
         self.calls.append((graph, seconds))
         self.now_s += self.costs_ms[graph] * self.slow * seconds / 1e3
+
+    def open(self, max_depth):
+        return self
 
     def start(self, mix):
         self._spend("stem", len(mix) / RATE)
@@ -60,7 +63,7 @@ def plan_for(engine, manifest, budget_ms, min_depth=1, windows_s=None):
     def measure(samples):
         return measure_steps(engine, manifest, samples, engine.clock)
 
-    return budget_plan(manifest, windows_s or manifest.windows_s, budget_ms, min_depth, measure)
+    return budget_plan(manifest, windows_s or manifest.lengths_s(), budget_ms, min_depth, measure)
 
 
 def second_plan(budget_ms, min_depth=1, max_depth=12):
@@ -386,7 +389,7 @@ def test_minimum_above_the_best_depth(manifest):
 
 def test_windows_are_even(manifest):
     odd = dataclasses.replace(manifest, sample_rate=11025)
-    assert [window_samples(odd, w) for w in (0.00001, 0.5, 1.0)] == [2, 5512, 11024]
+    assert [odd.length_samples(w) for w in (0.00001, 0.5, 1.0)] == [2, 5512, 11024]
 
 
 def test_every_plan_says_how_far_it_advances(manifest, stream_toy):
@@ -395,5 +398,5 @@ def test_every_plan_says_how_far_it_advances(manifest, stream_toy):
     plan = plan_for(engine, manifest, 1000)
     assert plan.advance_s == plan.window_s / 2
     streaming = bundles.load(stream_toy).manifest
-    for budget_ms, depth in ((6.0, None), (None, 3)):
-        assert stream_plan(streaming, budget_ms, depth, 1, known(engine)).advance_s == 0.008
+    assert fixed_plan(streaming, 0.008, 3).advance_s == 0.008
+    assert plan_for(engine, streaming, 1000).advance_s == 0.008

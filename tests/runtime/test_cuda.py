@@ -6,7 +6,6 @@ import pytest
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.errors import ProviderError
 
 TOLERANCE = 2e-3  # of the peak: convolutions there round to 10 bits of mantissa
@@ -27,7 +26,7 @@ def test_every_depth_is_what_the_exporter_expected(name):
     assert running.provider == "cuda"
     arrays = np.load(bundle.folder / "conformance.npz")
     depths = [int(n[4:]) for n in arrays.files if n.startswith("est_") and n[4:].isdigit()]
-    estimates = every_depth(running, arrays["mix"], max(depths))
+    estimates = running.every_depth(arrays["mix"], max(depths))
     for depth in depths:
         expected = arrays[f"est_{depth}"]
         assert np.abs(estimates[depth] - expected).max() < TOLERANCE * np.abs(expected).max()

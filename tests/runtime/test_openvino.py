@@ -9,7 +9,6 @@ import pytest
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import every_depth
 from tisdiss_rt.errors import OptionError, ProviderError
 
 
@@ -26,10 +25,10 @@ def signal_to_noise_db(reference, found):
 def test_floats_give_what_onnx_runtime_gives(name):
     bundle = bundles.load(name)
     mix = np.load(bundle.folder / "conformance.npz")["mix"]
-    expected = every_depth(open_engine(bundle, "cpu"), mix, 4)
+    expected = open_engine(bundle, "cpu").every_depth(mix, 4)
     running = open_engine(bundle, "openvino", precision="fp32")
     assert (running.provider, running.precision) == ("openvino", "fp32")
-    for ours, theirs in zip(every_depth(running, mix, 4), expected, strict=True):
+    for ours, theirs in zip(running.every_depth(mix, 4), expected, strict=True):
         assert np.abs(ours - theirs).max() < 1e-4 * np.abs(theirs).max()
 
 
@@ -39,10 +38,10 @@ def test_bfloat16_is_nearly_the_same(name, openvino):
         pytest.skip("this processor has no bfloat16")
     bundle = bundles.load(name)
     mix = np.load(bundle.folder / "conformance.npz")["mix"]
-    expected = every_depth(open_engine(bundle, "cpu"), mix, 4)
+    expected = open_engine(bundle, "cpu").every_depth(mix, 4)
     running = open_engine(bundle, "openvino")
     assert running.precision == "bf16"
-    for ours, theirs in zip(every_depth(running, mix, 4)[1:], expected[1:], strict=True):
+    for ours, theirs in zip(running.every_depth(mix, 4)[1:], expected[1:], strict=True):
         assert 30 < signal_to_noise_db(theirs, ours) < 80  # or it would not be bfloat16
 
 

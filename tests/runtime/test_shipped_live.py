@@ -7,8 +7,8 @@ from example import power_db
 import tisdiss_rt
 from benchmarks.live.streaming import roughness
 from benchmarks.quality.quality import improvement_db
-from tisdiss_rt.engine.conformance import every_depth, run_steps
-from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.engine.conformance import run_steps
 
 STEP = 128
 
@@ -19,14 +19,13 @@ def separator() -> tisdiss_rt.Separator:
 
 
 @pytest.fixture(scope="module")
-def engine(separator: tisdiss_rt.Separator) -> StreamingEngine:
-    assert isinstance(separator.engine, StreamingEngine)
+def engine(separator: tisdiss_rt.Separator) -> Engine:
     return separator.engine
 
 
 @pytest.fixture(scope="module")
-def fixed(engine: StreamingEngine, mix: np.ndarray) -> list[np.ndarray]:
-    return every_depth(engine, mix, 6)
+def fixed(engine: Engine, mix: np.ndarray) -> list[np.ndarray]:
+    return engine.every_depth(mix, 6)
 
 
 def test_the_example_is_separated(fixed: list[np.ndarray], mix: np.ndarray, voices: np.ndarray) -> None:
@@ -36,7 +35,7 @@ def test_the_example_is_separated(fixed: list[np.ndarray], mix: np.ndarray, voic
 
 
 def test_changing_depth_costs_little_and_does_not_click(
-    engine: StreamingEngine, fixed: list[np.ndarray], mix: np.ndarray, voices: np.ndarray
+    engine: Engine, fixed: list[np.ndarray], mix: np.ndarray, voices: np.ndarray
 ) -> None:
     depths = np.random.default_rng(0).integers(1, 7, len(mix) // STEP + 1).tolist()
     changing = run_steps(engine, mix, depths)

@@ -54,6 +54,9 @@ class FakeEngine:
     def decode(self, mix):
         return self.separate(mix)
 
+    def reset(self):
+        pass
+
 
 # ---- the signal ----
 

@@ -159,7 +159,7 @@ class TimedEngine:
     """The engine on a clock that its calls move; ``slow`` and ``pauses`` change what they cost."""
 
     def __init__(self, engine):
-        self._engine, self.timing, self.now_s = engine, engine.timing, 0.0
+        self._engine, self.delay_samples, self.now_s = engine, engine.delay_samples, 0.0
         self.slow, self.pauses = 1.0, lambda ms: 0.0
 
     def clock(self):
@@ -250,7 +250,7 @@ def test_conformance_at_fixed_and_switching_depths(stream_toy, stream_toy_maker,
 
 def test_every_depth_of_an_exported_bundle(stream_toy, streamed, noise):
     mix = noise(3000)
-    for depth, estimate in enumerate(conformance.every_depth(open_engine(bundles.load(stream_toy)), mix, 4)):
+    for depth, estimate in enumerate(open_engine(bundles.load(stream_toy)).every_depth(mix, 4)):
         np.testing.assert_allclose(estimate, streamed(mix, depth), atol=1e-6)
 
 

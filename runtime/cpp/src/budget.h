@@ -194,8 +194,7 @@ class Planner {
   using Key = std::tuple<std::optional<double>, std::optional<int>, int, std::optional<double>>;
 
   void check(const RunOptions& options) const;
-  Plan window_plan(const RunOptions& options);
-  Plan stream_plan(const RunOptions& options);
+  Plan make(const RunOptions& options);
 
   const Manifest& manifest_;
   Open open_;

@@ -17,16 +17,30 @@ constexpr double kNothing = -std::numeric_limits<double>::infinity();
 
 using Quality = std::map<int, double>;  // dB by depth
 
-// Length of a window in samples: even, so that its halves overlap exactly.
-size_t window_samples(const Manifest& manifest, double window_s) {
-  const double half = std::nearbyint(window_s * manifest.sample_rate / 2);  // ties to even, as in Python
+// Seconds of the windows, or of the one step of a streaming bundle.
+std::vector<double> all_lengths_s(const Manifest& manifest) {
+  if (!manifest.streaming) return manifest.windows_s;
+  return {static_cast<double>(manifest.step_samples) / manifest.sample_rate};
+}
+
+// Of a window or step; a window's samples are even, so that its halves overlap exactly.
+size_t length_samples(const Manifest& manifest, double length_s) {
+  if (manifest.streaming) return static_cast<size_t>(manifest.step_samples);
+  const double half = std::nearbyint(length_s * manifest.sample_rate / 2);  // ties to even, as in Python
   return std::max<size_t>(2, 2 * static_cast<size_t>(std::min(half, kLongestHalf)));
 }
 
-Quality window_quality(const Manifest& manifest, double window_s) {
+// How far a step advances from the one before: windows overlap by half.
+double advance_s(const Manifest& manifest, double length_s) { return manifest.streaming ? length_s : length_s / 2; }
+
+Quality length_quality(const Manifest& manifest, double length_s) {
   Quality quality;
-  for (const WindowQuality& entry : manifest.window_quality) {
-    if (entry.window_s == window_s) quality[entry.depth] = entry.si_sdri_db;
+  if (manifest.streaming) {
+    for (const DepthQuality& entry : manifest.depth_quality) quality[entry.depth] = entry.si_sdri_db;
+  } else {
+    for (const WindowQuality& entry : manifest.window_quality) {
+      if (entry.window_s == length_s) quality[entry.depth] = entry.si_sdri_db;
+    }
   }
   return quality;
 }
@@ -64,7 +78,7 @@ Plan Planner::plan(const RunOptions& options) {
   const Key key(options.budget_ms, options.depth, options.min_depth, options.window_s);
   const auto known = plans_.find(key);
   if (known != plans_.end()) return known->second;
-  return plans_[key] = manifest_.streaming ? stream_plan(options) : window_plan(options);
+  return plans_[key] = make(options);
 }
 
 Timings& Planner::measure(size_t samples) {
@@ -110,55 +124,36 @@ void Planner::check(const RunOptions& options) const {
        text("the window must be at least ", least_s, " s, not ", *options.window_s));
 }
 
-Plan Planner::window_plan(const RunOptions& options) {
-  std::vector<double> windows_s = manifest_.windows_s;
-  if (options.window_s) windows_s = {*options.window_s};
+Plan Planner::make(const RunOptions& options) {
+  const std::vector<double> lengths_s = options.window_s ? std::vector<double>{*options.window_s} : all_lengths_s(manifest_);
   if (!options.budget_ms) {
-    const double window_s = windows_s.back();
+    const double length_s = lengths_s.back();
     const int depth = options.depth.value_or(manifest_.trained_depth);
-    const double quality_db = quality_at(window_quality(manifest_, window_s), depth, kUnknown);
-    const size_t samples = window_samples(manifest_, window_s);
-    return {window_s, samples, window_s / 2, depth, depth, depth, std::nullopt, kUnknown, quality_db};
+    const double quality_db = quality_at(length_quality(manifest_, length_s), depth, kUnknown);
+    return {length_s, length_samples(manifest_, length_s), advance_s(manifest_, length_s), depth, depth, depth,
+            std::nullopt, kUnknown, quality_db};
   }
   const double budget_ms = *options.budget_ms;
   std::optional<Plan> best;
   std::tuple<double, int, double> best_rank;
-  for (const double window_s : windows_s) {
-    const size_t samples = window_samples(manifest_, window_s);
+  for (const double length_s : lengths_s) {
+    const size_t samples = length_samples(manifest_, length_s);
     const Timings& timings = measure(samples);
-    const Quality quality = window_quality(manifest_, window_s);
+    const Quality quality = length_quality(manifest_, length_s);
     const int limit = std::max(options.min_depth, best_depth(quality, manifest_));
     for (int depth = options.min_depth; depth <= limit; ++depth) {
       const double predicted_ms = timings.step_ms(depth);
       if (best && predicted_ms > planned_ms(budget_ms)) break;
-      const std::tuple rank(quality_at(quality, depth, kNothing), std::min(depth, manifest_.trained_depth), window_s);
+      const std::tuple rank(quality_at(quality, depth, kNothing), std::min(depth, manifest_.trained_depth), length_s);
       if (best && rank <= best_rank) continue;
       best_rank = rank;
-      best = Plan{window_s, samples,   window_s / 2, depth, options.min_depth,
-                  limit,    budget_ms, predicted_ms, quality_at(quality, depth, kUnknown)};
+      best = Plan{length_s,          samples, advance_s(manifest_, length_s), depth,
+                  options.min_depth, limit,   budget_ms,                      predicted_ms,
+                  quality_at(quality, depth, kUnknown)};
     }
     if (timings.step_ms(options.min_depth) > budget_ms) break;
   }
   return *best;
-}
-
-Plan Planner::stream_plan(const RunOptions& options) {
-  const auto samples = static_cast<size_t>(manifest_.step_samples);
-  Quality quality;
-  for (const DepthQuality& entry : manifest_.depth_quality) quality[entry.depth] = entry.si_sdri_db;
-  const int fixed = options.depth.value_or(manifest_.trained_depth);
-  const double step_s = static_cast<double>(samples) / manifest_.sample_rate;
-  Plan plan{step_s, samples, step_s, fixed, fixed, fixed, options.budget_ms};
-  if (options.budget_ms) {
-    const Timings& timings = measure(samples);
-    plan.depth = plan.min_depth = options.min_depth;
-    plan.max_depth = std::max(options.min_depth, best_depth(quality, manifest_));
-    const double most_ms = planned_ms(*options.budget_ms);
-    while (plan.depth < plan.max_depth && timings.step_ms(plan.depth + 1) <= most_ms) ++plan.depth;
-    plan.predicted_ms = timings.step_ms(plan.depth);
-  }
-  plan.quality_db = promised_db(manifest_, plan.depth);
-  return plan;
 }
 
 }  // namespace tisdiss

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tisdiss_rt.cli.options import duration
 from tisdiss_rt.errors import OptionError, OutputError, SeparationWarning
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def bench(
         click.echo(json.dumps(document, indent=1))
     else:
         click.echo(", ".join(f"{name} {value}" for name, value in _where(engine).items()))
-        for line in _table(costs, is_stream=loaded.manifest.stream is not None):
+        for line in _table(costs, loaded.manifest.unit):
             click.echo(line)
         click.echo(advice)
     try:
@@ -92,11 +93,11 @@ def _where(engine: Engine) -> dict[str, object]:
     }
 
 
-def _table(costs: list[DepthCost], is_stream: bool) -> list[str]:
+def _table(costs: list[DepthCost], unit: str) -> list[str]:
     """One line for each depth, in columns."""
-    rows = [["step" if is_stream else "window", "depth", "p50", "p95", "p99 ms", "x real time", "MB", "dB"]]
+    rows = [[unit, "depth", "p50", "p95", "p99 ms", "x real time", "MB", "dB"]]
     for cost in costs:
-        length = f"{1e3 * cost.window_s:g} ms" if is_stream else f"{cost.window_s:g} s"
+        length = duration(cost.window_s)
         times = [f"{ms:.1f}" for ms in (cost.p50_ms, cost.p95_ms, cost.p99_ms)]
         memory = "" if cost.memory_mb is None else f"{cost.memory_mb:.0f}"
         quality = "" if cost.quality_db is None else f"{cost.quality_db:.1f}"
@@ -111,8 +112,7 @@ def _check_plot(manifest: Manifest, path: Path) -> None:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         raise OptionError("--plot needs matplotlib: pip install matplotlib") from error
-    quality = manifest.quality
-    if quality is None or not (quality.depths if manifest.stream else quality.windows):
+    if not any(manifest.quality_db(length_s) for length_s in manifest.lengths_s()):
         raise OptionError(f"--plot needs quality, which was not measured for {manifest.name}")
     if path.exists():
         raise OptionError(f"{path} exists; give --plot another name")
@@ -138,7 +138,7 @@ def _draw(engine: Engine, costs: list[DepthCost], path: Path) -> None:
     axis.set(xscale="log", xlabel="milliseconds per step (median)", ylabel="SI-SDR improvement, dB")
     where = _where(engine)
     axis.set_title(f"{where['bundle']} on {where['processor']}, {where['threads']} threads", fontsize=9)
-    axis.legend(title="step" if engine.manifest.stream else "window")
+    axis.legend(title=engine.manifest.unit)
     picture = io.BytesIO()
     try:
         figure.savefig(picture, dpi=120, format=path.suffix.removeprefix(".") or "png")

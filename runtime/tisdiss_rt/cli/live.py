@@ -91,9 +91,9 @@ def live(
 
     _refuse_unused(context, source)
     separator = Separator(bundle, provider, threads)
-    timing = separator.bundle.manifest.stream
-    if budget_ms is None and depth is None and not others["no_realtime"] and timing is not None:
-        budget_ms = LIVE_SHARE * 1e3 * timing.step_samples / separator.bundle.manifest.sample_rate
+    step_s = separator.bundle.manifest.step_s
+    if budget_ms is None and depth is None and not others["no_realtime"] and step_s is not None:
+        budget_ms = LIVE_SHARE * 1e3 * step_s
     options = {"budget_ms": budget_ms, "depth": depth, "min_depth": min_depth}
     common: dict[str, Any] = {"as_json": as_json, "force": force, "quiet": quiet}
     if source is None:

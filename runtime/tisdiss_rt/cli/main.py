@@ -21,6 +21,7 @@ from tisdiss_rt import __version__
 from tisdiss_rt.bundle import GRAPHS, load, shipped
 from tisdiss_rt.cli.bench import bench
 from tisdiss_rt.cli.live import live
+from tisdiss_rt.cli.options import duration
 from tisdiss_rt.cli.separate import separate
 from tisdiss_rt.errors import SeparationWarning, TisdissError
 
@@ -96,12 +97,9 @@ def info(bundle: str) -> None:
     sizes = {file.path: len(loaded.read(file)) for file in loaded.files()}
     click.echo(f"{manifest.name}: {_summary(manifest)}")
     click.echo(f"folder: {loaded.folder}")
-    if manifest.stream is None:
-        click.echo(f"windows: {', '.join(f'{window_s:g} s' for window_s in manifest.windows_s)}")
-    else:
-        for name in ("step", "latency"):
-            samples = getattr(manifest.stream, f"{name}_samples")
-            click.echo(f"{name}: {1e3 * samples / manifest.sample_rate:g} ms ({samples} samples)")
+    for name, lengths in manifest.timing().items():
+        told = (f"{duration(samples / manifest.sample_rate)} ({samples} samples)" for samples in lengths)
+        click.echo(f"{name}: {', '.join(told)}")
     for name in GRAPHS:
         files = getattr(manifest.graphs, name).files
         click.echo(f"{name}: " + ", ".join(f"{key} {sizes[f.path] / 1e6:.2f} MB" for key, f in files.items()))

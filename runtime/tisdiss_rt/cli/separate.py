@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tisdiss_rt.cli.options import duration
 from tisdiss_rt.errors import AudioError, OptionError, TisdissError
 
 if TYPE_CHECKING:
@@ -184,8 +185,7 @@ def _describe(separator: Separator, plan: Plan) -> str:
     if plan.quality_db is not None and quality is not None:
         promise = f"{plan.quality_db:.1f} ({quality.metric} on {quality.test_set})"
     manifest = separator.bundle.manifest
-    length = f"steps of {1e3 * plan.window_s:g} ms" if manifest.stream else f"windows of {plan.window_s:g} s"
-    return f"{manifest.name} on {where}: {length}, {depth}, {promise}"
+    return f"{manifest.name} on {where}: {manifest.unit}s of {duration(plan.window_s)}, {depth}, {promise}"
 
 
 def _report(separator: Separator, path: str, result: FileSeparation) -> str:
@@ -196,9 +196,8 @@ def _report(separator: Separator, path: str, result: FileSeparation) -> str:
     if depths:
         line += f", depth {depths[0]}" + (f" to {depths[-1]}" if len(depths) > 1 else "")
     missed = sum(step.missed for step in result.steps)
-    unit = "steps" if separator.bundle.manifest.stream else "windows"
     if result.plan.budget_ms is not None:
-        line += f", {missed} of {len(result.steps)} {unit} over budget"
+        line += f", {missed} of {len(result.steps)} {separator.bundle.manifest.unit}s over budget"
     return line
 
 

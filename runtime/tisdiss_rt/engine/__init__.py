@@ -1,13 +1,14 @@
 """The graphs of a bundle, opened, and run one call at a time, by whichever provider."""
 
 from tisdiss_rt.bundle import Bundle
+from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.engine.offline import OfflineEngine
 from tisdiss_rt.engine.streaming import StreamingEngine
 
 
 def open_engine(
     bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
-) -> OfflineEngine | StreamingEngine:
+) -> Engine:
     """Open a bundle of either kind; arguments and errors as `Engine`."""
-    kind = StreamingEngine if bundle.manifest.kind == "streaming" else OfflineEngine
-    return kind(bundle, provider, threads, precision)
+    kinds: dict[str, type[Engine]] = {kind.KIND: kind for kind in (OfflineEngine, StreamingEngine)}
+    return kinds[bundle.manifest.kind](bundle, provider, threads, precision)

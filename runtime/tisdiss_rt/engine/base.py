@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from contextlib import redirect_stdout
 from typing import Any, Protocol
 
@@ -14,7 +16,11 @@ from tisdiss_rt.errors import BundleError, OptionError, ProviderError
 
 
 class StepEngine(Protocol):
-    """What the controller needs of an engine: one call for each graph."""
+    """The steps of one signal, one after the other: a call for each graph.
+
+    The calls of one step must not mix with those of another one of the same signal. If one raises, what the
+    steps remember has to be reset.
+    """
 
     def start(self, mix: Array) -> Any:
         """Run the stem."""
@@ -25,9 +31,12 @@ class StepEngine(Protocol):
     def decode(self, state: Any) -> Array:
         """Run the decoder."""
 
+    def reset(self) -> None:
+        """Forget what earlier steps have left: the next step is the first."""
 
-class Engine:
-    """The opened graphs of a bundle, of either kind.
+
+class Engine(ABC):
+    """The opened graphs of a bundle, of either kind; `engine.open_engine` makes one.
 
     Args:
         bundle: what to run.
@@ -40,6 +49,7 @@ class Engine:
     """
 
     KIND = ""  # of the bundles that the class runs
+    delay_samples = 0  # by which the estimate of a step is behind its mixture
 
     def __init__(
         self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
@@ -59,6 +69,22 @@ class Engine:
             self.precision = bundle.choose_precision(precision)
             self.provider = self._open_ort(bundle, provider)
         self._check_names()
+
+    @abstractmethod
+    def open(self, max_depth: int) -> StepEngine:
+        """Begin a signal whose steps run at most ``max_depth`` repetitions; many may run side by side."""
+
+    @abstractmethod
+    def every_depth(self, mix: Array, deepest: int) -> list[Array]:
+        """Separate a whole mixture (n,) at each depth from 0 to ``deepest``: estimates (sources, n)."""
+
+    @abstractmethod
+    def cut(self, mix: Array) -> Sequence[Array]:
+        """Return the steps that separate a whole mixture (n,)."""
+
+    @abstractmethod
+    def join(self, estimates: Sequence[Array], samples: int) -> Array:
+        """Return the estimate (sources, samples) of a whole mixture from those of the steps of `cut`."""
 
     def _open_ort(self, bundle: Bundle, provider: str) -> str:
         """Open the graphs in ONNX Runtime; gives the provider that really runs."""

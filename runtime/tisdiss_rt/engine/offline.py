@@ -9,6 +9,7 @@ nothing passes through numpy between the mixture and the estimate::
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,30 @@ class OfflineEngine(Engine):
     """The graphs of an offline bundle, ready to run; arguments, attributes and errors as `Engine`."""
 
     KIND = "offline"
+
+    def open(self, max_depth: int) -> OfflineEngine:
+        """See `Engine`; steps remember nothing of each other, so one object is good for all signals."""
+        return self
+
+    def reset(self) -> None:
+        """See `StepEngine`; there is nothing to forget."""
+
+    def every_depth(self, mix: Array, deepest: int) -> list[Array]:
+        """See `Engine`; the mixture is one window."""
+        state = self.start(mix)
+        estimates = [self.decode(state)]
+        for _ in range(deepest):
+            self.repeat(state)
+            estimates.append(self.decode(state))
+        return estimates
+
+    def cut(self, mix: Array) -> Sequence[Array]:
+        """See `Engine`; the mixture is one window."""
+        return [mix]
+
+    def join(self, estimates: Sequence[Array], samples: int) -> Array:
+        """See `Engine`."""
+        return estimates[0]
 
     def start(self, mix: Array) -> State:
         """Run the stem on ``mix`` (samples,); a mixture shorter than the bundle's minimum is padded."""

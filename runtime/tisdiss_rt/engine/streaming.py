@@ -15,13 +15,14 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.bundle import GRAPHS, Bundle, StreamTiming
+from tisdiss_rt.bundle import GRAPHS, Bundle
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import BundleError, first_line
 
@@ -105,7 +106,7 @@ class _Call:
 class StreamingEngine(Engine):
     """The graphs of a streaming bundle; arguments, attributes and errors as `Engine`, but one thread.
 
-    A step is too short to be worth sharing between threads. ``timing`` is the manifest's.
+    A step is too short to be worth sharing between threads.
     """
 
     KIND = "streaming"
@@ -114,14 +115,39 @@ class StreamingEngine(Engine):
         self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
     ) -> None:
         super().__init__(bundle, provider, 1 if threads is None else threads, precision)
-        assert self.manifest.stream is not None
-        self.timing: StreamTiming = self.manifest.stream
+        stream = self.manifest.stream
+        assert stream is not None
+        self._step_samples = stream.step_samples
+        self.delay_samples = stream.latency_samples - stream.step_samples
         self._calls = {name: self._call(name) for name in GRAPHS}
         self._buffers = itertools.count()
 
     def open(self, max_depth: int) -> StatefulSteps:
-        """Begin a stream whose steps run at most ``max_depth`` repetitions."""
+        """See `Engine`."""
         return StatefulSteps(self, max_depth)
+
+    def every_depth(self, mix: Array, deepest: int) -> list[Array]:
+        """See `Engine`; every step runs all repetitions, and after each a decoder with its own memory."""
+        steps = self.open(deepest)
+        decoders = [self.memory("decoder") for _ in range(deepest + 1)]
+        estimates: list[list[Array]] = [[] for _ in decoders]
+        for part in self.cut(mix):
+            step = steps.start(part)
+            for depth, memory in enumerate(decoders):
+                if depth:
+                    steps.repeat(step)
+                estimates[depth].append(self.run("decoder", step.tensors, memory)[0]["est"])
+        return [self.join(of_depth, len(mix)) for of_depth in estimates]
+
+    def cut(self, mix: Array) -> Sequence[Array]:
+        """See `Engine`; silence follows until all of the mixture has come out."""
+        count = -(-(len(mix) + self.delay_samples) // self._step_samples)
+        padded: Array = np.pad(mix, (0, count * self._step_samples - len(mix)))
+        return list(padded.reshape(count, -1))
+
+    def join(self, estimates: Sequence[Array], samples: int) -> Array:
+        """See `Engine`."""
+        return np.concatenate(estimates, axis=1)[:, self.delay_samples : self.delay_samples + samples]
 
     def memory(self, graph: str) -> list[Fifo]:
         """Make the buffers of a graph, or of one repetition."""
@@ -186,8 +212,7 @@ class StepState:
 class StatefulSteps:
     """One stream on an engine: its buffers, and the three calls that the controller makes in every step.
 
-    Made by `StreamingEngine.open`. The calls of one step must not mix with those of another one of the same
-    stream. If one raises, the stream has to be reset.
+    Made by `StreamingEngine.open`.
     """
 
     def __init__(self, engine: StreamingEngine, max_depth: int) -> None:

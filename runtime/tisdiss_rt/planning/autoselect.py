@@ -18,10 +18,9 @@ import numpy as np
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.conformance import depths_of, every_depth
-from tisdiss_rt.engine.offline import OfflineEngine
+from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.engine.conformance import depths_of
 from tisdiss_rt.engine.openvino import choose_precision, installed_version
-from tisdiss_rt.engine.streaming import StreamingEngine
 from tisdiss_rt.errors import BundleError, ProviderError
 from tisdiss_rt.planning import timing_cache
 
@@ -31,9 +30,7 @@ ROUNDS = 3  # the fastest counts: the first warms up, and other programs may be 
 MEASURED_S = 1.0  # of audio at most: how fast a precision is depends on the length
 
 
-def open_fastest(
-    bundle: Bundle, provider: str, threads: int | None, precision: str
-) -> OfflineEngine | StreamingEngine:
+def open_fastest(bundle: Bundle, provider: str, threads: int | None, precision: str) -> Engine:
     """Open a bundle as `open_engine` does; with ``auto`` for both, with what is fastest here.
 
     The first time on a machine this takes some seconds. Raises BundleError, OptionError or ProviderError.
@@ -69,29 +66,27 @@ def _others(bundle: Bundle) -> list[tuple[str, str]]:
     return ways
 
 
-def is_as_good(bundle: Bundle, engine: OfflineEngine | StreamingEngine) -> bool:
+def is_as_good(bundle: Bundle, engine: Engine) -> bool:
     """Whether the bundle's example comes out as the exporter expected it, by `ACCEPTED_SNR_DB`."""
     arrays = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))
     depth = min(depths_of(arrays), key=lambda depth: abs(depth - bundle.manifest.depth.trained))
     expected = arrays[f"est_{depth}"]
-    error = every_depth(engine, arrays["mix"], depth)[depth] - expected
+    error = engine.every_depth(arrays["mix"], depth)[depth] - expected
     return bool(np.square(error).sum() <= 10 ** (-ACCEPTED_SNR_DB / 10) * np.square(expected).sum())
 
 
-def _is_better(
-    bundle: Bundle, ours: OfflineEngine | StreamingEngine, reference: OfflineEngine | StreamingEngine
-) -> bool:
+def _is_better(bundle: Bundle, ours: Engine, reference: Engine) -> bool:
     if not is_as_good(bundle, ours):
         return False
     mix: Array = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))["mix"]
     depth = bundle.manifest.depth.trained
-    windows_s = bundle.manifest.windows_s  # none in a bundle for streams
-    if windows_s:
-        mix = np.resize(mix, round(min(windows_s[-1], MEASURED_S) * bundle.manifest.sample_rate))
+    if bundle.manifest.step_s is None:
+        longest_s = min(bundle.manifest.windows_s[-1], MEASURED_S)
+        mix = np.resize(mix, round(longest_s * bundle.manifest.sample_rate))
     taken_s = dict.fromkeys((ours, reference), math.inf)
     for _ in range(ROUNDS):
         for engine in taken_s:
             begin_s = time.perf_counter()
-            every_depth(engine, mix, depth)
+            engine.every_depth(mix, depth)
             taken_s[engine] = min(taken_s[engine], time.perf_counter() - begin_s)
     return MIN_SPEEDUP * taken_s[ours] < taken_s[reference]

@@ -21,19 +21,16 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Manifest
-from tisdiss_rt.engine.base import StepEngine
-from tisdiss_rt.engine.offline import OfflineEngine
-from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.engine.base import Engine, StepEngine
 from tisdiss_rt.planning.controller import Clock, run_step
 from tisdiss_rt.planning.forecast import MARGIN, Timings, planned_ms
-from tisdiss_rt.planning.plan import LIVE_SHARE, fixed_plan, window_quality, window_samples
+from tisdiss_rt.planning.plan import LIVE_SHARE, fixed_plan
 
 Milliseconds = npt.NDArray[np.float64]
 
@@ -77,9 +74,7 @@ class DepthCost:
     quality_db: float | None
 
 
-def measure_bundle(
-    engine: OfflineEngine | StreamingEngine, seconds: float
-) -> tuple[list[DepthCost], dict[int, Timings]]:
+def measure_bundle(engine: Engine, seconds: float) -> tuple[list[DepthCost], dict[int, Timings]]:
     """Measure every depth up to the best, for each window or for the step, about ``seconds`` each.
 
     Returns the costs in rising order, and the times of the graphs by the length in samples, for the planner.
@@ -94,23 +89,19 @@ def measure_bundle(
 
 def lengths(manifest: Manifest) -> list[int]:
     """Samples of each window of an offline bundle, in rising order, or of the step of a streaming one."""
-    if manifest.stream is not None:
-        return [manifest.stream.step_samples]
-    return [window_samples(manifest, window_s) for window_s in manifest.windows_s]
+    return [manifest.length_samples(length_s) for length_s in manifest.lengths_s()]
 
 
-def measure_window(
-    engine: OfflineEngine | StreamingEngine, samples: int, seconds: float
-) -> tuple[list[DepthCost], Timings]:
+def measure_window(engine: Engine, samples: int, seconds: float) -> tuple[list[DepthCost], Timings]:
     """Measure every depth up to the best for windows, or the step, of so many samples, about ``seconds``."""
-    quality = _quality(engine.manifest, samples)
+    quality = engine.manifest.quality_db(samples / engine.manifest.sample_rate)
     deepest = max(quality, default=engine.manifest.depth.trained)
     took_ms, timings = measure_depths(engine, samples, deepest, seconds)
     return _summarise(engine.manifest, samples, took_ms, quality), timings
 
 
 def measure_depths(
-    engine: OfflineEngine | StreamingEngine,
+    engine: Engine,
     samples: int,
     deepest: int,
     seconds: float,
@@ -130,7 +121,7 @@ def measure_depths(
     """
     mix = noise(samples)
     depths = range(deepest + 1)
-    runners = [engine.open(depth) if isinstance(engine, StreamingEngine) else engine for depth in depths]
+    runners = [engine.open(depth) for depth in depths]
     took_ms: list[list[float]] = [[] for _ in runners]
     timings = Timings()
     begin_s = clock()
@@ -146,7 +137,7 @@ def measure_depths(
     return [np.array(each) for each in took_ms], timings
 
 
-def _burst(runner: Any, mix: Array, depth: int, clock: Clock) -> Iterator[list[float]]:
+def _burst(runner: StepEngine, mix: Array, depth: int, clock: Clock) -> Iterator[list[float]]:
     """Run steps for `BURST_S`, and at least one; what each graph of them took."""
     begin_s = clock()
     first_ms = _time_graphs(runner, mix, depth, clock)
@@ -160,7 +151,7 @@ def _burst(runner: Any, mix: Array, depth: int, clock: Clock) -> Iterator[list[f
             return
 
 
-def _time_graphs(runner: Any, mix: Array, depth: int, clock: Clock) -> list[float]:
+def _time_graphs(runner: StepEngine, mix: Array, depth: int, clock: Clock) -> list[float]:
     """Run a step; milliseconds of the stem, of every repetition and of the decoder."""
     marks = [clock()]
     state = runner.start(mix)
@@ -173,23 +164,16 @@ def _time_graphs(runner: Any, mix: Array, depth: int, clock: Clock) -> list[floa
     return [1e3 * (after - before) for before, after in itertools.pairwise(marks)]
 
 
-def _quality(manifest: Manifest, samples: int) -> dict[int, float]:
-    if manifest.stream is None:
-        return window_quality(manifest, samples / manifest.sample_rate)
-    return {e.depth: e.si_sdri_db for e in manifest.quality.depths} if manifest.quality else {}
-
-
 def _summarise(
     manifest: Manifest, samples: int, took_ms: list[Milliseconds], quality: dict[int, float]
 ) -> list[DepthCost]:
     """Turn the milliseconds of the steps at each depth into a row for each."""
     window_s = samples / manifest.sample_rate
-    advance_s = window_s if manifest.stream else window_s / 2  # what a step makes ready
     memory_mb = peak_memory_mb()
     rows = []
     for depth, steps_ms in enumerate(took_ms):
         p50, p95, p99 = np.percentile(steps_ms, [50, 95, 99]).tolist()
-        factor = float(steps_ms.mean()) / 1e3 / advance_s
+        factor = float(steps_ms.mean()) / 1e3 / manifest.advance_s(window_s)
         rows.append(DepthCost(window_s, depth, p50, p95, p99, factor, memory_mb, quality.get(depth)))
     return rows
 
@@ -212,16 +196,16 @@ def peak_memory_mb() -> float | None:
 def recommend(manifest: Manifest, costs: list[DepthCost], timings: dict[int, Timings], threads: int) -> str:
     """Say in a sentence what this machine is good for; arguments as `measure_bundle` returns them."""
     cores = "one core" if threads == 1 else f"{threads} cores"
-    if manifest.stream is None:
+    if manifest.step_s is None:
         best = _best(manifest, costs)
         speed = f"a minute of audio in {60 * best.real_time_factor:.1f} s on {cores}"
-        predicted_ms = timings[window_samples(manifest, best.window_s)].step_ms(best.depth)
+        predicted_ms = timings[manifest.length_samples(best.window_s)].step_ms(best.depth)
         budget_ms = math.ceil(max(best.p99_ms, predicted_ms) / (1 - MARGIN))
         return (
             f"files: windows of {best.window_s:g} s at depth {best.depth}{_promise(best)}, {speed}; "
             f"--budget-ms {budget_ms} allows it"
         )
-    step_ms = 1e3 * costs[0].window_s
+    step_ms = 1e3 * manifest.step_s
     fitting = [cost for cost in costs if cost.depth and cost.p99_ms <= planned_ms(LIVE_SHARE * step_ms)]
     if not fitting:
         return f"too slow for live: depth 1 takes {costs[1].p99_ms:.1f} ms of each {step_ms:g} ms"

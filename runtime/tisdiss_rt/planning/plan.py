@@ -8,12 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Manifest
-
-Array = npt.NDArray[np.float32]
 
 LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
 
@@ -66,25 +62,26 @@ class Plan:
     quality_db: float | None
 
     @property
+    def overlaps(self) -> bool:
+        """Whether windows overlap, so that estimates are joined; else a step goes on where the last ended."""
+        return self.advance_s < self.window_s
+
+    @property
     def fits(self) -> bool:
         """Whether a step is expected to keep the budget; True without one."""
         return self.budget_ms is None or self.predicted_ms is None or self.predicted_ms <= self.budget_ms
 
 
-def window_samples(manifest: Manifest, window_s: float) -> int:
-    """Length of a window in samples: even, so that its halves overlap exactly."""
-    return max(2, 2 * round(window_s * manifest.sample_rate / 2))
-
-
-def window_quality(manifest: Manifest, window_s: float) -> dict[int, float]:
-    """Quality in dB that was measured for a window, by depth."""
-    if manifest.quality is None:
-        return {}
-    return {entry.depth: entry.si_sdri_db for entry in manifest.quality.windows if entry.window_s == window_s}
-
-
 def fixed_plan(manifest: Manifest, window_s: float, depth: int) -> Plan:
     """The plan without a budget: always the same depth."""
-    quality_db = window_quality(manifest, window_s).get(depth)
-    samples = window_samples(manifest, window_s)
-    return Plan(window_s, samples, window_s / 2, depth, depth, depth, None, None, quality_db)
+    return Plan(
+        window_s=window_s,
+        window_samples=manifest.length_samples(window_s),
+        advance_s=manifest.advance_s(window_s),
+        depth=depth,
+        min_depth=depth,
+        max_depth=depth,
+        budget_ms=None,
+        predicted_ms=None,
+        quality_db=manifest.quality_db(window_s).get(depth),
+    )

@@ -7,13 +7,12 @@ import warnings
 from collections.abc import Callable, Iterable
 
 from tisdiss_rt.bundle import Manifest
-from tisdiss_rt.engine.offline import OfflineEngine
-from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import OptionError, SeparationWarning
 from tisdiss_rt.planning import timing_cache
 from tisdiss_rt.planning.benchmark import MEASURED_DEPTH, measure_steps
 from tisdiss_rt.planning.forecast import Timings, planned_ms
-from tisdiss_rt.planning.plan import Plan, fixed_plan, window_quality, window_samples
+from tisdiss_rt.planning.plan import Plan, fixed_plan
 
 
 class Planner:
@@ -22,7 +21,7 @@ class Planner:
     Attribute ``timings`` holds what was measured here, by the length of windows or steps in samples.
     """
 
-    def __init__(self, engine: OfflineEngine | StreamingEngine) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.timings: dict[int, Timings] = {}
         self._engine, self._manifest = engine, engine.manifest
         self._plans: dict[tuple[float | None, ...], Plan] = {}
@@ -30,7 +29,7 @@ class Planner:
     def plan(
         self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
     ) -> Plan:
-        """Choose the depth, and for an offline bundle one of ``windows_s``.
+        """Choose the depth, and one of ``windows_s``.
 
         With a budget this measures the machine; if not even the least fits, it warns (SeparationWarning) with
         the number that would. Raises OptionError.
@@ -48,9 +47,7 @@ class Planner:
         return self.timings[samples]
 
     def _measure(self, samples: int) -> Timings:
-        engine = self._engine
-        steps = engine.open(MEASURED_DEPTH) if isinstance(engine, StreamingEngine) else engine
-        return measure_steps(steps, self._manifest, samples)
+        return measure_steps(self._engine.open(MEASURED_DEPTH), self._manifest, samples)
 
     def _check(self, budget_ms: float | None, depth: int | None, min_depth: int) -> None:
         if budget_ms is not None and depth is not None:
@@ -66,19 +63,15 @@ class Planner:
         self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
     ) -> Plan:
         manifest = self._manifest
-        if manifest.stream is not None:
-            timings = Timings() if budget_ms is None else self.measure(manifest.stream.step_samples)
-            plan = stream_plan(manifest, budget_ms, depth, min_depth, timings)
-        elif budget_ms is None:
+        if budget_ms is None:
             plan = fixed_plan(manifest, windows_s[-1], manifest.depth.trained if depth is None else depth)
         else:
             plan = budget_plan(manifest, windows_s, budget_ms, min_depth, self.measure)
         if not plan.fits:
             assert plan.predicted_ms is not None
-            unit = "steps" if manifest.stream else "windows"
             message = (
-                f"a budget of {budget_ms:g} ms is too small here: {unit} of {plan.window_s:g} s at depth "
-                f"{min_depth} need about {math.ceil(plan.predicted_ms)} ms; going on, over budget"
+                f"a budget of {budget_ms:g} ms is too small here: {manifest.unit}s of {plan.window_s:g} s at "
+                f"depth {min_depth} need about {math.ceil(plan.predicted_ms)} ms; going on, over budget"
             )
             warnings.warn(message, SeparationWarning, stacklevel=4)
         return plan
@@ -110,9 +103,9 @@ def budget_plan(
     best: Plan | None = None
     best_rank: tuple[float, ...] = ()
     for window_s in windows_s:
-        samples = window_samples(manifest, window_s)
+        samples = manifest.length_samples(window_s)
         timings = measure(samples)
-        quality = window_quality(manifest, window_s)
+        quality = manifest.quality_db(window_s)
         limit = max(min_depth, max(quality, key=lambda d: quality[d]) if quality else manifest.depth.trained)
         for depth in range(min_depth, limit + 1):
             predicted_ms = timings.step_ms(depth)
@@ -124,7 +117,7 @@ def budget_plan(
                 best = Plan(
                     window_s=window_s,
                     window_samples=samples,
-                    advance_s=window_s / 2,
+                    advance_s=manifest.advance_s(window_s),
                     depth=depth,
                     min_depth=min_depth,
                     max_depth=limit,
@@ -136,35 +129,3 @@ def budget_plan(
             break
     assert best is not None
     return best
-
-
-def stream_plan(
-    manifest: Manifest, budget_ms: float | None, depth: int | None, min_depth: int, timings: Timings
-) -> Plan:
-    """The plan for the steps of a streaming bundle, whose length is given.
-
-    With a budget the most that a step may do is the depth of best measured quality, or the trained depth;
-    without, it always does ``depth``, by default the trained one.
-
-    Args:
-        manifest: of a streaming bundle.
-        budget_ms: time that a step may take.
-        depth: fixed depth; only without a budget.
-        min_depth: repetitions that always run, with a budget.
-        timings: of some steps on this machine.
-    """
-    assert manifest.stream is not None
-    samples = manifest.stream.step_samples
-    measured = manifest.quality.depths if manifest.quality else ()
-    quality_db = {entry.depth: entry.si_sdri_db for entry in measured}
-    least = most = chosen = manifest.depth.trained if depth is None else depth
-    predicted_ms = None
-    if budget_ms is not None:
-        best = max(quality_db, key=lambda d: quality_db[d]) if quality_db else manifest.depth.trained
-        least, most = min_depth, max(min_depth, best)
-        fitting = [d for d in range(least, most + 1) if timings.step_ms(d) <= planned_ms(budget_ms)]
-        chosen = max(fitting, default=least)
-        predicted_ms = timings.step_ms(chosen)
-    promise_db = quality_db.get(chosen)
-    step_s = samples / manifest.sample_rate
-    return Plan(step_s, samples, step_s, chosen, least, most, budget_ms, predicted_ms, promise_db)

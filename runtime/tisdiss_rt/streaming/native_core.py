@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.engine.streaming import StreamingEngine
+from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.planning.controller import Clock, run_step
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, StepResult
@@ -22,17 +22,17 @@ class NativeCore:
     """
 
     def __init__(
-        self, engine: StreamingEngine, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+        self, engine: Engine, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
     ) -> None:
-        self.step_samples = engine.timing.step_samples
-        self.latency_samples = engine.timing.latency_samples
-        self._state = engine.open(plan.max_depth)
+        self.step_samples = plan.window_samples
+        self.latency_samples = plan.window_samples + engine.delay_samples
+        self._steps = engine.open(plan.max_depth)
         self.plan, self._timings, self._clock = plan, timings, clock
 
     def push(self, mix: Array) -> StepResult:
         """Run a step on (step_samples,)."""
-        return run_step(self._state, mix, self.plan, self._timings, self._clock)
+        return run_step(self._steps, mix, self.plan, self._timings, self._clock)
 
     def reset(self) -> None:
         """Forget everything that was pushed."""
-        self._state.reset()
+        self._steps.reset()

@@ -54,8 +54,9 @@ _MARGIN = 0.1  # by which a signature must fit better, in distances between talk
 
 
 def windows_s(manifest: Manifest) -> tuple[float, ...]:
-    """The windows of a bundle that may slide: those up to ``WINDOW_S``, or the shortest."""
-    return tuple(w for w in manifest.windows_s if w <= WINDOW_S) or manifest.windows_s[:1]
+    """Return the lengths that are short enough for a stream: up to ``WINDOW_S``, or the shortest."""
+    lengths_s = manifest.lengths_s()
+    return tuple(length_s for length_s in lengths_s if length_s <= WINDOW_S) or lengths_s[:1]
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ class SlidingCore:
 
     def reset(self) -> None:
         """Forget everything that was pushed, and who was talking."""
+        self._steps.reset()
         sources = self._manifest.sources
         self._heard: Array = np.zeros(0, np.float32)  # of the mixture, the newest W
         # The estimate of the window before, in the order of the output; it ends where _heard ends.
@@ -207,3 +209,6 @@ class _JoinedSteps:
 
     def decode(self, state: Any) -> Array:
         return self.join(self.engine.decode(state))
+
+    def reset(self) -> None:
+        self.engine.reset()
