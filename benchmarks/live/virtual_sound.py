@@ -100,9 +100,16 @@ class VirtualSound:
             process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def play(self, path: Path) -> subprocess.Popen[bytes]:
-        """Let the microphone hear a file."""
-        return self._start("paplay", "--latency-msec=60", "-d", "virtmic", str(path))
+    def play(self, path: Path, sink: str = "virtmic") -> subprocess.Popen[bytes]:
+        """Let the microphone hear a file, or the headphones if ``sink`` is ``virtspk``."""
+        return self._start("paplay", "--latency-msec=60", "-d", sink, str(path))
+
+    def control(self, *command: str) -> str:
+        """Run ``pactl`` with a command; returns what it prints."""
+        done = self._run("pactl", *command)
+        if done.returncode:
+            raise RuntimeError(f"pactl {' '.join(command)}: {done.stderr.decode()}")
+        return str(done.stdout.decode()).strip()
 
     def tap(self, sink: str) -> Tap:
         """Listen to ``virtmic`` or ``virtspk``."""

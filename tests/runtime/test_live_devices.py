@@ -222,3 +222,47 @@ def test_devices_are_listed():
     assert (done.returncode, done.stderr) == (0, "")
     assert "pulse (ALSA): 32 in, 32 out" in done.stdout
     assert "[default input, default output]" in done.stdout
+
+
+def test_a_loop_is_limited_recognised_and_muted(stream_toy, tmp_path):
+    """The microphone is what the headphones play, louder: noise of 0.002 would grow without end."""
+    noise = 0.002 * np.random.default_rng(0).standard_normal(12 * 16000).astype(np.float32)
+    soundfile.write(tmp_path / "noise.wav", noise, 16000, subtype="FLOAT")
+    with VirtualSound(16000) as sound:
+        sound.environment["PULSE_SOURCE"] = "virtspk.monitor"
+        sound.control("set-source-volume", "virtspk.monitor", "115%")  # a gain of 1.5
+        tap = sound.tap("virtspk")
+        options = ("--depth", 0, "--listen", "mix", "--duration-s", 10, "--json")
+        running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec", *options)
+        listening(tmp_path / "rec")
+        sound.play(tmp_path / "noise.wav", "virtspk")
+        out, err = running.communicate(timeout=40)
+        played = tap.close()
+    assert running.returncode == 0, err
+    assert "our own output, which feeds itself" in err
+    assert "feedback: what is played came in again and grew" in err
+    report = json.loads(out)
+    assert report["feedbacks"] >= 1
+    assert len(report["messages"]) >= 2
+    mixture = tracks(tmp_path / "rec")[0]
+    assert np.abs(played).max() <= 1.53  # full scale and the noise, at that gain
+    loud_s = np.count_nonzero(np.abs(mixture) > 0.5) / 16000
+    assert 0.01 < np.abs(mixture).max() <= 1.53  # full scale and the noise
+    assert loud_s < 1.0
+    assert np.sqrt(np.mean(mixture[-8000:] ** 2)) < 0.01  # muted: the noise alone
+
+
+def test_a_monitor_in_the_place_of_a_microphone_is_told(stream_toy, tmp_path):
+    """The only microphone is unplugged; PulseAudio goes on with a monitor by itself."""
+    with VirtualSound(16000) as sound:
+        module = sound.control("load-module", "module-null-source", "source_name=usbmic", "rate=16000")
+        sound.environment["PULSE_SOURCE"] = "usbmic"
+        sound.control("set-default-source", "usbmic")
+        running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec", "--duration-s", 8)
+        listening(tmp_path / "rec")
+        time.sleep(2.5)
+        sound.control("unload-module", module)
+        _, err = running.communicate(timeout=40)
+    assert running.returncode == 0, err
+    assert err.count("what other programs play") + err.count("our own output") == 1, err
+    assert "monitor'" in err

@@ -7,7 +7,7 @@ import sys
 import pytest
 from rich.console import Console
 
-from tisdiss_rt.live.display import keys, picture
+from tisdiss_rt.live.display import keys, picture, shown
 from tisdiss_rt.live.session import Status
 
 
@@ -23,11 +23,13 @@ def status(**changes):
         "overflows": 1,
         "speed": 1.0001,
         "restarts": 0,
+        "feedbacks": 0,
+        "is_muted": False,
         "priority": "real-time",
         "latency_ms": {"input device": 16.0, "algorithmic": 16.0, "compute": 4.5, "output device": 16.0},
         "peaks": [0.5, 1.0, 0.0],
         "recorded_s": 9.5,
-        "problem": None,
+        "messages": (),
     }
     return Status(**{**given, **changes})
 
@@ -58,9 +60,22 @@ def test_everything_is_shown():
     assert "heard" in next(line for line in text.splitlines() if "source 2" in line)
 
 
-def test_a_recording_that_ended_is_told():
-    assert "recording ended" in drawn(problem="recording ended, 9.5 s are kept")
+def test_only_a_recording_is_shown_as_one():
+    assert "recorded" in drawn()
     assert "recorded" not in drawn(recorded_s=None)
+
+
+def test_muted_sound_is_not_shown_as_heard():
+    line = next(line for line in drawn(is_muted=True).splitlines() if "source 2" in line)
+    assert "muted" in line
+    assert "heard" not in line
+
+
+def test_messages_stay_above_as_they_are(capsys):
+    with shown(lambda status: "picture") as (view, say):
+        view(status())
+        say("Mic [/x] was lost [usb]")
+    assert "Mic [/x] was lost [usb]" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals are other things there")

@@ -21,6 +21,7 @@ from click.core import ParameterSource
 from tisdiss_rt.cli.live_file import depth_spread, play_file
 from tisdiss_rt.errors import OptionError
 from tisdiss_rt.live.display import keys, picture, shown
+from tisdiss_rt.live.microphone import name_warning
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -176,13 +177,16 @@ def _ticker(
 ) -> Iterator[Callable[[Status], bool]]:
     """What the session calls again and again: obeys the keys, shows, and says whether to go on."""
     with ExitStack() as display:
-        view: Callable[[Status], object] = _problem_teller()
+        view: Callable[[Status], object] = str
         press: Callable[[float], object] = time.sleep
+        say: Callable[[str], object] = _warn
         if show is not None and sys.stderr.isatty():
-            view = display.enter_context(shown(show))
+            view, say = display.enter_context(shown(show))
             press = display.enter_context(keys())
+        tell = _teller(say)
 
         def tick(status: Status) -> bool:
+            tell(status)
             view(status)
             left_s = _TICK_S if duration_s is None else min(_TICK_S, duration_s - status.running_s)
             key = press(max(0.0, left_s))
@@ -193,16 +197,21 @@ def _ticker(
         yield tick
 
 
-def _problem_teller() -> Callable[[Status], None]:
-    """Without a display, tell a problem of the recording when it comes, once."""
-    told: list[str] = []
+def _teller(say: Callable[[str], object]) -> Callable[[Status], None]:
+    """Tell every message when it comes, once."""
+    told = 0
 
     def tell(status: Status) -> None:
-        if status.problem and not told:
-            told.append(status.problem)
-            click.echo(f"tisdiss-rt: {status.problem}", err=True)
+        nonlocal told
+        for message in status.messages[told:]:
+            say(message)
+        told = len(status.messages)
 
     return tell
+
+
+def _warn(message: str) -> None:
+    click.echo(f"tisdiss-rt: {message}", err=True)
 
 
 def _names(pair: Pair) -> str:
@@ -212,6 +221,8 @@ def _names(pair: Pair) -> str:
 def _note(pair: Pair, status: Status) -> str:
     """What a listener should know before the first sound."""
     late = f"latency {status.total_ms:.0f} ms and what the devices take"
+    if (monitor := name_warning(pair.source.name)) is not None:
+        return f"{late}\n{monitor}"
     if any(word in pair.sink.name.lower() for word in _FITTING):
         return late
     return f"{late}; wear headphones: what loudspeakers play goes into the microphone again"

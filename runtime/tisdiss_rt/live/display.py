@@ -30,7 +30,8 @@ def picture(title: str, status: Status, budget_ms: float | None, most_depth: int
     table.add_column()
     for number, peak in enumerate(status.peaks):
         name = f"source {number}" if number else "mixture"
-        heard = "[green]heard[/]" if number == status.listen else f"[dim]key {number or 'm'}[/]"
+        heard = "[green]heard[/]" if not status.is_muted else "[red]muted[/]"
+        heard = heard if number == status.listen else f"[dim]key {number or 'm'}[/]"
         level_db = 20 * math.log10(max(peak, 1e-9))
         shown = f"{level_db:5.1f} dB" if level_db > FLOOR_DB else "silent"
         table.add_row(
@@ -48,7 +49,7 @@ def picture(title: str, status: Status, budget_ms: float | None, most_depth: int
     for name, part_ms in status.latency_ms.items():
         table.add_row("", _bar(part_ms / max(1.0, status.total_ms), "blue"), f"{part_ms:5.1f} ms {name}")
     if status.recorded_s is not None:
-        table.add_row("recorded", f"{status.recorded_s:.0f} s", f"[red]{status.problem or ''}[/]")
+        table.add_row("recorded", f"{status.recorded_s:.0f} s", "")
     sources = len(status.peaks) - 1
     footer = f"keys 1 to {sources}: listen to a source, m: to the mixture, q: stop"
     return Panel(table, title=title, subtitle=footer, width=100)
@@ -60,13 +61,22 @@ def _bar(share: float, colour: str) -> str:
 
 
 @contextmanager
-def shown(draw: Callable[[Status], RenderableType]) -> Iterator[Callable[[Status], None]]:
-    """While the block runs, show on standard error every status that is given to the yielded function."""
+def shown(
+    draw: Callable[[Status], RenderableType],
+) -> Iterator[tuple[Callable[[Status], None], Callable[[str], None]]]:
+    """While the block runs, show on standard error what is given to the two yielded functions.
+
+    The first takes a status, which replaces the one before; the second a message, which stays above.
+    """
     from rich.console import Console
     from rich.live import Live
 
-    with Live(console=Console(stderr=True), auto_refresh=False, transient=True) as live:
-        yield lambda status: live.update(draw(status), refresh=True)
+    console = Console(stderr=True)
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield (
+            lambda status: live.update(draw(status), refresh=True),
+            lambda message: console.print(message, markup=False, highlight=False),
+        )
 
 
 @contextmanager

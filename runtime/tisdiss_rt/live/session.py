@@ -2,8 +2,8 @@
 
 ::
 
-    microphone ─> InputQueue ─> Stream ─> which one is heard ─> VariableSpeed ─> OutputQueue ─> headphones
-                                  └────> Recorder: the mixture and every source, not those at another speed
+    microphone ─> InputQueue ─> Stream ─> Playback ─> OutputQueue ─> headphones
+                                  └────> Recorder: the mixture and every source as they are
 
 Nobody waits for anybody here: callbacks queue, the recorder has its own thread, and the caller of `run` shows
 what goes on. All threads ask for the same priority, since whoever holds Python's lock must not be kept off
@@ -25,8 +25,11 @@ import numpy as np
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import DeviceError, TisdissError
-from tisdiss_rt.live.clock_drift import REACH, VariableSpeed
+from tisdiss_rt.live.clock_drift import REACH
 from tisdiss_rt.live.devices import OpenPair, Pair, choose, look_again
+from tisdiss_rt.live.feedback import MUTED_S
+from tisdiss_rt.live.microphone import MicrophoneWatch
+from tisdiss_rt.live.playback import Playback
 from tisdiss_rt.live.queues import InputQueue, OutputQueue
 from tisdiss_rt.live.recorder import Recorder
 from tisdiss_rt.planning.benchmark import noise
@@ -44,7 +47,11 @@ LOCK_TURN_S = 1e-4  # a thread that computes in Python gives way to the others a
 
 @dataclass(frozen=True)
 class Status:
-    """How it goes. ``latency_ms`` is by parts in the order of the sound; ``peaks`` since the last look."""
+    """How it goes.
+
+    ``latency_ms`` is by parts in the order of the sound, ``peaks`` since the last look, ``feedbacks`` how
+    often the output was muted for feedback, ``messages`` what the user should be told, in order of time.
+    """
 
     running_s: float
     listen: int
@@ -56,11 +63,13 @@ class Status:
     overflows: int
     speed: float
     restarts: int
+    feedbacks: int
+    is_muted: bool
     priority: str
     latency_ms: dict[str, float]
     peaks: list[float]  # mixture, then each source
     recorded_s: float | None
-    problem: str | None  # of the recording
+    messages: tuple[str, ...]
 
     @property
     def total_ms(self) -> float:
@@ -98,13 +107,14 @@ class LiveSession:
         longest_s = (sum(self._fixed_ms.values()) + delay.compute) / 1e3 + blocks * self.block / rate
         self.input = InputQueue(rate, self.block)
         self.output = OutputQueue(rate, longest_s + JITTER_S)
-        self._player = VariableSpeed()
-        self._heard_until_now = listen
+        self._playback = Playback(self.output, rate, listen)
+        self._messages: list[str] = []
         self._mixture: Array = np.zeros(0, np.float32)  # whose sources have not come yet
         self._peaks = np.zeros(1 + sources)
         self._failure: BaseException | None = None
         self._device_s = (0.0, 0.0)
-        self._restarts = 0
+        self._restarts = self._feedbacks_told = 0
+        self._is_recorder_told = False
         self._priority = "normal"
         self._begin_s = time.monotonic()
         self._thread = threading.Thread(target=self._separate_all, name="separation")
@@ -116,7 +126,7 @@ class LiveSession:
             DeviceError: the devices cannot be opened, or were lost and did not come back.
             BundleError: the network failed.
         """
-        with _prompt_threads(), raised_priority():
+        with _prompt_threads(), raised_priority(), MicrophoneWatch(self._messages.append):
             opened = self._open(self._pair)
             self._begin_s = time.monotonic()
             self._thread.start()
@@ -157,11 +167,13 @@ class LiveSession:
             overflows=self.input.overflows + self.output.overflows,
             speed=self.output.speed,
             restarts=self._restarts,
+            feedbacks=self._playback.feedback.mutings,
+            is_muted=self._playback.feedback.is_muted,
             priority=self._priority,
             latency_ms=latency_ms,
             peaks=peaks.tolist(),
             recorded_s=recorder.samples / self._pair.sample_rate if recorder else None,
-            problem=str(recorder.problem) if recorder and recorder.problem else None,
+            messages=tuple(self._messages),
         )
 
     def on_input(self, data: Array, frames: int, when: Any, status: Any) -> None:
@@ -206,7 +218,8 @@ class LiveSession:
                 while (block := self.input.take()) is not None:
                     mono: Array = block.mean(axis=1)  # (n, channels) -> (n,)
                     self._mixture = np.concatenate([self._mixture, mono])
-                    self._play(self._deliver(self._stream.process(mono)))
+                    self._playback.play(self._deliver(self._stream.process(mono)), self.listen)
+                    self._tell_problems()
                 self._deliver(self._stream.flush())
         except BaseException as error:  # told by run, in the thread of the caller
             self._failure = error
@@ -222,17 +235,17 @@ class LiveSession:
             self._peaks = np.maximum(self._peaks, np.abs(tracks).max(axis=1))
         return tracks
 
-    def _play(self, tracks: Array) -> None:
-        """Queue the track that is listened to; a change fades over a chunk, so that it does not click."""
-        if tracks.shape[1] == 0:
-            return
-        before, now = self._heard_until_now, self.listen
-        sound = tracks[now]
-        if before != now:
-            fade = np.linspace(0, 1, tracks.shape[1], dtype=np.float32)
-            sound = tracks[before] + fade * (tracks[now] - tracks[before])
-            self._heard_until_now = now
-        self.output.put(self._player.process(sound, self.output.speed), len(sound))
+    def _tell_problems(self) -> None:
+        """Say once what the recorder and the watch over the output found."""
+        if self._recorder is not None and self._recorder.problem and not self._is_recorder_told:
+            self._is_recorder_told = True
+            self._messages.append(str(self._recorder.problem))
+        if self._playback.feedback.mutings > self._feedbacks_told:
+            self._feedbacks_told += 1
+            self._messages.append(
+                f"feedback: what is played came in again and grew, so the output is muted for {MUTED_S:g} s; "
+                "wear headphones, or choose a microphone that does not pick up the output"
+            )
 
 
 def _warm_up(stream: Stream) -> float:
