@@ -11,7 +11,7 @@ from .losses import best_assignment, si_sdr_db
 from .network import Network
 from .streaming import StreamingNetwork
 
-MIXTURES = 16  # of each scene
+MIXTURES = 8  # of each scene
 CROP_S = 4.0
 NOT_JUDGED = ("fan-15", "hum-15", "babble-15", "field-15", "unequal", "one-talker")  # others tell as much
 
