@@ -21,7 +21,7 @@ from tisdiss_rt.errors import (
     TisdissError,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "AudioError",
     "BundleError",

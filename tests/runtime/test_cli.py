@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import tisdiss_rt
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.cli import main
 from tisdiss_rt.engine import onnx_runtime
@@ -419,7 +420,7 @@ def test_doctor_notices_wrong_results(command, toy_maker, monkeypatch, tmp_path)
 def test_help_and_version(command):
     assert "separate" in command()[1]
     assert "--budget-ms" in command("separate", "--help")[1]
-    assert command("--version")[1].startswith("tisdiss-rt, version 0.1.0")
+    assert command("--version")[1].startswith(f"tisdiss-rt, version {tisdiss_rt.__version__}")
     refused(command("seperate"), "seperate")
 
 
