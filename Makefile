@@ -2,9 +2,11 @@
 PYTHON ?= python3
 # A release whose plain name may be a CPU build; elsewhere set TORCH to what suits the machine.
 TORCH ?= torch==2.13.0
-BIN = .venv/bin
+SCRIPTS = $(if $(filter Windows_NT,$(OS)),Scripts,bin)
+BIN = .venv/$(SCRIPTS)
+TOOLS = build/tools/$(SCRIPTS)
 
-.PHONY: demo test lint embed clean
+.PHONY: demo test lint embed wheel dist clean
 
 demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
@@ -21,6 +23,19 @@ lint: .venv/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The wheel, tested from its file without PyTorch: with the oldest versions that pyproject.toml admits, and with the newest.
+wheel: build/tools/.ready
+	$(TOOLS)/python tests/packages.py wheel
+
+# What a release consists of, in dist/: source archive, wheel, and the C library for this machine, each tried from its file.
+dist: build/tools/.ready
+	$(TOOLS)/python tests/packages.py dist
+
+build/tools/.ready:
+	$(PYTHON) -m venv build/tools
+	$(TOOLS)/python -m pip install --quiet uv cmake nlohmann-json
+	touch $@
 
 .venv/.runtime: pyproject.toml
 	$(PYTHON) -m venv .venv

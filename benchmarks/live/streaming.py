@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -252,6 +251,8 @@ def _draw(runs: dict[str, list[Sample]], busy: int) -> None:
 
 def hour(bundle: str, minutes: float = 60.0) -> str:
     """An hour of audio through one stream: its memory, and a stream that began 10 s before its end."""
+    import resource  # not there on Windows, where tests use other functions of this file
+
     separator = tisdiss_rt.Separator(bundle, "cpu", precision="fp32")
     rate = separator.bundle.manifest.sample_rate
     mix, _ = soundfile.read(EXAMPLE, dtype="float32")

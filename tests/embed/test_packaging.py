@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
 import struct
 from pathlib import Path
 
@@ -58,6 +59,15 @@ def test_what_is_installed(release: Built) -> None:
     expected = {"include/tisdiss_rt.h", "include/tisdiss_rt.hpp", "lib/pkgconfig/tisdiss_rt.pc"}
     expected |= {"lib/libtisdiss_rt.so", "lib/cmake/tisdiss_rt/tisdiss_rtConfig.cmake"}
     assert expected <= found
+
+
+def test_an_installation_can_be_moved(release: Built, tmp_path: Path) -> None:
+    shutil.copytree(release.prefix, tmp_path / "moved")
+    found = flags(tmp_path / "moved")
+    (include,) = [flag.removeprefix("-I") for flag in found if flag.startswith("-I")]
+    (folder,) = [flag.removeprefix("-L") for flag in found if flag.startswith("-L")]
+    assert Path(include).resolve() == tmp_path / "moved" / "include"
+    assert Path(folder).resolve() == tmp_path / "moved" / "lib"
 
 
 def test_only_the_interface_is_visible(release: Built) -> None:
