@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--published", action="store_true")
     options = parser.parse_args()
     if options.published:
-        network = Network(NetworkConfig(separator_residual=True)).eval()
+        network: Network | StreamingNetwork = Network(NetworkConfig(separator_residual=True)).eval()
     else:
         network, _ = load_checkpoint(options.checkpoint)
     stem, block, decoder = step_cost(network) if isinstance(network, StreamingNetwork) else cost(network)

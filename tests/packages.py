@@ -19,6 +19,7 @@ import tarfile
 import wave
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 REPOSITORY = Path(__file__).parents[1]
 BUILD, DIST = REPOSITORY / "build" / "packages", REPOSITORY / "dist"
@@ -47,9 +48,9 @@ print(json.dumps({
 """
 
 
-def run(*command: str | Path, **options: object) -> None:
+def run(*command: str | Path, cwd: Path = REPOSITORY) -> None:
     print("+", *command, flush=True)
-    subprocess.run([str(word) for word in command], check=True, **options)  # type: ignore[call-overload]
+    subprocess.run([str(word) for word in command], check=True, cwd=cwd)
 
 
 def build_python() -> tuple[Path, Path]:
@@ -76,11 +77,11 @@ def environment(name: str, wheel: Path, resolution: str) -> Path:
     return folder / SCRIPTS
 
 
-def facts(programs: Path, wheel: Path) -> dict[str, object]:
+def facts(programs: Path, wheel: Path) -> dict[str, Any]:
     """Check that an environment has the wheel, its version and no PyTorch."""
     found = subprocess.run([programs / "python", "-c", FACTS], check=True, capture_output=True, cwd=BUILD)
-    told: dict[str, object] = json.loads(found.stdout)
-    assert Path(str(told["folder"])).is_relative_to(programs.parent), told
+    told: dict[str, Any] = json.loads(found.stdout)
+    assert Path(told["folder"]).is_relative_to(programs.parent), told
     assert told["versions"] == [wheel.name.split("-")[1]] * 2, told
     assert not told["torch"], told
     return told
@@ -91,7 +92,7 @@ def try_wheel(wheel: Path) -> None:
         programs = environment(name, wheel, resolution)
         facts(programs, wheel)
         run(programs / "tisdiss-rt", "doctor", cwd=BUILD)
-        run(programs / "python", "-m", "pytest", "tests/runtime", cwd=REPOSITORY)
+        run(programs / "python", "-m", "pytest", "tests/runtime")
 
 
 def build_library() -> Path:
@@ -151,7 +152,7 @@ def samples(path: Path) -> array.array[int]:
 def try_dist(source: Path, wheel: Path) -> None:
     archive = build_library()
     programs = environment("release", wheel, "highest")
-    (onnxruntime,) = facts(programs, wheel)["onnxruntime"]  # type: ignore[misc]
+    (onnxruntime,) = facts(programs, wheel)["onnxruntime"]
     voices = BUILD / "voices"
     options = ("--bundle", "live-16k", "--provider", "cpu", "--precision", "fp32", "--force", "-o", voices)
     run(programs / "tisdiss-rt", "separate", EXAMPLE, *options, cwd=BUILD)

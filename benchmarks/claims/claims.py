@@ -10,7 +10,7 @@ import argparse
 import math
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -223,13 +223,17 @@ def step_seconds(names: Sequence[str]) -> list[float]:
     torch.set_num_threads(1)
     samples = int(TRAINING.crop_s * BASE.sample_rate)
     mix, sources = torch.randn(TRAINING.batch, samples), torch.randn(TRAINING.batch, 2, samples)
-    calls = {}
+    calls: dict[str, Callable[[], object]] = {}
     for name in names:
-        objective, depth = Objective(VariantNetwork(VARIANTS[name])), VARIANTS[name].depth
-        calls[name] = lambda o=objective, d=depth: o(mix, sources, d).backward()
+        objective = Objective(VariantNetwork(VARIANTS[name]))
+        calls[name] = partial(training_step, objective, mix, sources, VARIANTS[name].depth)
         calls[name]()
     taken = take_turns(calls, 21)
     return [float(np.median(taken[name])) for name in names]
+
+
+def training_step(objective: Objective, mix: torch.Tensor, sources: torch.Tensor, depth: int) -> None:
+    objective(mix, sources, depth).backward()
 
 
 def running_cost(found: dict[str, Measured]) -> str:
@@ -243,16 +247,17 @@ def running_cost(found: dict[str, Measured]) -> str:
     text = f"{head}`base` needs depth {needed[0]} and `deep` depth {needed[1]}: "
     if needed[0] == needed[1]:
         return f"{text}nothing is saved (project's description: -47 % latency).\n"
+    shallow, deep_enough = (depth for depth in needed if depth is not None)
     network, _ = load("deep", 0)
     torch.set_num_threads(1)
     mix = torch.randn(1, int(COUNTED_S * BASE.sample_rate))
     with torch.inference_mode():
-        calls = {str(d): partial(network.separate, mix, d) for d in needed}
+        calls = {str(d): partial(network.separate, mix, d) for d in (shallow, deep_enough)}
         for call in calls.values():
             call()
         before_s, after_s = (np.median(taken) for taken in take_turns(calls, 21).values())
     return (
-        f"{text}operations {100 * (deep.gmacs[needed[1]] / base.gmacs[needed[0]] - 1):+.0f} %, time "
+        f"{text}operations {100 * (deep.gmacs[deep_enough] / base.gmacs[shallow] - 1):+.0f} %, time "
         f"**{100 * (after_s / before_s - 1):+.0f} %** (PyTorch, one core, {COUNTED_S:g} s; project's "
         "description: -47 %).\n"
     )

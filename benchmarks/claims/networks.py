@@ -145,6 +145,8 @@ class Fft(nn.Module):
     of the operations of training.
     """
 
+    window: Tensor
+
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.n_fft, self.hop = config.n_fft, config.hop
@@ -159,7 +161,7 @@ class Fft(nn.Module):
 class InverseFft(Fft):
     """Spectra (B, 2, frames, bins) to waveforms (B, samples), as `tisdiss_models.stft.InverseStft`."""
 
-    def forward(self, spec: Tensor, samples: int) -> Tensor:
+    def forward(self, spec: Tensor, samples: int) -> Tensor:  # type: ignore[override]
         """See the class."""
         spec = torch.view_as_complex(spec.permute(0, 3, 2, 1).contiguous())
         return torch.istft(spec, self.n_fft, self.hop, window=self.window, length=samples)
@@ -174,12 +176,12 @@ class VariantNetwork(nn.Module):
         config = variant.network_config
         block = dataclasses.replace(config, **variant.block)
         self.stem = Stem(config)
-        self.stem.stft = Fft(config)
+        self.stem.stft = Fft(config)  # type: ignore[assignment]
         count = variant.depth if variant.unshared else 1
         over_sources = variant.over_sources and not variant.late
         self.blocks = nn.ModuleList(Layer(block, over_sources=over_sources) for _ in range(count))
         self.decoder = Decoder(config)
-        self.decoder.inverse = InverseFft(config)
+        self.decoder.inverse = InverseFft(config)  # type: ignore[assignment]
 
     def encode(self, spec: Tensor) -> Tensor:
         """Everything before the first repetition, from the spectrum (B, 2, T, bins)."""

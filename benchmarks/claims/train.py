@@ -136,7 +136,7 @@ class Run:
         while self.step < self.training.steps:
             self.train_step()
             if self.step % EVALUATE_EVERY == 0 or self.step == self.training.steps:
-                si_sdri_db = evaluate(self.average, *self.data.validation, self.variant.depth)
+                si_sdri_db = evaluate(self.average, *self.data.validation, self.variant.depth)  # type: ignore[arg-type]
                 self.log.append({"step": self.step, "si_sdri_db": si_sdri_db})
                 print(self.name, self.seed, json.dumps(self.log[-1]), flush=True)
             if time.monotonic() - saved > SAVE_S:

@@ -75,7 +75,7 @@ def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: boo
             with raised_priority():
                 stream = separator.stream(rate, budget_ms=BUDGET_MS)
                 session = LiveSession(stream, 2, choose(None, None, rate, rate), listen=1, recorder=recorder)
-            playing = []
+            playing: list[object] = []
 
             def tick(status: Status) -> bool:
                 if status.running_s > 1 and not playing:

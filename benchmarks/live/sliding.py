@@ -49,7 +49,8 @@ class Remembering:
     """An engine that runs each window only once, and gives its sources in an order that has no meaning."""
 
     def __init__(self, engine: OfflineEngine) -> None:
-        self.engine, self.known = engine, {}
+        self.engine = engine
+        self.known: dict[bytes, np.ndarray] = {}
         self.manifest = engine.manifest
 
     def start(self, mix: np.ndarray) -> np.ndarray:
@@ -67,6 +68,9 @@ class Remembering:
             order = np.random.default_rng(len(self.known)).permutation(self.manifest.sources)
             self.known[key] = self.engine.decode(state)[order]
         return self.known[key]
+
+    def reset(self) -> None:
+        pass
 
 
 class Forgetful(SlidingCore):
@@ -101,7 +105,8 @@ def quality_table(engine: OfflineEngine, count: int) -> str:
     """SI-SDR improvement for every way to slide."""
     manifest, depth = engine.manifest, engine.manifest.depth.trained
     rate = manifest.sample_rate
-    scores, spent_s, heard_s = defaultdict(list), defaultdict(float), 0.0
+    scores, heard_s = defaultdict(list), 0.0
+    spent_s: defaultdict[tuple[float, int], float] = defaultdict(float)
     for mix, references in held_out_mixtures(rate, count):
         heard_s += len(mix) / rate
         for window_s, hop_ms in itertools.product(WINDOWS_S, HOPS_MS):
@@ -180,7 +185,7 @@ def talker_table(engine: OfflineEngine, streams: int) -> str:
         for scene in SCENES:
             references = scene_of(pair, *scene, rate)
             noise = np.random.default_rng(number).standard_normal(references.shape[1]) * NOISE
-            mix, once = references.sum(0) + noise.astype(np.float32), Remembering(engine)
+            mix, once = references.sum(0) + np.float32(noise), Remembering(engine)
             for kind in (SlidingCore, Forgetful):
                 estimate = streamed(kind(once, manifest, plan, Timings()), mix)
                 last = slice(TALK_S // 2 * rate, TALK_S * rate)

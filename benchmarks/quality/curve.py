@@ -22,6 +22,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from pesq import NoUtterancesError, pesq
 from pystoi import stoi
 
@@ -89,7 +90,7 @@ def operations(name: str) -> list[float]:
     return [stem + depth * block + decoder for depth in range(max(DEPTHS) + 1)]
 
 
-def table(name: str, axes: tuple[plt.Axes, plt.Axes]) -> str:
+def table(name: str, axes: tuple[Axes, Axes]) -> str:
     """Measure a bundle, draw its curves; gives its table."""
     bundle = bundles.load(name)
     quality = bundle.manifest.quality

@@ -28,7 +28,7 @@ from benchmarks.pages import update
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.engine import open_engine
-from tisdiss_rt.engine.offline import OfflineEngine
+from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.talkers.order import match_order
 
 REPOSITORY = Path(__file__).parents[2]
@@ -80,7 +80,7 @@ def improvement_db(estimates: np.ndarray, references: np.ndarray, mix: np.ndarra
     return float(best - np.mean([si_sdr_db(mix, r) for r in references]))
 
 
-def in_windows(engine: OfflineEngine, mix: np.ndarray, deepest: int, samples: int) -> list[np.ndarray]:
+def in_windows(engine: Engine, mix: np.ndarray, deepest: int, samples: int) -> list[np.ndarray]:
     """Separate in overlapping windows at every depth; each window runs once for all of them."""
     cache: dict[int, list[np.ndarray]] = {}
     results = []

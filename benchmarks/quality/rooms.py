@@ -41,7 +41,7 @@ def _room(decay_s: float, sample_rate: int, rng: np.random.Generator) -> np.ndar
 
     size = rng.uniform(LEAST_M, MOST_M)
     microphone = rng.uniform(np.full(3, 1.0), size - 1.0)
-    talkers = []
+    talkers: list[np.ndarray] = []
     while len(talkers) < 2:
         direction = rng.normal(size=3)
         place = microphone + rng.uniform(*DISTANCE_M) * direction / np.linalg.norm(direction)

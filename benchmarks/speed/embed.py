@@ -87,7 +87,8 @@ def against_python(library: ctypes.CDLL, name: str, mix: Array, threads: int, ro
     bundle = Bundle(library, name, threads)
     separator = tisdiss_rt.Separator(name, provider="cpu", threads=threads)
     calls = (lambda: separator.separate(mix, 16000).sources, lambda: bundle.separate(mix))
-    python_s, cpp_s = [], []
+    python_s: list[float] = []
+    cpp_s: list[float] = []
     difference = np.abs(calls[0]() - calls[1]()).max()  # and both are warm now
     for _ in range(rounds):
         for call, taken_s in zip(calls, (python_s, cpp_s), strict=True):

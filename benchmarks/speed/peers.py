@@ -93,6 +93,7 @@ def peers() -> str:
     assert edge.manifest.quality is not None
     quality_db = {entry.depth: entry.si_sdri_db for entry in edge.manifest.quality.depths}
     shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
+    assert isinstance(shipped, Network)
     ready.append(ready_bundle("edge-16k", edge, shipped, quality_db))
     with torch_threads(THREADS):
         taken = [[each.run() for each in ready] for _ in range(PEER_ROUNDS)]

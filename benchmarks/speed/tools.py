@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ PUBLISHED_DB = {1: 21.51, 2: 23.48, 3: 24.39, 4: 24.82, 5: 25.03, 6: 25.13, 7: 2
 Call = Callable[[], object]
 
 
-def take_turns(calls: dict[str, Call], rounds: int = ROUNDS) -> dict[str, list[float]]:
+def take_turns(calls: Mapping[str, Call], rounds: int = ROUNDS) -> dict[str, list[float]]:
     """Seconds of each call in each round. Each must have run before, to be warm."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):

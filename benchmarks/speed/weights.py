@@ -35,6 +35,7 @@ from benchmarks.speed.tools import (
 from tisdiss_models import Network, load_checkpoint
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.offline import OfflineEngine
 from tisdiss_rt.engine.openvino import choose_precision, installed_version
 
 
@@ -66,6 +67,7 @@ def same_weights() -> str:
     with tempfile.TemporaryDirectory() as folder:
         network, published = published_bundle(Path(folder))
         shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
+        assert isinstance(shipped, Network)
         cases = (
             ("edge-16k", shipped.eval(), bundles.load("edge-16k"), (1, 4), ROUNDS, (1, THREADS)),
             ("published size", network, published, (1, 3, 6), FEW_ROUNDS, (THREADS,)),
@@ -149,7 +151,7 @@ def graph_rates(
 ) -> str:
     """One row: operations per second of each graph, and of a matrix product in the same rounds."""
     giga_operations = [2 * macs * WINDOW_S for macs in cost(network)]  # stem, block, decoder
-    engine = open_engine(bundle, "cpu", threads, precision)
+    engine = OfflineEngine(bundle, "cpu", threads, precision)
     mix = noise(bundle)
     state = engine.start(mix)
     product, giga_product = matrix_product(threads)

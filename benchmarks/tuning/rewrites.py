@@ -85,8 +85,10 @@ def published_norm(self: RMSGroupNorm, x: Tensor) -> Tensor:
 
 def published_path(self: AlongAxis, x: Tensor) -> Tensor:
     """The norms with their gains."""
-    steps = [(self.ffn_before_norm, self.ffn_before)] if self.ffn_before is not None else []
-    for norm, part in [*steps, (self.attention_norm, self.attention), (self.ffn_after_norm, self.ffn_after)]:
+    steps = [(self.attention_norm, self.attention), (self.ffn_after_norm, self.ffn_after)]
+    if self.ffn_before_norm is not None and self.ffn_before is not None:
+        steps.insert(0, (self.ffn_before_norm, self.ffn_before))
+    for norm, part in steps:
         x = x + part(norm(x), torch.ones_like(norm.gamma))
     return x
 
