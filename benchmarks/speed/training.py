@@ -1,8 +1,8 @@
 """How much faster a CPU trains when mixtures go through the network one by one and memory is not given back.
 
-Each way to train runs in a process of its own, in turn, several rounds, since machines change their speed: the
-whole batch at once with the allocator of the C library (as version 0.1.0 did), mixtures one by one, and that
-with jemalloc preloaded, as the documentation advises. Voices are noise: they take as long as speech.
+Each way to train runs in a process of its own, in turn, several rounds, since machines change their speed:
+the whole batch at once with the allocator of the C library (as version 0.1.0 did), mixtures one by one, and
+that with jemalloc preloaded, as the documentation advises. Voices are noise: they take as long as speech.
 
     python -m benchmarks.speed.training                # edge-16k, steps of 8 mixtures of 4 s
     python -m benchmarks.speed.training --rounds 5
