@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -133,6 +134,10 @@ class VirtualSound:
             time.sleep(0.1)
         self.__exit__(None, None, None)
         raise RuntimeError("pulseaudio does not start")
+
+    def stop(self) -> None:
+        """Let the daemon answer nothing any more, though it is there."""
+        self._daemon.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """Take both devices away at once."""

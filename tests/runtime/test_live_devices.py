@@ -159,10 +159,13 @@ def test_busy_machine_makes_no_dropouts(stream_toy, tmp_path_factory):
 
 
 def test_lost_devices_end_the_run_and_keep_the_recording(stream_toy, tmp_path):
+    waiting = ("--wait-s", 3)
     mix = example(16000, 8)
     soundfile.write(tmp_path / "mix.wav", mix, 16000, subtype="FLOAT")
     with VirtualSound(16000) as sound:
-        running = start(sound, "--bundle", stream_toy, "--depth", DEPTH, "--record", tmp_path / "rec")
+        running = start(
+            sound, "--bundle", stream_toy, "--depth", DEPTH, "--record", tmp_path / "rec", *waiting
+        )
         listening(tmp_path / "rec")
         sound.play(tmp_path / "mix.wav")
         time.sleep(4)
@@ -170,7 +173,8 @@ def test_lost_devices_end_the_run_and_keep_the_recording(stream_toy, tmp_path):
         sound.kill()
         _, err = running.communicate(timeout=20)
     assert running.returncode == 1
-    assert "'default' was lost and did not come back within 3 s; connect it or start the sound server" in err
+    assert "the sound device 'default' stopped; waiting up to 3 s" in err
+    assert "the sound device 'default' did not come back within 3 s; connect it or start the" in err
     assert "Expression" not in err  # PortAudio's own words
     mixture, *sources = tracks(tmp_path / "rec")
     assert min(while_running) > 3 * 16000
@@ -211,7 +215,8 @@ def test_a_device_that_comes_back_is_used_again(stream_toy, tmp_path):
     assert running.returncode == 0, err
     report = json.loads(out)
     assert report["restarts"] == 1
-    assert 3 < report["recorded_s"] < 7
+    assert any("the sound device 'default' came back" in message for message in report["messages"])
+    assert 6 < report["recorded_s"] < 7.2  # the time that was missed is silence
     assert len({len(track) for track in tracks(tmp_path / "rec")}) == 1
 
 
@@ -245,9 +250,9 @@ def test_a_loop_is_limited_recognised_and_muted(stream_toy, tmp_path):
     assert report["feedbacks"] >= 1
     assert len(report["messages"]) >= 2
     mixture = tracks(tmp_path / "rec")[0]
-    assert np.abs(played).max() <= 1.53  # full scale and the noise, at that gain
+    assert np.abs(played).max() <= 1.55  # full scale and the noise, at that gain
     loud_s = np.count_nonzero(np.abs(mixture) > 0.5) / 16000
-    assert 0.01 < np.abs(mixture).max() <= 1.53  # full scale and the noise
+    assert 0.01 < np.abs(mixture).max() <= 1.55  # full scale and the noise
     assert loud_s < 1.0
     assert np.sqrt(np.mean(mixture[-8000:] ** 2)) < 0.01  # muted: the noise alone
 
@@ -266,3 +271,118 @@ def test_a_monitor_in_the_place_of_a_microphone_is_told(stream_toy, tmp_path):
     assert running.returncode == 0, err
     assert err.count("what other programs play") + err.count("our own output") == 1, err
     assert "monitor'" in err
+
+
+@contextmanager
+def piped(sound, channels=1):
+    """A microphone that gives what is written, as raw float samples at 16 kHz, to the yielded pipe."""
+    path = Path(sound.environment["HOME"]) / "pipe"
+    form = ("format=float32le", "rate=16000", f"channels={channels}")
+    sound.control("load-module", "module-pipe-source", "source_name=piped", f"file={path}", *form)
+    sound.environment["PULSE_SOURCE"] = "piped"
+    with path.open("wb", buffering=0) as pipe:
+        yield pipe
+
+
+def write_paced(pipe, data):
+    """Write samples (n,) or (n, channels) as fast as a microphone gives them."""
+    begin_s = time.monotonic()
+    for k in range(0, len(data), 160):
+        pipe.write(data[k : k + 160].astype(np.float32).tobytes())
+        time.sleep(max(0.0, begin_s + k / 16000 - time.monotonic()))
+
+
+def test_a_microphone_without_samples_is_an_error(stream_toy, tmp_path):
+    with VirtualSound(16000) as sound, piped(sound):
+        running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec", "--json")
+        out, err = running.communicate(timeout=40)
+    assert running.returncode == 1
+    assert "the microphone 'default' delivers nothing: wake it" in err
+    assert json.loads(out)["outputs"] == []
+    assert not list((tmp_path / "rec").iterdir())
+
+
+def test_broken_samples_and_an_offset(stream_toy, tmp_path):
+    voice = example(16000, 8)
+    broken = voice + np.float32(0.2)
+    broken[60000:60005] = np.nan
+    with VirtualSound(16000) as sound, piped(sound) as pipe:
+        options = ("--record", tmp_path / "rec", "--json", "--sample-rate", 16000)
+        running = start(sound, "--bundle", stream_toy, *options)
+        write_paced(pipe, broken)
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=40)
+    assert running.returncode == 0, err
+    assert json.loads(out)["invalid"] == 5
+    assert "samples that are no numbers" in err
+    mixture = tracks(tmp_path / "rec")[0]
+    assert len(mixture) > 4 * 16000
+    assert abs(mixture[2 * 16000 :].mean()) < 0.005
+
+
+def test_zeros_and_channels_that_cancel_are_told(stream_toy, tmp_path):
+    voice = example(16000, 9)
+    for data, message, channel in (
+        (np.zeros((len(voice), 2)), "nothing but zeros for 5 s: it is muted", 1),
+        (np.stack([voice, 0 * voice], axis=1), None, 1),
+    ):
+        with VirtualSound(16000) as sound, piped(sound, 2) as pipe:
+            options = ("--sample-rate", 16000, "--input-channel", channel, "--json")
+            running = start(sound, "--bundle", stream_toy, *options)
+            write_paced(pipe, data)
+            running.send_signal(signal.SIGINT)
+            out, err = running.communicate(timeout=40)
+        assert running.returncode == 0, err
+        messages = json.loads(out)["messages"]
+        assert any(message in one for one in messages) if message else not messages
+
+
+@pytest.mark.parametrize("ways", [[signal.SIGINT] * 2, [signal.SIGTERM, signal.SIGINT], [signal.SIGHUP] * 3])
+def test_more_signals_change_nothing(stream_toy, tmp_path, ways):
+    """Closing is not interrupted: at any distance of the signals the files are whole, and so is the end."""
+    for attempt in range(3):
+        folder = tmp_path / f"rec{attempt}"
+        with VirtualSound(16000) as sound:
+            running = start(sound, "--bundle", stream_toy, "--record", folder)
+            listening(folder)
+            for way in ways:
+                running.send_signal(way)
+                time.sleep((0.0, 0.001, 0.1)[attempt])
+            _, err = running.communicate(timeout=20)
+        assert running.returncode == (0 if ways[0] == signal.SIGINT else 128 + ways[0]), err
+        assert "Traceback" not in err
+        assert "Exception" not in err
+        assert len({len(track) for track in tracks(folder)}) == 1
+
+
+def test_a_server_that_stops_answering_is_told_and_left(stream_toy, tmp_path):
+    with VirtualSound(16000) as sound:
+        running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec", "--wait-s", 2)
+        listening(tmp_path / "rec")
+        sound.stop()
+        _, err = running.communicate(timeout=40)
+    assert running.returncode == 1, err
+    assert "the sound device 'default' did not come back within 2 s" in err
+    assert len({len(track) for track in tracks(tmp_path / "rec")}) == 1
+
+
+def test_a_stopped_server_keeps_nobody_from_ending(stream_toy, tmp_path):
+    with VirtualSound(16000) as sound:
+        running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec")
+        listening(tmp_path / "rec")
+        sound.stop()
+        time.sleep(4)
+        begin_s = time.monotonic()
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=40)
+    assert running.returncode == 0, err
+    assert time.monotonic() - begin_s < 12
+
+
+def test_listing_devices_of_a_stopped_server_ends():
+    with VirtualSound(16000) as sound:
+        sound.stop()
+        command = [sys.executable, "-c", "from tisdiss_rt.cli.main import main; main()", "devices"]
+        done = subprocess.run(command, env=sound.environment, capture_output=True, text=True, timeout=40)
+    assert done.returncode == 1
+    assert "the sound server has not answered for 10 s" in done.stderr

@@ -23,6 +23,7 @@ def status(**changes):
         "overflows": 1,
         "speed": 1.0001,
         "restarts": 0,
+        "invalid": 0,
         "feedbacks": 0,
         "is_muted": False,
         "priority": "real-time",

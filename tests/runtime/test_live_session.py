@@ -7,12 +7,14 @@ import types
 
 import numpy as np
 import pytest
+from example import mixture
 
 import tisdiss_rt
 from tisdiss_rt.cli import main
 from tisdiss_rt.errors import DeviceError, OptionError
-from tisdiss_rt.live import devices, queues
+from tisdiss_rt.live import connection, devices, intake, queues, time_limit
 from tisdiss_rt.live import session as live_session
+from tisdiss_rt.live.intake import Intake
 from tisdiss_rt.live.recorder import Recorder, targets
 from tisdiss_rt.live.session import LiveSession
 
@@ -201,13 +203,19 @@ class Driven:
         except Exception as error:
             self.error = error
 
-    def feed(self, block):
-        """The microphone gives a block (n,), and the separation takes it."""
-        steps = self.session.status().steps
-        data = block[:, None].copy()
+    def wait_for(self, condition):
+        end = time.monotonic() + 10
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.001)
+
+    def feed(self, block, steps=1):
+        """The microphone gives a block (n,) or (n, channels), and the separation takes it."""
+        before = self.session.status().steps
+        data = block.reshape(len(block), -1).copy()
         self.fake.opened[1].callback(data, len(block), None, FINE)
         data[:] = np.nan  # is PortAudio's again
-        while self.session.status().steps < steps + len(block) // BLOCK:
+        while self.session.status().steps < before + steps:
             time.sleep(0.0005)
         time.sleep(0.002)
 
@@ -321,40 +329,58 @@ def test_the_delay_counts_the_computing_of_an_offline_bundle(fake, gain_toy, str
         assert session.status().total_ms == pytest.approx(delay_ms)
 
 
-def test_a_lost_device_is_told_after_trying_again(driven, noise, tmp_path, monkeypatch):
-    monkeypatch.setattr(live_session, "RETRY_S", 0.2)
-    run, mix = driven(), noise(BLOCK * 10)
+def test_a_lost_device_is_told_after_trying_again(driven, noise, tmp_path):
+    run, mix = driven(wait_s=0.5), noise(BLOCK * 10)
     for block in mix.reshape(-1, BLOCK):
         run.feed(block)
+    run.hear()
+    run.wait_for(lambda: run.session._connection._has_delivered)
     run.fake.broken = True
     run.fake.opened[1].active = False  # all that happens when a device is lost
     run.thread.join(timeout=5)
     assert isinstance(run.error, DeviceError)
-    assert "'Laptop microphone' or 'USB headset' was lost" in str(run.error)
+    assert "the microphone 'Laptop microphone' did not come back within 0.5 s" in str(run.error)
+    messages = run.session.status().messages
+    assert messages == ("the microphone 'Laptop microphone' stopped; waiting up to 0.5 s",)
     assert run.fake.looked >= 2
     run.recorder.close()
     np.testing.assert_array_equal(read(tmp_path / "rec")[0], mix)
 
 
-def test_a_device_that_comes_back_goes_on(driven, noise):
-    run = driven()
+def test_a_device_that_comes_back_goes_on_and_what_was_missed_is_silence(driven, noise, tmp_path):
+    run, mix = driven(), noise(BLOCK * 40)
+    for block in mix[: 20 * BLOCK].reshape(-1, BLOCK):
+        run.feed(block)
+    run.hear()
+    run.wait_for(lambda: run.session._connection._has_delivered)
+    lost_s = time.perf_counter()
     run.fake.opened[1].active = False
-    while len(run.fake.opened) < 4:
-        time.sleep(0.001)
+    time.sleep(0.4)
+    run.wait_for(lambda: len(run.fake.opened) == 4 and run.fake.opened[3].active)
     run.fake.opened = run.fake.opened[2:]
-    for block in noise(BLOCK * 20).reshape(-1, BLOCK):
+    run.feed(mix[20 * BLOCK : 21 * BLOCK], steps=32)  # with a quarter of a second of the gap
+    gap_s = time.perf_counter() - lost_s
+    for block in mix[21 * BLOCK :].reshape(-1, BLOCK):
         run.feed(block)
     assert np.abs(run.hear()).max() > 0.01
+    run.wait_for(lambda: len(run.session.status().messages) == 2)
+    assert "the microphone 'Laptop microphone' came back after" in run.session.status().messages[1]
     run.end()
     assert (run.error, run.final.restarts) == (None, 1)
+    recorded = read(tmp_path / "rec")
+    np.testing.assert_array_equal(recorded[0, : 20 * BLOCK], mix[: 20 * BLOCK])
+    np.testing.assert_array_equal(recorded[0, -20 * BLOCK :], mix[20 * BLOCK :])
+    assert (recorded[0, 20 * BLOCK : -20 * BLOCK] == 0).all()
+    assert (recorded[:, 20 * BLOCK + round(0.25 * RATE) : -21 * BLOCK - 512] == 0).all()
+    assert abs(recorded.shape[1] / RATE - 40 * BLOCK / RATE - gap_s) < 0.1
 
 
 def test_a_device_without_callbacks_is_lost_too(fake, monkeypatch):
     opened = devices.OpenPair(devices.choose(None, None, None, RATE), BLOCK, print, print)
-    assert opened.is_alive
+    assert opened.stopped() == []
     monkeypatch.setattr(devices, "STALLED_S", 0.01)
     time.sleep(0.02)
-    assert not opened.is_alive
+    assert [endpoint.kind for endpoint in opened.stopped()] == ["input", "output"]
 
 
 def test_a_failing_network_ends_the_run(driven, noise, monkeypatch):
@@ -368,3 +394,103 @@ def test_a_failing_network_ends_the_run(driven, noise, monkeypatch):
     run.thread.join(timeout=5)
     assert str(run.error) == "the block graph failed"
     assert not any(stream.active for stream in run.fake.opened)
+
+
+def test_a_microphone_that_never_delivers_ends_the_run(driven, monkeypatch):
+    monkeypatch.setattr(devices, "STALLED_S", 0.05)
+    monkeypatch.setattr(connection, "FIRST_S", 0.3)
+    run = driven()
+    while run.error is None:
+        run.wait_for(lambda: run.error or run.fake.opened[-2].active)
+        run.fake.opened[-2].callback(np.zeros((BLOCK, 2), np.float32), BLOCK, None, FINE)
+        time.sleep(0.005)
+    assert "the microphone 'Laptop microphone' delivers nothing: wake it" in str(run.error)
+    assert isinstance(run.error, DeviceError)
+
+
+def test_a_sound_server_that_does_not_answer_is_left_behind(driven, monkeypatch):
+    run = driven(wait_s=0.5)
+    run.feed(np.zeros(BLOCK, np.float32))
+    run.hear()
+    run.wait_for(lambda: run.session._connection._has_delivered)
+    monkeypatch.setattr(connection, "CLOSE_S", 0.1)
+    answer = threading.Event()
+    monkeypatch.setattr(FakeStream, "close", lambda stream: answer.wait(20))
+    run.fake._exit_handler = print
+    run.fake.opened[1].active = False
+    run.thread.join(timeout=5)
+    assert not run.thread.is_alive()
+    assert "did not come back within 0.5 s" in str(run.error)
+    answer.set()
+
+
+def test_time_limit(fake):
+    fake._exit_handler = print
+    answer = threading.Event()
+    assert time_limit.within(5, lambda: 3) == 3
+    with pytest.raises(OptionError, match="as it is"):
+        time_limit.within(5, lambda: (_ for _ in ()).throw(OptionError("as it is")).__next__())
+    with pytest.raises(DeviceError, match=r"has not answered for 0\.1 s"):
+        time_limit.within(0.1, lambda: answer.wait(20))
+    answer.set()
+
+
+# ---- what the microphone gives ----
+
+
+def test_samples_that_are_no_numbers_become_silence_and_are_told(driven, noise, tmp_path):
+    run, mix = driven(), noise(BLOCK * 20)
+    broken = mix.copy()
+    broken[300:305], broken[1000], broken[2000] = np.nan, np.inf, 3e9
+    for block in broken.reshape(-1, BLOCK):
+        run.feed(block)
+    run.wait_for(lambda: run.session.status().messages)
+    run.end()
+    assert run.error is None
+    assert run.final.invalid == 7
+    assert "7" not in run.final.messages[0]
+    assert "are no numbers, or far beyond full scale; they became silence" in run.final.messages[0]
+    expected = np.where(broken == mix, mix, 0)
+    np.testing.assert_array_equal(read(tmp_path / "rec")[0], expected)
+
+
+def test_one_channel_is_taken(fake):
+    fake.default.device = [1, 1]
+    pair = devices.choose(None, None, None, RATE, input_channel=2)
+    assert (pair.source.channels, pair.source.channel) == (2, 2)
+    stereo = np.stack([np.full(64, 0.1), np.full(64, 0.5)], axis=1).astype(np.float32)
+    assert Intake(RATE, pair.source.channel).process(stereo).tolist() == [0.5] * 64
+    assert Intake(RATE).process(stereo)[0] == pytest.approx(0.3)
+    with pytest.raises(OptionError, match="has channels 1 to 2, not 3"):
+        devices.choose(None, None, None, RATE, input_channel=3)
+
+
+def blocks(sound):
+    return sound.reshape(-1, BLOCK, sound.shape[1] if sound.ndim == 2 else 1)
+
+
+def test_zeros_for_seconds_are_noticed_and_channels_that_cancel(noise):
+    seconds = round(intake.SILENCE_S * RATE) // BLOCK * BLOCK
+    silent, cancelled, quiet = Intake(RATE), Intake(RATE), Intake(RATE)
+    voice = noise(seconds + BLOCK)
+    for block in blocks(np.zeros(seconds + BLOCK, np.float32)):
+        silent.process(block)
+    for block in blocks(np.stack([voice, -voice], axis=1)):
+        cancelled.process(block)
+    for block in blocks(np.where(np.arange(seconds + BLOCK) % 40000 == 0, 1e-6, 0).astype(np.float32)):
+        quiet.process(block)
+    assert (silent.is_silent, silent.is_cancelled) == (True, False)
+    assert (cancelled.is_silent, cancelled.is_cancelled) == (True, True)
+    assert not quiet.is_silent
+    silent.process(voice[:BLOCK, None])
+    assert not silent.is_silent
+
+
+def test_an_offset_is_removed_and_sound_without_one_is_not_touched():
+    voice = np.resize(mixture(), 8 * RATE // BLOCK * BLOCK)
+    plain, shifted = Intake(RATE), Intake(RATE)
+    untouched = np.concatenate([plain.process(block) for block in blocks(voice)])
+    centred = np.concatenate([shifted.process(block) for block in blocks(voice + np.float32(0.2))])
+    np.testing.assert_array_equal(untouched, voice)
+    assert np.abs(centred - voice)[RATE:].max() < 0.01
+    assert np.abs(np.diff(centred - voice)).max() < 0.005

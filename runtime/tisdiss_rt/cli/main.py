@@ -23,7 +23,9 @@ from tisdiss_rt.cli.bench import bench
 from tisdiss_rt.cli.live import live
 from tisdiss_rt.cli.options import duration
 from tisdiss_rt.cli.separate import separate
+from tisdiss_rt.cli.stopping import end_at_once
 from tisdiss_rt.errors import SeparationWarning, TisdissError
+from tisdiss_rt.live.time_limit import is_left_behind
 
 PLUGIN_GROUP = "tisdiss_rt.commands"
 
@@ -126,9 +128,10 @@ def info(bundle: str) -> None:
 def devices() -> None:
     """List the sound devices."""
     from tisdiss_rt.live.devices import listing, quiet_libraries
+    from tisdiss_rt.live.time_limit import ANSWER_S, within
 
     with quiet_libraries():
-        for line in listing():
+        for line in within(ANSWER_S, listing):
             click.echo(line)
 
 
@@ -175,6 +178,17 @@ def _summary(manifest: Any) -> str:
 
 def main() -> None:
     """Run the command line: problems are one line on standard error and exit status 1."""
+    try:
+        _run()
+    except SystemExit as end:
+        if is_left_behind():
+            end_at_once(end.code if isinstance(end.code, int) else 1)
+        raise
+    if is_left_behind():
+        end_at_once(0)
+
+
+def _run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files are removed
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be valid text

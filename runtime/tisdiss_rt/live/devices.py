@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tisdiss_rt.errors import DeviceError, OptionError
@@ -26,12 +26,21 @@ LIST_THEM = "`tisdiss-rt devices` lists what there is"
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A device in one direction, ``kind`` input or output, and the channels that it is opened with."""
+    """A device in one direction, ``kind`` input or output, and the channels that it is opened with.
+
+    Of an input, ``channel`` is the one that is taken, from 1; None is the mean of all.
+    """
 
     kind: str
     index: int
     name: str
     channels: int
+    channel: int | None = None
+
+    @property
+    def role(self) -> str:
+        """What it is to a person."""
+        return "the microphone" if self.kind == "input" else "the headphones"
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,13 @@ def listing() -> list[str]:
     return lines
 
 
-def choose(source: str | None, sink: str | None, asked_hz: int | None, model_hz: int) -> Pair:
+def choose(
+    source: str | None,
+    sink: str | None,
+    asked_hz: int | None,
+    model_hz: int,
+    input_channel: int | None = None,
+) -> Pair:
     """Choose devices and rate: the asked one, or the first that both do, the network's before all others.
 
     Args:
@@ -80,15 +95,18 @@ def choose(source: str | None, sink: str | None, asked_hz: int | None, model_hz:
         sink: the same for the headphones.
         asked_hz: None is any.
         model_hz: rate of the bundle.
+        input_channel: the microphone's channel to take, from 1; None is the mean of all.
 
     Raises:
         DeviceError: no such device, or no common rate.
-        OptionError: a name that fits several devices, or an impossible rate.
+        OptionError: a name that fits several devices, or an impossible rate or channel.
     """
     if asked_hz is not None and asked_hz <= 0:
         raise OptionError(f"the sample rate must be above 0 Hz, not {asked_hz}")
     sounddevice = portaudio()
     found = [_find(sounddevice, kind, wanted) for kind, wanted in (("input", source), ("output", sink))]
+    if input_channel is not None:
+        found[0] = _with_channel(found[0], input_channel)
     own_hz = [round(sounddevice.query_devices(endpoint.index)["default_samplerate"]) for endpoint in found]
     candidates = [asked_hz] if asked_hz is not None else [model_hz, 48000, *own_hz]
     for rate in candidates:
@@ -120,14 +138,25 @@ def _find(sounddevice: Any, kind: str, wanted: str | None) -> Endpoint:
     return Endpoint(kind, index, device["name"], device[has])
 
 
+def _with_channel(endpoint: Endpoint, channel: int) -> Endpoint:
+    """The same device, of which one channel is taken."""
+    if not 1 <= channel <= endpoint.channels:
+        raise OptionError(
+            f"the input device {endpoint.name!r} has channels 1 to {endpoint.channels}, not {channel}"
+        )
+    return replace(endpoint, channel=channel)
+
+
 def _does(sounddevice: Any, endpoint: Endpoint, rate: int) -> Endpoint | None:
     """The device with the channels to open it with at this rate; None if it does not do it."""
     check = getattr(sounddevice, f"check_{endpoint.kind}_settings")
-    for channels in (1, 2) if endpoint.kind == "input" else (2, 1):
-        if channels <= endpoint.channels:
+    least = endpoint.channel or 1
+    some = (least, 2, endpoint.channels) if endpoint.kind == "input" else (2, 1)
+    for channels in dict.fromkeys(some):
+        if least <= channels <= endpoint.channels:
             with suppress(sounddevice.PortAudioError, ValueError):
                 check(device=endpoint.index, channels=channels, dtype="float32", samplerate=rate)
-                return Endpoint(endpoint.kind, endpoint.index, endpoint.name, channels)
+                return replace(endpoint, channels=channels)
     return None
 
 
@@ -160,7 +189,9 @@ class OpenPair:
 
     def __init__(self, pair: Pair, block: int, on_input: Callback, on_output: Callback) -> None:
         sounddevice = portaudio()
-        self._called_s = [time.monotonic(), time.monotonic()]
+        self._ends = (pair.sink, pair.source)
+        self._opened_s = time.monotonic()
+        self._called_s = [self._opened_s, self._opened_s]
         self._streams: list[Any] = []
         # The output first: it fills its own buffer with silence before there is anything to hear.
         ends = (
@@ -196,11 +227,16 @@ class OpenPair:
 
         return call
 
+    def stopped(self) -> list[Endpoint]:
+        """Those that do not run, none of them if all is well; a device that was lost only stops."""
+        late_s = time.monotonic() - STALLED_S
+        states = zip(self._ends, self._streams, self._called_s, strict=True)
+        return [end for end, stream, called_s in states if called_s < late_s or not stream.active][::-1]
+
     @property
-    def is_alive(self) -> bool:
-        """Whether both streams run; a device that was lost raises nothing, it only stops."""
-        is_recent = time.monotonic() - min(self._called_s) < STALLED_S
-        return is_recent and all(stream.active for stream in self._streams)
+    def delivers(self) -> bool:
+        """Whether both have called back."""
+        return min(self._called_s) > self._opened_s
 
     def close(self) -> None:
         """Stop at once."""

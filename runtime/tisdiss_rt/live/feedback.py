@@ -21,9 +21,8 @@ the input, it was feedback. Then the output stays muted for a while, else it com
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.audio import Array
 
 LOOK_S = 0.2  # from one comparison to the next
 LEVEL_S = 0.1  # of input whose level counts

@@ -14,9 +14,8 @@ curve bends towards full scale, which it never exceeds::
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from tisdiss_rt.audio import Array
 
 KNEE = 0.9  # -0.9 dB
 

@@ -8,14 +8,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from tisdiss_rt.audio import Array
 from tisdiss_rt.live.clock_drift import VariableSpeed
 from tisdiss_rt.live.feedback import FeedbackWatch
 from tisdiss_rt.live.limiter import KNEE, limit
 from tisdiss_rt.live.queues import OutputQueue
-
-Array = npt.NDArray[np.float32]
 
 
 class Playback:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,11 +27,20 @@ from tisdiss_rt.audio import Array
 from tisdiss_rt.live.clock_drift import TOLERANCE_S, DelayControl
 
 MOST_WAITING_S = 2.0  # of input; a separation that is later than this has to leave something out
+FED_S = 0.25  # of the silence in a gap, so that what was before it comes out
 LEAD_IN_S = 0.5  # that is not played: devices begin unevenly
 SPARE_S = 0.05  # of delay beyond what is needed, before it is cut
 GROWTH_S = 0.004  # of the delay, by each underflow
 MOST_GROWTH_S = 0.06
 CALM_S = 60.0  # without underflow, before a delay that has grown becomes shorter by as much
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Samples that were missed while the device was away; ``fed`` of them are separated, as silence."""
+
+    samples: int
+    fed: int
 
 
 class InputQueue:
@@ -40,17 +50,33 @@ class InputQueue:
         self.overflows = 0
         self._sample_rate, self._block = sample_rate, block
         self._most = max(2, round(MOST_WAITING_S * sample_rate / block))
-        self._blocks: queue.SimpleQueue[Array | None] = queue.SimpleQueue()
+        self._blocks: queue.SimpleQueue[Array | Gap | None] = queue.SimpleQueue()
         self._came, self._last_s = 0, 0.0
+        self._was_away = False
 
     def put(self, block: Array) -> None:
         """Add (n, channels), which must not change afterwards; never waits."""
         if self._blocks.qsize() >= self._most:
             self.overflows += 1
             return
+        if self._was_away:
+            self._put_gap(len(block))
         self._came += len(block)
         self._last_s = time.perf_counter()
         self._blocks.put(block)
+
+    def _put_gap(self, frames: int) -> None:
+        """Fill the time since the last block with silence, but for the ``frames`` that come now."""
+        self._was_away = False
+        missed = round((time.perf_counter() - self._last_s) * self._sample_rate) - frames
+        if self._last_s and missed > 0:
+            fed = min(missed, round(FED_S * self._sample_rate))
+            self._came += fed
+            self._blocks.put(Gap(missed, fed))
+
+    def restart(self) -> None:
+        """Expect the next block after a gap, as the device was away."""
+        self._was_away = True
 
     @property
     def came(self) -> float:
@@ -62,8 +88,8 @@ class InputQueue:
         """Nothing comes any more."""
         self._blocks.put(None)
 
-    def take(self) -> Array | None:
-        """Wait for the next block; None at the end."""
+    def take(self) -> Array | Gap | None:
+        """Wait for the next block, or what stands for missed ones; None at the end."""
         return self._blocks.get()
 
 

@@ -24,13 +24,14 @@ from typing import Any
 import numpy as np
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.errors import DeviceError, TisdissError
 from tisdiss_rt.live.clock_drift import REACH
-from tisdiss_rt.live.devices import OpenPair, Pair, choose, look_again
-from tisdiss_rt.live.feedback import MUTED_S
+from tisdiss_rt.live.connection import Connection
+from tisdiss_rt.live.devices import Pair
+from tisdiss_rt.live.findings import Findings
+from tisdiss_rt.live.intake import Intake
 from tisdiss_rt.live.microphone import MicrophoneWatch
 from tisdiss_rt.live.playback import Playback
-from tisdiss_rt.live.queues import InputQueue, OutputQueue
+from tisdiss_rt.live.queues import Gap, InputQueue, OutputQueue
 from tisdiss_rt.live.recorder import Recorder
 from tisdiss_rt.planning.benchmark import noise
 from tisdiss_rt.priority import raised_priority
@@ -40,7 +41,7 @@ BLOCK_S = 0.008  # what the devices are asked to give and take at once
 JITTER_S = 0.008  # unevenness of devices and scheduling that is borne from the start
 WARMING_S = 0.5
 WARMING_STEPS = 10  # at least: those of a sliding window take longer once the window is full
-RETRY_S = 3.0  # to get a lost device back
+WAIT_S = 30.0  # for a lost device to come back
 RECENT = 64  # steps that say how long computing takes
 LOCK_TURN_S = 1e-4  # a thread that computes in Python gives way to the others after this time
 
@@ -63,6 +64,7 @@ class Status:
     overflows: int
     speed: float
     restarts: int
+    invalid: int
     feedbacks: int
     is_muted: bool
     priority: str
@@ -86,13 +88,20 @@ class LiveSession:
         pair: the devices.
         listen: what is heard: 0 the mixture, else the number of a source. May be set at any time.
         recorder: gets the mixture and every source.
+        wait_s: for a lost device to come back.
     """
 
     def __init__(
-        self, stream: Stream, sources: int, pair: Pair, listen: int = 0, recorder: Recorder | None = None
+        self,
+        stream: Stream,
+        sources: int,
+        pair: Pair,
+        listen: int = 0,
+        recorder: Recorder | None = None,
+        wait_s: float = WAIT_S,
     ) -> None:
         self.listen = listen
-        self._stream, self._pair, self._recorder = stream, pair, recorder
+        self._stream, self._pair, self._recorder, self._wait_s = stream, pair, recorder, wait_s
         rate = pair.sample_rate
         self.block = round(BLOCK_S * rate)
         step = round(_warm_up(stream) * rate)
@@ -107,14 +116,13 @@ class LiveSession:
         longest_s = (sum(self._fixed_ms.values()) + delay.compute) / 1e3 + blocks * self.block / rate
         self.input = InputQueue(rate, self.block)
         self.output = OutputQueue(rate, longest_s + JITTER_S)
+        self._intake = Intake(rate, pair.source.channel)
         self._playback = Playback(self.output, rate, listen)
-        self._messages: list[str] = []
+        self._findings = Findings(pair.source.name)
         self._mixture: Array = np.zeros(0, np.float32)  # whose sources have not come yet
         self._peaks = np.zeros(1 + sources)
         self._failure: BaseException | None = None
-        self._device_s = (0.0, 0.0)
-        self._restarts = self._feedbacks_told = 0
-        self._is_recorder_told = False
+        self._connection: Connection | None = None
         self._priority = "normal"
         self._begin_s = time.monotonic()
         self._thread = threading.Thread(target=self._separate_all, name="separation")
@@ -126,21 +134,29 @@ class LiveSession:
             DeviceError: the devices cannot be opened, or were lost and did not come back.
             BundleError: the network failed.
         """
-        with _prompt_threads(), raised_priority(), MicrophoneWatch(self._messages.append):
-            opened = self._open(self._pair)
+        with _prompt_threads(), raised_priority():
+            self._connection = Connection(
+                self._pair,
+                self.block,
+                self.on_input,
+                self.on_output,
+                self._before_reopen,
+                self._findings.tell,
+                self._wait_s,
+            )
             self._begin_s = time.monotonic()
             self._thread.start()
             try:
-                while self._failure is None and tick(self.status()):
-                    if not opened.is_alive:
-                        opened.close()
-                        opened = self._reopen()
+                with MicrophoneWatch(self._findings.tell):
+                    while self._failure is None and tick(self.status()):
+                        self._connection.watch()
             finally:
-                opened.close()
+                self._connection.close()
                 self.input.end()
                 self._thread.join()
         if self._failure is not None:
             raise self._failure
+        self._connection.refuse_silence()
         return self.status()
 
     def status(self) -> Status:
@@ -148,12 +164,13 @@ class LiveSession:
         recent = list(self._stream.steps)[-RECENT:]
         compute_ms = sum(step.elapsed_ms for step in recent) / max(1, len(recent))
         peaks, self._peaks = self._peaks, np.zeros_like(self._peaks)
+        device_s = self._connection.latency_s if self._connection else (0.0, 0.0)
         inside_ms = {**self._fixed_ms, "compute": compute_ms}
         latency_ms = {
-            "input device": 1e3 * self._device_s[0],
+            "input device": 1e3 * device_s[0],
             **inside_ms,
             "queue": max(0.0, 1e3 * self.output.delay_s - sum(inside_ms.values())),
-            "output device": 1e3 * self._device_s[1],
+            "output device": 1e3 * device_s[1],
         }
         recorder = self._recorder
         return Status(
@@ -166,14 +183,15 @@ class LiveSession:
             underflows=self.output.underflows,
             overflows=self.input.overflows + self.output.overflows,
             speed=self.output.speed,
-            restarts=self._restarts,
+            restarts=self._connection.restarts if self._connection else 0,
+            invalid=self._intake.invalid,
             feedbacks=self._playback.feedback.mutings,
             is_muted=self._playback.feedback.is_muted,
             priority=self._priority,
             latency_ms=latency_ms,
             peaks=peaks.tolist(),
             recorded_s=recorder.samples / self._pair.sample_rate if recorder else None,
-            messages=tuple(self._messages),
+            messages=tuple(self._findings.messages),
         )
 
     def on_input(self, data: Array, frames: int, when: Any, status: Any) -> None:
@@ -186,43 +204,29 @@ class LiveSession:
         self.output.underflows += bool(status.output_underflow)
         data[:] = self.output.take(frames, self.input.came)[:, None]
 
-    def _open(self, pair: Pair) -> OpenPair:
-        opened = OpenPair(pair, self.block, self.on_input, self.on_output)
-        self._device_s = opened.latency_s
-        return opened
-
-    def _reopen(self) -> OpenPair:
-        """Get lost devices back, by name as their numbers may change."""
-        pair, give_up_s = self._pair, time.monotonic() + RETRY_S
-        while True:
-            look_again()
-            try:
-                found = choose(pair.source.name, pair.sink.name, pair.sample_rate, pair.sample_rate)
-                self.output.restart()
-                opened = self._open(found)
-            except TisdissError as error:
-                if time.monotonic() > give_up_s:
-                    raise DeviceError(
-                        f"sound stopped: {pair.source.name!r} or {pair.sink.name!r} was lost and did not "
-                        f"come back within {RETRY_S:g} s; connect it or start the sound server"
-                    ) from error
-                time.sleep(RETRY_S / 10)
-            else:
-                self._restarts += 1
-                return opened
+    def _before_reopen(self) -> None:
+        self.output.restart()
+        self.input.restart()
 
     def _separate_all(self) -> None:
         """Take what the microphone gave until it ends; runs in the thread."""
         try:
             with raised_priority() as self._priority:
                 while (block := self.input.take()) is not None:
-                    mono: Array = block.mean(axis=1)  # (n, channels) -> (n,)
-                    self._mixture = np.concatenate([self._mixture, mono])
-                    self._playback.play(self._deliver(self._stream.process(mono)), self.listen)
-                    self._tell_problems()
+                    if isinstance(block, Gap):
+                        self._separate(np.zeros(block.fed, np.float32))
+                        self._record_silence(block.samples - block.fed)
+                    else:
+                        self._separate(self._intake.process(block))
+                    self._findings.look(self._intake, self._playback.feedback, self._recorder)
                 self._deliver(self._stream.flush())
         except BaseException as error:  # told by run, in the thread of the caller
             self._failure = error
+
+    def _separate(self, mono: Array) -> None:
+        """Separate, record and play (n,)."""
+        self._mixture = np.concatenate([self._mixture, mono])
+        self._playback.play(self._deliver(self._stream.process(mono)), self.listen)
 
     def _deliver(self, estimate: Array) -> Array:
         """Record the (sources, m) that have become ready, after the mixture's (m,); give (1 + sources, m)."""
@@ -235,17 +239,10 @@ class LiveSession:
             self._peaks = np.maximum(self._peaks, np.abs(tracks).max(axis=1))
         return tracks
 
-    def _tell_problems(self) -> None:
-        """Say once what the recorder and the watch over the output found."""
-        if self._recorder is not None and self._recorder.problem and not self._is_recorder_told:
-            self._is_recorder_told = True
-            self._messages.append(str(self._recorder.problem))
-        if self._playback.feedback.mutings > self._feedbacks_told:
-            self._feedbacks_told += 1
-            self._messages.append(
-                f"feedback: what is played came in again and grew, so the output is muted for {MUTED_S:g} s; "
-                "wear headphones, or choose a microphone that does not pick up the output"
-            )
+    def _record_silence(self, samples: int) -> None:
+        """Keep the recording's time true where sound was missed."""
+        if self._recorder is not None:
+            self._recorder.put(np.zeros((len(self._peaks), samples), np.float32))
 
 
 def _warm_up(stream: Stream) -> float:

@@ -1,0 +1,173 @@
+"""The connection to both devices for as long as a session lasts: watched, and made again when it is lost.
+
+Nobody waits for a sound server here but a thread that may be left behind (`time_limit`)::
+
+            stopped: told                    delivers: told
+    open ──────────────> being made again ──────────────> open
+                              │ after wait_s
+                              └──────────> DeviceError
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+
+from tisdiss_rt.errors import DeviceError, TisdissError
+from tisdiss_rt.live.devices import (
+    LIST_THEM,
+    STALLED_S,
+    Callback,
+    Endpoint,
+    OpenPair,
+    Pair,
+    choose,
+    look_again,
+)
+from tisdiss_rt.live.time_limit import ANSWER_S, in_background, leave_behind, within
+
+FIRST_S = 5.0  # for the first sound to come
+RETRY_S = 0.3  # between attempts
+CLOSE_S = 2.0  # for devices to close
+
+
+class Connection:
+    """Both devices, open. Raises DeviceError if they cannot be opened.
+
+    Args:
+        pair: what to open.
+        block: samples for each callback.
+        on_input, on_output: callbacks, as of `devices.OpenPair`.
+        before_reopen: called before lost devices are opened again, in another thread.
+        tell: called with a message when a device is lost and when it is back.
+        wait_s: for lost devices to come back.
+
+    Attribute ``restarts`` counts how often they were opened again.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        block: int,
+        on_input: Callback,
+        on_output: Callback,
+        before_reopen: Callable[[], None],
+        tell: Callable[[str], None],
+        wait_s: float,
+    ) -> None:
+        self.restarts = 0
+        self._pair, self._block = pair, block
+        self._on_input, self._on_output = on_input, on_output
+        self._before_reopen, self._tell, self._wait_s = before_reopen, tell, wait_s
+        self._repair: Future[OpenPair | None] | None = None
+        self._ended = threading.Event()
+        self._lost_s: float | None = None  # since when
+        self._lost: Sequence[Endpoint] = ()
+        self._has_delivered = False
+        self._opened = within(ANSWER_S, lambda: self._open(pair))
+
+    @property
+    def latency_s(self) -> tuple[float, float]:
+        """What input and output say that they take."""
+        return self._opened.latency_s
+
+    def watch(self) -> None:
+        """See whether both devices run, and do something about it; never waits.
+
+        Raises DeviceError if they were lost and did not come back in time.
+        """
+        if self._repair is not None:
+            if not self._repair.done():
+                self._give_up_if_late()
+                return
+            opened = self._repair.result()
+            assert opened is not None  # as it has not ended
+            self._opened, self._repair = opened, None
+            self.restarts += 1
+        stopped = self._opened.stopped()
+        if stopped:
+            self._lose(stopped)
+        elif self._opened.delivers and not self._has_delivered:
+            self._has_delivered, self._lost_s = True, None
+        elif self._opened.delivers and self._lost_s is not None:
+            self._tell(f"{_names(self._lost)} came back after {time.monotonic() - self._lost_s:.0f} s")
+            self._lost_s = None
+
+    def refuse_silence(self) -> None:
+        """Raise DeviceError if a device was lost before it did anything at all."""
+        if self._lost_s is not None and not self._has_delivered:
+            nothing = " and ".join(_says_nothing(endpoint) for endpoint in self._lost)
+            raise DeviceError(
+                f"{nothing}: wake it, end other programs that use it, or choose another; {LIST_THEM}"
+            )
+
+    def close(self) -> None:
+        """Close the devices; what does not answer is left behind."""
+        self._ended.set()
+        try:
+            if self._repair is not None:
+                with suppress(TimeoutError):
+                    self._repair.result(CLOSE_S)
+                if not self._repair.done():
+                    leave_behind()
+            else:
+                within(CLOSE_S, self._opened.close)
+        except TisdissError:  # there is nothing to close any more
+            pass
+
+    def _open(self, pair: Pair) -> OpenPair:
+        return OpenPair(pair, self._block, self._on_input, self._on_output)
+
+    def _lose(self, stopped: Sequence[Endpoint]) -> None:
+        if self._lost_s is None:
+            self._lost_s, self._lost = time.monotonic(), stopped
+            if self._has_delivered:
+                self._tell(f"{_names(stopped)} stopped; waiting up to {self._wait_s:g} s")
+        self._give_up_if_late()
+        self._repair = in_background(self._reopen)
+
+    def _give_up_if_late(self) -> None:
+        assert self._lost_s is not None
+        waited_s = time.monotonic() - self._lost_s
+        if not self._has_delivered and waited_s > FIRST_S - STALLED_S:
+            self.refuse_silence()
+        if self._has_delivered and waited_s > self._wait_s:
+            raise DeviceError(
+                f"sound stopped: {_names(self._lost)} did not come back within {self._wait_s:g} s; "
+                "connect it or start the sound server"
+            )
+
+    def _reopen(self) -> OpenPair | None:
+        """Open lost devices, by name as their numbers may change; None if the session ends before."""
+        pair = self._pair
+        self._opened.close()
+        while not self._ended.is_set():
+            look_again()
+            try:
+                found = choose(
+                    pair.source.name, pair.sink.name, pair.sample_rate, pair.sample_rate, pair.source.channel
+                )
+                self._before_reopen()
+                opened = self._open(found)
+            except TisdissError:
+                self._ended.wait(RETRY_S)
+            else:
+                if not self._ended.is_set():
+                    return opened
+                opened.close()
+        return None
+
+
+def _names(endpoints: Sequence[Endpoint]) -> str:
+    """Name devices as a person would."""
+    if len(endpoints) == 2 and endpoints[0].name == endpoints[1].name:
+        return f"the sound device {endpoints[0].name!r}"
+    return " and ".join(f"{endpoint.role} {endpoint.name!r}" for endpoint in endpoints)
+
+
+def _says_nothing(endpoint: Endpoint) -> str:
+    does = "delivers" if endpoint.kind == "input" else "takes"
+    return f"{endpoint.role} {endpoint.name!r} {does} nothing"
