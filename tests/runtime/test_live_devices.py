@@ -379,6 +379,27 @@ def test_a_stopped_server_keeps_nobody_from_ending(stream_toy, tmp_path):
     assert time.monotonic() - begin_s < 12
 
 
+def test_start_and_end_of_a_tone_are_heard_without_a_step(stream_toy, tmp_path):
+    """It is there before the program and stays after it."""
+    tone = 0.38 * np.sin(2 * np.pi * 200 * np.arange(20 * 16000) / 16000).astype(np.float32)
+    soundfile.write(tmp_path / "tone.wav", tone, 16000, subtype="FLOAT")
+    with VirtualSound(16000) as sound:
+        sound.play(tmp_path / "tone.wav")
+        time.sleep(1)
+        tap = sound.tap("virtspk")
+        running = start(sound, "--bundle", stream_toy, "--listen", "mix", "--record", tmp_path / "rec")
+        listening(tmp_path / "rec")
+        time.sleep(2)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+        time.sleep(0.3)
+        played = tap.close()
+    assert running.returncode == 0, err
+    assert np.abs(played).max() == pytest.approx(0.38, abs=0.001)
+    assert np.abs(np.diff(np.concatenate([played, [0]]))).max() < 0.05
+    assert np.count_nonzero(np.abs(played) > 0.3) > 0.2 * 16000
+
+
 def test_listing_devices_of_a_stopped_server_ends():
     with VirtualSound(16000) as sound:
         sound.stop()

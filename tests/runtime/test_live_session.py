@@ -15,7 +15,9 @@ from tisdiss_rt.errors import DeviceError, OptionError
 from tisdiss_rt.live import connection, devices, intake, queues, time_limit
 from tisdiss_rt.live import session as live_session
 from tisdiss_rt.live.intake import Intake
+from tisdiss_rt.live.queues import InputQueue, OutputQueue
 from tisdiss_rt.live.recorder import Recorder, targets
+from tisdiss_rt.live.seam import FADE_S, Seam
 from tisdiss_rt.live.session import LiveSession
 
 RATE, BLOCK = 16000, 128
@@ -265,7 +267,7 @@ def test_what_goes_in_comes_out_and_is_recorded(driven, streamed, noise, tmp_pat
     expected = np.concatenate([mix[None], streamed(mix, 2)])
     np.testing.assert_allclose(read(tmp_path / "rec"), expected, atol=1e-6)
     heard = np.concatenate(heard)
-    sound = heard[np.flatnonzero(heard)[0] :]
+    sound = heard[np.flatnonzero(heard)[0] + round(FADE_S * RATE) :]
     begin = next(k for k in range(2000) if np.abs(expected[listen][k : k + 64] - sound[:64]).max() < 1e-6)
     np.testing.assert_allclose(sound, expected[listen][begin : begin + len(sound)], atol=1e-6)
     assert len(sound) > 2000
@@ -287,7 +289,7 @@ def test_underflows_are_counted_and_answered_by_silence(driven, noise):
         run.feed(block)
     heard = [run.hear() for _ in range(20)]
     assert run.session.status().underflows == 1
-    assert all((block == 0).all() for block in heard[8:])
+    assert all((block == 0).all() for block in heard[9:])
     assert np.abs(heard[0]).max() > 0.01
 
 
@@ -368,9 +370,10 @@ def test_a_device_that_comes_back_goes_on_and_what_was_missed_is_silence(driven,
     run.end()
     assert (run.error, run.final.restarts) == (None, 1)
     recorded = read(tmp_path / "rec")
+    fade = round(FADE_S * RATE)
     np.testing.assert_array_equal(recorded[0, : 20 * BLOCK], mix[: 20 * BLOCK])
-    np.testing.assert_array_equal(recorded[0, -20 * BLOCK :], mix[20 * BLOCK :])
-    assert (recorded[0, 20 * BLOCK : -20 * BLOCK] == 0).all()
+    np.testing.assert_array_equal(recorded[0, -20 * BLOCK + fade :], mix[20 * BLOCK + fade :])
+    assert (recorded[0, 20 * BLOCK + fade : -20 * BLOCK] == 0).all()
     assert (recorded[:, 20 * BLOCK + round(0.25 * RATE) : -21 * BLOCK - 512] == 0).all()
     assert abs(recorded.shape[1] / RATE - 40 * BLOCK / RATE - gap_s) < 0.1
 
@@ -494,3 +497,72 @@ def test_an_offset_is_removed_and_sound_without_one_is_not_touched():
     np.testing.assert_array_equal(untouched, voice)
     assert np.abs(centred - voice)[RATE:].max() < 0.01
     assert np.abs(np.diff(centred - voice)).max() < 0.005
+
+
+# ---- seams ----
+
+
+def tone(seconds):
+    return (0.38 * np.cos(2 * np.pi * 200 * np.arange(round(seconds * RATE)) / RATE)).astype(np.float32)
+
+
+STEP = 0.05  # a tone of 200 Hz and 0.38 makes steps of 0.03
+
+
+@pytest.mark.parametrize("frames", [32, 80, 128, 1000])
+def test_a_seam_has_no_step_and_nothing_else_changes(frames):
+    seam, sound = Seam(RATE), tone(1)
+    pieces = []
+    for k in range(0, len(sound), frames):
+        if k // frames in (3, 4, 9):
+            seam.cut()
+            pieces.append(seam.join(np.zeros(frames, np.float32)))
+            seam.cut()
+        pieces.append(seam.join(sound[k : k + frames]))
+    seam.cut()
+    pieces.append(seam.join(np.zeros(1000, np.float32)))
+    joined = np.concatenate([np.zeros(1, np.float32), *pieces, np.zeros(1, np.float32)])
+    assert np.abs(np.diff(joined)).max() < STEP
+    assert joined[-500:].tolist() == [0] * 500
+    untouched = sound[10 * frames + 80 :]
+    np.testing.assert_array_equal(joined[-1001 - len(untouched) : -1001], untouched)
+
+
+def test_start_underflow_catching_up_and_end_are_heard_without_a_step():
+    output = OutputQueue(RATE, 0.03)
+    sound, heard, came = tone(4), [], RATE
+
+    def put(blocks):
+        nonlocal sound, came
+        output.put(sound[: blocks * BLOCK], blocks * BLOCK)
+        sound, came = sound[blocks * BLOCK :], came + blocks * BLOCK
+
+    output._done = came
+    for at in range(120):
+        put({30: 0, 31: 0, 32: 0, 33: 0, 34: 0, 60: 40}.get(at, 1))
+        if at == 110:
+            output.end()
+        heard.append(output.take(BLOCK, came))
+    assert output.underflows >= 1
+    assert output.overflows == 1
+    joined = np.concatenate(heard)
+    assert np.abs(np.diff(joined)).max() < STEP
+    assert (heard[0] == 0).all()
+    assert (heard[-1] == 0).all()
+    assert np.abs(joined).max() > 0.37
+
+
+def test_blocks_that_are_too_many_are_one_gap():
+    arriving = InputQueue(RATE, BLOCK)
+    most = round(queues.MOST_WAITING_S * RATE / BLOCK)
+    for _ in range(most + 30):
+        arriving.put(np.ones((BLOCK, 1), np.float32))
+    for _ in range(most // 2):
+        assert isinstance(arriving.take(), np.ndarray)
+    assert arriving.overflows == 30
+    arriving.put(np.ones((BLOCK, 1), np.float32))
+    arriving.end()
+    taken = [arriving.take() for _ in range(most // 2 + 3)]
+    gaps = [piece for piece in taken if isinstance(piece, queues.Gap)]
+    assert gaps == [queues.Gap(30 * BLOCK, 30 * BLOCK)]
+    assert taken[-1] is None

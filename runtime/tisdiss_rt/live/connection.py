@@ -31,6 +31,7 @@ from tisdiss_rt.live.time_limit import ANSWER_S, in_background, leave_behind, wi
 
 FIRST_S = 5.0  # for the first sound to come
 RETRY_S = 0.3  # between attempts
+MOST_REST_S = 0.3  # of sound in the output device, at the end
 CLOSE_S = 2.0  # for devices to close
 
 
@@ -105,8 +106,11 @@ class Connection:
             )
 
     def close(self) -> None:
-        """Close the devices; what does not answer is left behind."""
+        """Close the devices, after what they have to play; what does not answer is left behind."""
         self._ended.set()
+        if self._repair is None and not self._opened.stopped():
+            block_s = self._block / self._pair.sample_rate
+            time.sleep(min(MOST_REST_S, self.latency_s[1] + 2 * block_s))
         try:
             if self._repair is not None:
                 with suppress(TimeoutError):

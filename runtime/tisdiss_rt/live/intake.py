@@ -3,7 +3,7 @@
 A constant offset (DC) would stay in one of the voices and cost the others some quality. Once the average of
 the sound is beyond a tolerance it is subtracted; before, sound passes as it is, to the bit::
 
-    block ─> no numbers become silence ─> channel, or the mean ─> minus the offset, if there is one
+    block ─> no numbers become silence ─> channel, or the mean ─> minus the offset ─> fades at gaps
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.live.seam import Seam
 from tisdiss_rt.streaming.stream import LOUDEST
 
 SETTLING_S = 0.5  # before the first offset is subtracted; nothing is played yet
@@ -35,6 +36,7 @@ class Intake:
         self._came = 0  # samples
         self._average = self._offset = 0.0
         self._zeros = self._cancelled = 0  # samples in a row
+        self._seam = Seam(sample_rate, fades_in=False)
 
     def process(self, block: Array) -> Array:
         """Take (n, channels), give (n,)."""
@@ -46,7 +48,14 @@ class Intake:
         is_zero = not mono.any()
         self._zeros = self._zeros + len(mono) if is_zero else 0
         self._cancelled = self._cancelled + len(mono) if is_zero and block.any() else 0
-        return self._centred(mono)
+        return self._seam.join(self._centred(mono))
+
+    def miss(self, samples: int) -> Array:
+        """Give (samples,) of silence for sound that did not come, into which what came before fades."""
+        self._seam.cut()
+        silence = self._seam.join(np.zeros(samples, np.float32))
+        self._seam.cut()
+        return silence
 
     @property
     def is_silent(self) -> bool:

@@ -11,7 +11,8 @@ runs dry; what is more than that is only latency. So playing begins at that dela
 gathered by then is thrown away, and so is what comes all at once after the separation was held up. After an
 underflow the output stays silent until the delay is reached, which is then longer: a device that delivers
 unevenly shows it once. After a calm minute the delay becomes shorter again, by a little speed, as what was in
-the way may be over; where that was too short after all, the next try is twice as far away.
+the way may be over; where that was too short after all, the next try is twice as far away. At all of these
+seams sound fades, as it does at the start and at the end.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import numpy as np
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.live.clock_drift import TOLERANCE_S, DelayControl
+from tisdiss_rt.live.seam import Seam
 
 MOST_WAITING_S = 2.0  # of input; a separation that is later than this has to leave something out
 FED_S = 0.25  # of the silence in a gap, so that what was before it comes out
@@ -37,7 +39,7 @@ CALM_S = 60.0  # without underflow, before a delay that has grown becomes shorte
 
 @dataclass(frozen=True)
 class Gap:
-    """Samples that were missed while the device was away; ``fed`` of them are separated, as silence."""
+    """Samples that were missed, ``fed`` of which are to be separated, as silence."""
 
     samples: int
     fed: int
@@ -53,26 +55,30 @@ class InputQueue:
         self._blocks: queue.SimpleQueue[Array | Gap | None] = queue.SimpleQueue()
         self._came, self._last_s = 0, 0.0
         self._was_away = False
+        self._dropped = 0  # samples
 
     def put(self, block: Array) -> None:
-        """Add (n, channels), which must not change afterwards; never waits."""
-        if self._blocks.qsize() >= self._most:
+        """Add (n, channels), which must not change afterwards; never waits.
+
+        Where too much is waiting already, half of it is to be taken before anything is added again: one gap
+        is better than many.
+        """
+        waiting = self._blocks.qsize()
+        if waiting >= self._most or (self._dropped and 2 * waiting > self._most):
             self.overflows += 1
+            self._dropped += len(block)
             return
         if self._was_away:
-            self._put_gap(len(block))
+            since_s = time.perf_counter() - self._last_s if self._last_s else 0.0
+            self._dropped = round(since_s * self._sample_rate) - len(block)
+        if self._dropped > 0:
+            fed = min(self._dropped, round(FED_S * self._sample_rate))
+            self._came += fed
+            self._blocks.put(Gap(self._dropped, fed))
+        self._was_away, self._dropped = False, 0
         self._came += len(block)
         self._last_s = time.perf_counter()
         self._blocks.put(block)
-
-    def _put_gap(self, frames: int) -> None:
-        """Fill the time since the last block with silence, but for the ``frames`` that come now."""
-        self._was_away = False
-        missed = round((time.perf_counter() - self._last_s) * self._sample_rate) - frames
-        if self._last_s and missed > 0:
-            fed = min(missed, round(FED_S * self._sample_rate))
-            self._came += fed
-            self._blocks.put(Gap(missed, fed))
 
     def restart(self) -> None:
         """Expect the next block after a gap, as the device was away."""
@@ -116,7 +122,8 @@ class OutputQueue:
         self._lock = threading.Lock()
         self._sound: Array = np.zeros(0, np.float32)
         self._done = 0  # input samples whose sound was put
-        self._is_playing = False
+        self._is_playing = self._has_ended = False
+        self._seam = Seam(sample_rate)
         self._control = DelayControl(sample_rate)
 
     def put(self, sound: Array, done: int) -> None:
@@ -127,28 +134,38 @@ class OutputQueue:
             self._sound = np.concatenate([self._sound, sound])[-kept:]
 
     def take(self, frames: int, came: float) -> Array:
-        """Give (frames,): silence before the start, and zeros after the end in an underflow.
+        """Give (frames,): silence before the start, after the end, and where there is too little.
 
         ``came`` is `InputQueue.came` at this moment.
         """
         with self._lock:
-            delay = came - self._done + len(self._sound)
-            if came < LEAD_IN_S * self._sample_rate:
-                return np.zeros(frames, np.float32)
-            if not self._is_playing or delay > self._start + SPARE_S * self._sample_rate:
-                delay = self._begin(delay, frames)
-            if not self._is_playing:
-                return np.zeros(frames, np.float32)
-            self._control.hear(delay, frames)
-            taken, self._sound = self._sound[:frames], self._sound[frames:]
+            was_playing = self._is_playing
+            taken = self._seam.join(self._next(frames, came))
             if len(taken) == frames:
-                self._calm += frames
-                if self._calm >= self._patience and self._start > self._least_start:
-                    self._shorten()
                 return taken
+            if was_playing:
+                self._seam.cut()
+            return np.concatenate([taken, self._seam.join(np.zeros(frames - len(taken), np.float32))])
+
+    def _next(self, frames: int, came: float) -> Array:
+        """Take (frames,) from what is there; where there is less, or none, silence follows."""
+        if self._has_ended or came < LEAD_IN_S * self._sample_rate:
+            return self._sound[:0]
+        delay = came - self._done + len(self._sound)
+        if not self._is_playing or delay > self._start + SPARE_S * self._sample_rate:
+            delay = self._begin(delay, frames)
+        if not self._is_playing:
+            return self._sound[:0]
+        self._control.hear(delay, frames)
+        taken, self._sound = self._sound[:frames], self._sound[frames:]
+        if len(taken) < frames:
             self.underflows += 1
             self._lengthen()
-            return np.concatenate([taken, np.zeros(frames - len(taken), np.float32)])
+        else:
+            self._calm += frames
+            if self._calm >= self._patience and self._start > self._least_start:
+                self._shorten()
+        return taken
 
     def _begin(self, delay: float, frames: int) -> float:
         """Cut the delay to what it should be, if there is enough to play; gives the delay left."""
@@ -157,6 +174,7 @@ class OutputQueue:
             return delay
         self.overflows += self._is_playing
         self._is_playing = True
+        self._seam.cut()
         self._sound = self._sound[excess:]
         self._control.restart(self._start + TOLERANCE_S * self._sample_rate)
         return delay - excess
@@ -176,6 +194,13 @@ class OutputQueue:
         """Begin as if nothing had been played yet, after the device was away."""
         with self._lock:
             self._is_playing = False
+            self._seam.reset()
+
+    def end(self) -> None:
+        """Fade out, and give silence from now on."""
+        with self._lock:
+            self._has_ended, self._is_playing = True, False
+            self._seam.cut()
 
     @property
     def speed(self) -> float:

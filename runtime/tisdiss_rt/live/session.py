@@ -151,6 +151,7 @@ class LiveSession:
                     while self._failure is None and tick(self.status()):
                         self._connection.watch()
             finally:
+                self.output.end()
                 self._connection.close()
                 self.input.end()
                 self._thread.join()
@@ -214,7 +215,7 @@ class LiveSession:
             with raised_priority() as self._priority:
                 while (block := self.input.take()) is not None:
                     if isinstance(block, Gap):
-                        self._separate(np.zeros(block.fed, np.float32))
+                        self._separate(self._intake.miss(block.fed))
                         self._record_silence(block.samples - block.fed)
                     else:
                         self._separate(self._intake.process(block))

@@ -1,0 +1,55 @@
+"""Where sound begins, ends or goes on elsewhere it must not step: a step is a click.
+
+What begins fades in. What ends has no samples left to fade out, so what was last is given once more,
+backwards, while it fades, under whatever follows::
+
+    last       ──╮  │ ╭──  backwards, fading out
+                 ╰──┼─╯╶╴╶╴╶╴
+    next            │    ╭────  fading in
+                    │╶╴╶─╯
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tisdiss_rt.audio import Array
+
+FADE_S = 0.005
+
+
+class Seam:
+    """Passes sound on, with fades where it was `cut`.
+
+    Args:
+        sample_rate: in Hz.
+        fades_in: whether what comes first does.
+    """
+
+    def __init__(self, sample_rate: int, fades_in: bool = True) -> None:
+        fade = round(FADE_S * sample_rate)
+        self._ramp: Array = ((np.arange(fade) + 0.5) / fade).astype(np.float32)
+        self._gain = self._rest = self._last = np.zeros(0, np.float32)
+        self.reset()
+        if not fades_in:
+            self._gain = self._ramp[:0]
+
+    def reset(self) -> None:
+        """Begin anew, after silence."""
+        self._last = np.zeros(len(self._ramp), np.float32)
+        self.cut()
+
+    def cut(self) -> None:
+        """What comes now does not follow what came last."""
+        self._rest = self._last[::-1] * (1 - self._ramp)  # of what is fading out
+        self._gain = self._ramp  # of what is fading in, for as many samples
+
+    def join(self, sound: Array) -> Array:
+        """Take the next (n,), give (n,)."""
+        count = min(len(sound), len(self._gain))
+        if count:
+            sound = sound.copy()
+            sound[:count] = sound[:count] * self._gain[:count] + self._rest[:count]
+            self._gain, self._rest = self._gain[count:], self._rest[count:]
+        self._last = np.concatenate([self._last, sound])[-len(self._ramp) :]
+        return sound
