@@ -37,7 +37,7 @@ from tisdiss_rt.talkers.order import match_order
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
 
-Progress = Callable[[float, float], None]
+Progress = Callable[[float, float | None], None]
 
 # A window whose peak is below this is silence: less than any integer format can hold.
 _SILENCE = 1e-10
@@ -55,11 +55,17 @@ class Separation:
 
 @dataclass(frozen=True)
 class FileSeparation:
-    """The files that were written, one for each source, and how they were made."""
+    """The files that were written, one for each source, and how they were made.
+
+    ``problem`` says what of the input could not be read, and ``missing_s`` how many seconds of it, as far as
+    its header tells; None and 0 where it is whole.
+    """
 
     paths: list[Path]
     sample_rate: int
     frames: int
+    missing_s: float
+    problem: str | None
     clipped: int
     steps: list[Step]
     plan: Plan
@@ -135,7 +141,8 @@ class Separator:
         starts = range(0, len(signal), files.BLOCK_FRAMES)
         blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
         steps: list[Step] = []
-        pieces = self._separate_blocks(blocks, sample_rate, len(signal), plan, steps, progress)
+        frames = len(signal)
+        pieces = self._separate_blocks(blocks, sample_rate, lambda: frames, frames, plan, steps, progress)
         sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
         return Separation(np.ascontiguousarray(sources), sample_rate, steps, plan)
 
@@ -151,6 +158,9 @@ class Separator:
     ) -> FileSeparation:
         """Separate a file of any length in constant memory, but for the record of its steps.
 
+        Of a truncated or damaged file, what is there is separated: a SeparationWarning and the result's
+        ``problem`` say what is missing.
+
         Args:
             path: an audio file, or ``-`` for standard input.
             paths: the WAV files to write, one for each source; they get the rate, the length and the
@@ -159,7 +169,8 @@ class Separator:
             depth: see the class.
             min_depth: see the class.
             window_s: see the class.
-            progress: called as ``progress(done_s, total_s)`` while the files grow.
+            progress: called as ``progress(done_s, total_s)`` while the files grow; ``total_s`` is None where
+                the header of the input does not say how long it is.
 
         Raises:
             AudioError: the input cannot be used.
@@ -174,13 +185,18 @@ class Separator:
         with files.AudioReader(path) as reader:
             rate, frames = reader.sample_rate, reader.frames
             with files.WavWriters(targets, rate, reader.subtype, frames) as writers:
-                pieces = self._separate_blocks(reader.blocks(), rate, frames, plan, steps, progress)
-                for piece in pieces:
+                for piece in self._separate_blocks(
+                    reader.blocks(), rate, lambda: reader.done, frames, plan, steps, progress
+                ):
                     writers.write(piece)
+        problem = reader.problem
+        if problem is not None:
+            warnings.warn(f"{problem}; what is there is separated", SeparationWarning, stacklevel=2)
         if writers.clipped:
             message = f"{os.fspath(path)}: {writers.clipped} samples of the sources clipped at full scale"
             warnings.warn(message, SeparationWarning, stacklevel=2)
-        return FileSeparation(targets, rate, frames, writers.clipped, steps, plan)
+        done, missing_s = reader.done, reader.missing_s
+        return FileSeparation(targets, rate, done, missing_s, problem, writers.clipped, steps, plan)
 
     def stream(
         self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
@@ -234,20 +250,24 @@ class Separator:
         self,
         blocks: Iterable[Array],
         sample_rate: int,
-        frames: int,
+        length: Callable[[], int],
+        expected: int | None,
         plan: Plan,
         steps: list[Step],
         progress: Progress | None,
     ) -> Iterator[Array]:
-        """Separate mono blocks (m,) into pieces (m, sources), ``frames`` long in all; adds to ``steps``."""
+        """Separate mono blocks (m,) into pieces (m, sources), as many samples in all; adds to ``steps``.
+
+        ``length`` tells how many there were until now, ``expected`` how many are to come for ``progress``.
+        """
         separate = self._window_blocks if plan.overlaps else self._stream_blocks
         pieces = separate(blocks, sample_rate, plan, steps)
         done = 0
-        for piece in files.fit_length(pieces, frames, self.bundle.manifest.sources):
+        for piece in files.fit_length(pieces, length, self.bundle.manifest.sources):
             yield piece
             done += len(piece)
             if progress is not None:
-                progress(done / sample_rate, frames / sample_rate)
+                progress(done / sample_rate, None if expected is None else expected / sample_rate)
 
     def _stream_blocks(
         self, blocks: Iterable[Array], sample_rate: int, plan: Plan, steps: list[Step]

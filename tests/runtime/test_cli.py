@@ -211,6 +211,33 @@ def test_a_bad_file_does_not_stop_the_others(separate, noise):
     assert f"tisdiss-rt: {long}: " in err
 
 
+def test_what_is_there_of_a_truncated_file_is_separated(separate, noise):
+    write("good.wav", noise(RATE))
+    Path("short.wav").write_bytes(Path("good.wav").read_bytes()[: 44 + RATE])
+    status, out, err = separate("short.wav", "good.wav", "--json")
+    short, good = json.loads(out)["files"]
+    assert status == 1
+    assert (short["duration_s"], short["missing_s"]) == (0.5, 0.5)
+    assert "short.wav: truncated: 0.5 s of 1.0 s are missing" in short["error"]
+    assert f"tisdiss-rt: warning: {short['error']}; what is there is separated" in err.splitlines()
+    assert "error" not in good
+    assert soundfile.info(short["outputs"][0]).frames == RATE // 2
+    assert soundfile.info(good["outputs"][0]).frames == RATE
+
+
+def test_a_file_of_unknown_length_has_a_result_as_long(separate, noise, monkeypatch):
+    write("a.flac", noise(RATE + 7), 44100)
+    content = bytearray(Path("a.flac").read_bytes())
+    content[21] &= 0xF0
+    content[22:26] = bytes(4)
+    Path("a.flac").write_bytes(content)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    assert separate("a.flac")[0] == 0
+    info = soundfile.info("separated/a_spk1.wav")
+    assert (info.frames, info.format) == (RATE + 7, "WAV")
+
+
 def test_names_as_long_as_the_system_allows(separate, noise):
     stem = 246 * "x"
     write(f"{stem}.wav", noise(100))
@@ -306,15 +333,12 @@ def test_progress_on_a_terminal_only(separate, noise, monkeypatch):
 
 
 def test_bad_audio(separate, noise):
-    write("good.wav", noise(5000))
-    Path("short.wav").write_bytes(Path("good.wav").read_bytes()[:5000])
     Path("text.wav").write_text("text")
     write("none.wav", np.zeros(0))
     write("nan.wav", np.array([0.0] * 100_000 + [np.nan]), subtype="FLOAT")
     write("inf.wav", np.array([[np.inf, -np.inf]]), subtype="FLOAT")
     refused(separate("missing.wav"), "missing.wav: no such file")
     refused(separate("text.wav"), "text.wav: not readable")
-    refused(separate("short.wav"), "short.wav: truncated")
     refused(separate("none.wav"), "none.wav: has no samples")
     refused(separate("nan.wav"), "nan.wav: has samples that are NaN")
     refused(separate("inf.wav"), "inf.wav: has samples that are NaN or infinite")

@@ -1,31 +1,33 @@
 """Audio files in and out, in blocks, so that an hour of audio needs no more memory than a second.
 
-Readers refuse what would give a wrong result later (truncated files, NaN), and writers show their files
-only when all of them are complete.
+Readers refuse what would give a wrong result later (NaN) and say what is missing of a truncated file; writers
+show their files only when all of them are complete.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import shutil
 import sys
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 import soxr
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.lengths import Measured, measure, wav_from_rf64
 from tisdiss_rt.errors import AudioError, OutputError
 
-BLOCK_FRAMES = 65536
+BLOCK_FRAMES = 4096  # where a file is damaged, so much before is lost, too
 STDIN = "-"
 # What a folder given as input is searched for.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
@@ -45,73 +47,128 @@ _OUTPUT_SUBTYPE = {
 _BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 _WAV_LIMIT_BYTES = 2**32 - 2**16  # beyond, the 32-bit sizes of a WAV header overflow
 # libsndfile shortens a file whose header promises more than there is, and says so only in its log.
-_SHORTENED = re.compile(r"(?:data|SSND|Data Size|riff|Riff size)\s*:\s*(\d+) \(should be (\d+)\)")
-_UNKNOWN_BYTES = 0x7FFF0000  # sizes from here on mean "unknown", as programs that write to a pipe put
+_SHORTENED = re.compile(r"(?:SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)")
+_UNKNOWN_BYTES = 0x7F000000  # sizes from here on mean "unknown", as programs that write to a pipe put
 _UNKNOWN_FRAMES = 2**60
+_MENTIONED_FRAMES = 16  # fewer that are missing are rounding
 
 
 class AudioReader:
     """An audio file, or standard input for ``-``, as mono blocks.
 
-    Attributes ``sample_rate`` (Hz), ``frames``, ``subtype`` (of the WAV files to write).
-    Raises AudioError for anything that cannot be read to its end.
+    Attributes ``sample_rate`` (Hz), ``frames`` (as the header says; None if it cannot), ``subtype`` (of the
+    WAV files to write), ``done`` (samples that were read).
+    Raises AudioError for anything of which nothing can be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._label = "standard input" if os.fspath(path) == STDIN else os.fspath(path)
+        self.done = 0
+        self._damage = ""
         with ExitStack() as resources:
-            self._file = self._open(path, resources)
+            measured = self._open(path, resources)
             self.sample_rate: int = self._file.samplerate
-            self.frames: int = self._file.frames
             self.subtype = _OUTPUT_SUBTYPE.get(self._file.subtype, "PCM_16")
-            self._refuse_broken()
+            is_open = measured.is_open or self._file.frames >= _UNKNOWN_FRAMES
+            self.frames: int | None = None if is_open else self._file.frames
+            self._beyond = _beyond(self._file, measured)  # frames
+            if measured.is_cut:
+                self._damage = "cut off, nobody can tell how much is missing"
+            if self.frames == 0:
+                raise AudioError(f"{self._label}: has no samples")
             self._resources = resources.pop_all()
 
-    def _open(self, path: str | os.PathLike[str], resources: ExitStack) -> Any:
-        """Open the file; standard input is copied to a temporary one, as most formats need to seek."""
-        source: Any = Path(path)
-        if os.fspath(path) == STDIN:
-            source = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-            shutil.copyfileobj(sys.stdin.buffer, source)
-            source.seek(0)
-        elif not source.exists():
-            raise AudioError(f"{self._label}: no such file")
-        elif source.is_dir():
-            raise AudioError(f"{self._label}: is a folder")
+    def _open(self, path: str | os.PathLike[str], resources: ExitStack) -> Measured:
+        """Open the file; what cannot seek is copied, as most formats need to."""
         try:
-            return resources.enter_context(_ForwardFile(_native(source)))
+            source, file = self._source(path, resources)
+        except OSError as error:
+            raise AudioError(f"{self._label}: {error.strerror}") from error
+        measured = measure(file)
+        file.seek(0)
+        try:
+            self._file = resources.enter_context(_ForwardFile(measured.source or _native(source)))
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
             raise AudioError(f"{self._label}: not readable as audio: {_reason(error)}") from error
+        return measured
 
-    def _refuse_broken(self) -> None:
-        """Raise AudioError where the header already shows that the file is of no use."""
-        for declared, actual in _SHORTENED.findall(self._file.extra_info):
-            if int(actual) < int(declared) < _UNKNOWN_BYTES:
-                raise AudioError(f"{self._label}: truncated: {actual} of {declared} bytes of audio are there")
-        if self.frames == 0:
-            raise AudioError(f"{self._label}: has no samples")
-        if self.frames >= _UNKNOWN_FRAMES:
-            raise AudioError(f"{self._label}: its header does not say how long it is; convert it to WAV")
+    def _source(self, path: str | os.PathLike[str], resources: ExitStack) -> tuple[Any, BinaryIO]:
+        """Return what libsndfile opens, and the file to look into before."""
+        if os.fspath(path) == STDIN:
+            if sys.stdin is None:
+                raise AudioError("standard input: is closed")
+            copy = _seekable_copy(sys.stdin.buffer, resources)
+            return copy, copy
+        source = Path(path)
+        if not source.exists():
+            raise AudioError(f"{self._label}: no such file")
+        if source.is_dir():
+            raise AudioError(f"{self._label}: is a folder")
+        file = resources.enter_context(source.open("rb"))
+        if file.seekable():
+            return source, file
+        copy = _seekable_copy(file, resources)
+        return copy, copy
 
     def blocks(self) -> Iterator[Array]:
-        """Yield the mono mixture as (m,) float32; their lengths add up to ``frames``."""
-        done = 0
-        while done < self.frames:
+        """Yield the mono mixture as (m,) float32; their lengths add up to ``done``."""
+        while True:
             try:
                 block = self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                at_s = done / self.sample_rate
-                raise AudioError(f"{self._label}: damaged after {at_s:.1f} s: {_reason(error)}") from error
+                self._damage = _reason(error)
+                break
             if len(block) == 0:
-                raise AudioError(f"{self._label}: truncated: {done} of {self.frames} samples are there")
+                break
+            self.done += len(block)
             yield mix_down(block, self._label)
-            done += len(block)
+        if self.done == 0:
+            reason = f"damaged: {self._damage}" if self._damage else "has no samples"
+            raise AudioError(f"{self._label}: {reason}")
+
+    @property
+    def missing_s(self) -> float:
+        """Seconds that the header promises beyond what was read; for after the last block."""
+        missing = (self.frames or self.done) - self.done + self._beyond
+        return missing / self.sample_rate if missing >= _MENTIONED_FRAMES else 0.0
+
+    @property
+    def problem(self) -> str | None:
+        """What of the file could not be read, in one line; for after the last block."""
+        done_s = self.done / self.sample_rate
+        reason = f": {self._damage}" if self._damage else ""
+        if self.missing_s:
+            total_s = done_s + self.missing_s
+            return f"{self._label}: truncated: {self.missing_s:.1f} s of {total_s:.1f} s are missing{reason}"
+        return f"{self._label}: damaged after {done_s:.1f} s{reason}" if reason else None
 
     def __enter__(self) -> AudioReader:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+
+
+def _seekable_copy(file: BinaryIO, resources: ExitStack) -> BinaryIO:
+    """Copy what comes to a temporary file, or into memory where there is no place for one."""
+    try:
+        copy: BinaryIO = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+    except OSError:
+        copy = io.BytesIO()
+    shutil.copyfileobj(file, copy)
+    copy.seek(0)
+    return copy
+
+
+def _beyond(file: Any, measured: Measured) -> int:
+    """Return how many frames the header of a file promises beyond ``file.frames``."""
+    frames: int = file.frames
+    if measured.missing is not None:
+        return round(frames * measured.missing)
+    for declared, there in _SHORTENED.findall(file.extra_info):
+        if 0 < int(there) < int(declared) < _UNKNOWN_BYTES:
+            return round(frames * (int(declared) - int(there)) / int(there))
+    return 0
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -149,31 +206,37 @@ def resample(blocks: Iterable[Array], from_hz: int, to_hz: int) -> Iterator[Arra
         yield stream.resample_chunk(empty, last=True)
 
 
-def fit_length(blocks: Iterable[Array], frames: int, channels: int) -> Iterator[Array]:
-    """Cut a stream of (m, channels) to ``frames``, or fill it up with zeros."""
-    missing = frames
+def fit_length(blocks: Iterable[Array], length: Callable[[], int], channels: int) -> Iterator[Array]:
+    """Cut a stream of (m, channels) to a length, or fill it up with zeros.
+
+    The length may grow while the blocks come; the last one is what counts.
+    """
+    done = 0
     for block in blocks:
-        if len(block) and missing:
-            yield block[:missing]
-            missing -= min(missing, len(block))
-    if missing:
-        yield np.zeros((missing, channels), np.float32)
+        fitting = block[: length() - done]
+        if len(fitting):
+            yield fitting
+            done += len(fitting)
+    if done < length():
+        yield np.zeros((length() - done, channels), np.float32)
 
 
 class WavWriters:
     """One mono WAV file for each path, of which none can be seen before all are complete.
 
     A context manager: leaving it normally shows the files, leaving it by an exception (Ctrl-C too) removes
-    every trace. Attribute ``clipped`` counts samples beyond full scale, which PCM cannot hold.
+    every trace. ``frames`` is None where their number only shows at the end. Attribute ``clipped`` counts
+    samples beyond full scale, which PCM cannot hold.
     Raises OutputError.
     """
 
-    def __init__(self, paths: Sequence[Path], sample_rate: int, subtype: str, frames: int) -> None:
+    def __init__(self, paths: Sequence[Path], sample_rate: int, subtype: str, frames: int | None) -> None:
         self.clipped = 0
         self._paths = paths
         self._parts = [path.with_name(f".{uuid.uuid4().hex}.part") for path in paths]
         self._clips = subtype.startswith("PCM")
-        is_large = frames * _BYTES[subtype] > _WAV_LIMIT_BYTES
+        self._is_open = frames is None
+        is_large = frames is None or frames * _BYTES[subtype] > _WAV_LIMIT_BYTES
         self._format = (sample_rate, 1, subtype, None, "RF64" if is_large else "WAV")
         self._files: list[Any] = []
         self._new_folders: list[Path] = []  # innermost first
@@ -214,6 +277,9 @@ class WavWriters:
         try:
             for file in self._files:
                 file.close()
+            for part in self._parts if self._is_open else ():
+                if part.stat().st_size <= _WAV_LIMIT_BYTES:
+                    wav_from_rf64(part)
             for part, path in zip(self._parts, self._paths, strict=True):
                 part.replace(path)
         except BaseException as problem:

@@ -14,6 +14,7 @@ import dataclasses
 import json
 import math
 import statistics
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
@@ -56,6 +57,9 @@ def play_file(
         for target in targets:
             click.echo(target)
         click.echo(_describe(report), err=True)
+    if "error" in report:
+        click.echo(f"tisdiss-rt: {report['error']}; what is there is separated", err=True)
+        sys.exit(1)
 
 
 def _targets(separator: Separator, source: str, folder: Path, force: bool) -> list[Path]:
@@ -107,7 +111,8 @@ def _play(
         "chunk_ms": chunk_ms,
         "chunks": chunks,
         "late": late,
-        "duration_s": reader.frames / rate,
+        "duration_s": reader.done / rate,
+        **({} if reader.problem is None else {"error": reader.problem, "missing_s": reader.missing_s}),
         "took_s": took_s,
         "clipped": writers.clipped,
         **_steps(stream),

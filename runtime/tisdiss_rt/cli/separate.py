@@ -157,7 +157,7 @@ def _separate_one(
 
 
 @contextmanager
-def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float], None] | None]:
+def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float | None], None] | None]:
     """Show a bar on standard error while the block runs; yields what to call with done and total."""
     if not shown:
         yield None
@@ -167,7 +167,7 @@ def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float], 
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(Path(label).name))
+        task = bar.add_task(escape(Path(label).name), total=None)
         yield lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s)
 
 
@@ -207,6 +207,7 @@ def _entry(path: str, result: FileSeparation) -> dict[str, Any]:
         "outputs": [str(written) for written in result.paths],
         "sample_rate": result.sample_rate,
         "duration_s": result.frames / result.sample_rate,
+        **({} if result.problem is None else {"error": result.problem, "missing_s": result.missing_s}),
         "clipped": result.clipped,
         "missed": sum(step.missed for step in result.steps),
         "steps": [dataclasses.asdict(step) for step in result.steps],

@@ -1,0 +1,265 @@
+"""Headers that say a wrong length or none, as programs write them that cannot go back to the header.
+
+libsndfile believes the header: where that says 0 bytes it reads nothing, and of MP3 it guesses a length and
+stops there. Here the audio is measured, and where the header disagrees, a `Spliced` file with a right one is
+read instead. A header that promises more than there is says how much is missing.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+_MOST_HEADER_BYTES = 2**24
+_WAV_FORMS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+_UNKNOWN = 2**32 - 1
+_ENDLESS = 2**40  # bytes of an MP3 whose guessed length must not be too short
+_MOST_PAGE_BYTES = 27 + 255 + 255 * 255  # of Ogg
+_TAG_BYTES = 128  # at the end of an MP3
+_SAME_STREAM = 0xFFFE0C00  # of an MPEG frame's header: sync, version, layer and sample rate
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a file holds.
+
+    Attributes:
+        source: to be read instead of the file; None where libsndfile understands it as it is.
+        missing: audio that the header promises and that is not there, as a multiple of what is there; None
+            where only libsndfile can tell.
+        is_open: its length only shows at the end.
+        is_cut: something is missing, and nobody can tell how much.
+    """
+
+    source: Spliced | None = None
+    missing: float | None = None
+    is_open: bool = False
+    is_cut: bool = False
+
+
+class Spliced(io.RawIOBase):
+    """A header followed by a part of a file, as one file.
+
+    Args:
+        head: the header.
+        file: what follows; closed with this one only if its owner closes it.
+        begin: first byte of the file.
+        end: behind its last byte.
+        claimed: length to give on being asked, by default the real one; the last bytes of it are zeros.
+    """
+
+    def __init__(self, head: bytes, file: BinaryIO, begin: int, end: int, claimed: int | None = None) -> None:
+        self._head, self._file, self._begin = head, file, begin
+        self._size = len(head) + end - begin
+        self._claimed = self._size if claimed is None else claimed
+        self._position = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a byte; returns which one."""
+        origin = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._claimed}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        """Fill the buffer as far as there is something; returns how many bytes."""
+        view = memoryview(buffer).cast("B")
+        if self._size <= self._claimed - _TAG_BYTES <= self._position:  # mpg123 looks there first
+            view[:] = bytes(len(view))
+            self._position += len(view)
+            return len(view)
+        wanted = max(0, min(len(view), self._size - self._position))
+        piece = self._head[self._position : self._position + wanted]
+        if len(piece) < wanted:
+            self._file.seek(self._begin + self._position + len(piece) - len(self._head))
+            piece += self._file.read(wanted - len(piece))
+        view[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
+
+
+def measure(file: BinaryIO) -> Measured:
+    """Compare what the header of a file says with what is there."""
+    total = file.seek(0, io.SEEK_END)
+    start = _at(file, 0, 12)
+    if start[:4] in _WAV_FORMS and start[8:] == b"WAVE":
+        return _wav(file, total)
+    if start[:4] == b"caff":
+        return _caf(file, total)
+    if start[:4] == b".snd" and len(start) == 12:
+        return _au(file, total)
+    if start[:4] == b"OggS":
+        return _ogg(file, total)
+    if start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0"):
+        return _mpeg(file, total)
+    return Measured()
+
+
+def _at(file: BinaryIO, offset: int, count: int) -> bytes:
+    file.seek(offset)
+    return file.read(count)
+
+
+def _wav(file: BinaryIO, total: int) -> Measured:
+    """Measure WAV of either byte order, RF64 and BW64.
+
+    Sizes of 32 bits come as 0 or as one of several marks for "unknown", and wrap around beyond 4 GB.
+    """
+    form = _at(file, 0, 4)
+    order = ">" if form == b"RIFX" else "<"
+    position, large_size, chunks = 12, 0, b""
+    while True:
+        header = _at(file, position, 8)
+        if len(header) < 8 or position > _MOST_HEADER_BYTES:
+            return Measured()
+        name, declared = struct.unpack(f"{order}4sI", header)
+        if name == b"data":
+            break
+        content = _at(file, position, min(8 + declared + declared % 2, _MOST_HEADER_BYTES))
+        if name == b"ds64" and len(content) >= 24:
+            (large_size,) = struct.unpack_from("<q", content, 16)
+        elif name != b"ds64":
+            chunks += content
+        position += 8 + declared + declared % 2
+    begin = position + 8
+    if form in (b"RF64", b"BW64") and declared == _UNKNOWN:
+        declared, is_unknown = large_size, large_size <= 0
+    else:
+        is_unknown = declared == 0 or abs(declared - 2**31) <= 2**16 or declared >= 2**32 - 2**16
+    there = total - begin
+    size = _true_size(file, begin, total, declared, is_unknown, order)
+    missing = 0 if is_unknown or declared - there <= begin else declared - there  # some count the header, too
+    if size == declared or (
+        0 < there < declared < 2**32 and form == b"RIFF"
+    ):  # libsndfile shortens the latter
+        return Measured(missing=missing / max(1, there))
+    return Measured(
+        Spliced(_wav_head(form, order, chunks, size), file, begin, begin + size), missing / max(1, there)
+    )
+
+
+def _true_size(file: BinaryIO, begin: int, total: int, declared: int, is_unknown: bool, order: str) -> int:
+    """Return how many bytes of audio begin at ``begin``."""
+    there = total - begin
+    if declared > there or (is_unknown and not _are_chunks(file, begin + declared, total, order)):
+        return there
+    return declared + (there - declared) // 2**32 * 2**32
+
+
+def _are_chunks(file: BinaryIO, position: int, total: int, order: str) -> bool:
+    """Return whether nothing but chunks follows."""
+    position += position % 2
+    while total - position >= 8:
+        name, size = struct.unpack(f"{order}4sI", _at(file, position, 8))
+        if not all(32 <= byte < 127 for byte in name):
+            return False
+        position += 8 + size + size % 2
+    return position <= total + 1
+
+
+def _wav_head(form: bytes, order: str, chunks: bytes, size: int) -> bytes:
+    """Return the header of a WAV file, or of RF64 where that has to be, with the chunks before the audio."""
+    whole = 4 + len(chunks) + 8 + size
+    if whole < 2**32:
+        form = form if form == b"RIFX" else b"RIFF"
+        data = struct.pack(f"{order}4sI", b"data", size)
+        return form + struct.pack(f"{order}I", whole) + b"WAVE" + chunks + data
+    large = struct.pack("<4sIqqqI", b"ds64", 28, whole + 36, size, 0, 0)
+    unknown = struct.pack("<I", _UNKNOWN)
+    return b"RF64" + unknown + b"WAVE" + large + chunks + b"data" + unknown
+
+
+def _caf(file: BinaryIO, total: int) -> Measured:
+    """Measure CAF, whose audio may have the size -1 at the end of the file; libsndfile reads no such file."""
+    position = 8
+    while True:
+        header = _at(file, position, 12)
+        if len(header) < 12 or position > _MOST_HEADER_BYTES:
+            return Measured()
+        name, declared = struct.unpack(">4sq", header)
+        begin = position + 12
+        if name == b"data":
+            break
+        if declared < 0:
+            return Measured()
+        position = begin + declared
+    there = total - begin
+    if 0 < declared <= there:
+        return Measured(missing=0)
+    head = _at(file, 0, position) + struct.pack(">4sq", b"data", there)
+    return Measured(Spliced(head, file, begin, total), max(0, declared - there) / max(1, there))
+
+
+def _au(file: BinaryIO, total: int) -> Measured:
+    """Measure AU; of a size of 0 where something is there, libsndfile reads nothing."""
+    begin, declared = struct.unpack(">II", _at(file, 4, 8))
+    if declared != 0 or begin >= total:
+        return Measured()
+    head = _at(file, 0, 8) + struct.pack(">I", _UNKNOWN) + _at(file, 12, begin - 12)
+    return Measured(Spliced(head, file, begin, total), 0)
+
+
+def _mpeg(file: BinaryIO, total: int) -> Measured:
+    """Measure MP3: only a header in the first frame says how many there are, and not of joined files.
+
+    Where it does not, libsndfile guesses from the size of the file, and from the pictures in it.
+    """
+    begin = _behind_tags(file, 0)
+    first = _at(file, begin, 192)
+    at = max(first.find(b"Xing"), first.find(b"Info"))
+    if at < 0:
+        return Measured(Spliced(b"", file, begin, total, _ENDLESS), is_open=True)
+    flags, frames, size = struct.unpack_from(">III", first.ljust(192, b"\0"), at + 4)
+    if flags & 3 == 3 and frames and not _goes_on(file, begin + size, first):
+        return Measured()
+    if flags & 1:
+        first = first[: at + 8] + bytes(4) + first[at + 12 :]
+    return Measured(Spliced(first, file, begin + len(first), total, _ENDLESS), is_open=True)
+
+
+def _behind_tags(file: BinaryIO, position: int) -> int:
+    """Return what follows the ID3v2 tags, if there are any."""
+    while (tag := _at(file, position, 10))[:3] == b"ID3" and len(tag) == 10:
+        size = sum((byte & 127) << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+        position += 10 + size + (10 if tag[5] & 0x10 else 0)  # a footer
+    return position
+
+
+def _goes_on(file: BinaryIO, position: int, header: bytes) -> bool:
+    """Return whether another frame of the stream of this MPEG header follows."""
+    other = _at(file, _behind_tags(file, position), 4)
+    one, two = (int.from_bytes(each[:4], "big") & _SAME_STREAM for each in (header, other))
+    return len(other) == 4 and one == two
+
+
+def _ogg(file: BinaryIO, total: int) -> Measured:
+    """Measure Ogg, whose last page is marked; libsndfile takes the length from whichever page is the last."""
+    end = _at(file, max(0, total - _MOST_PAGE_BYTES), _MOST_PAGE_BYTES)
+    at = end.rfind(b"OggS")
+    return Measured(is_cut=at < 0 or len(end) < at + 6 or not end[at + 5] & 4)
+
+
+def wav_from_rf64(path: Path) -> None:
+    """Give a small file that libsndfile wrote as RF64 the header of a plain WAV file."""
+    with path.open("r+b") as file:
+        head = file.read(4096)
+        at, begin = head.index(b"fmt ") + 8, head.index(b"data") + 8
+        (size,) = struct.unpack_from("<q", head, head.index(b"ds64") + 16)
+        is_extensible = head[at : at + 2] == b"\xfe\xff"
+        tag = head[at + 24 : at + 26] if is_extensible else head[at : at + 2]  # first bytes of the GUID
+        chunks = b"fmt " + struct.pack("<I", 16) + tag + head[at + 2 : at + 16]
+        unused = begin - 8 - 12 - len(chunks) - 8
+        chunks += struct.pack("<4sI", b"JUNK", unused) + bytes(unused)
+        riff = struct.pack("<4sI4s", b"RIFF", begin - 8 + size + size % 2, b"WAVE")
+        file.seek(0)
+        file.write(riff + chunks + struct.pack("<4sI", b"data", size))
