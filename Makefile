@@ -6,13 +6,13 @@ SCRIPTS = $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN = .venv/$(SCRIPTS)
 TOOLS = build/tools/$(SCRIPTS)
 
-.PHONY: demo test lint embed wheel dist clean
+.PHONY: demo test lint docs embed wheel dist clean
 
 demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
 	$(BIN)/python -m benchmarks.demo demo
 
-test: lint
+test: lint docs
 	$(BIN)/pytest
 
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
@@ -23,6 +23,10 @@ lint: .venv/.development
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The pages, in build/site; a link that leads nowhere is an error.
+docs: .venv/.development
+	PATH="$(CURDIR)/$(BIN):$$PATH" NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 # The wheel, tested from its file without PyTorch: with the oldest versions that pyproject.toml admits, and with the newest.
 wheel: build/tools/.ready

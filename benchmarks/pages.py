@@ -1,5 +1,5 @@
 """Generated text: pages with a head that is written by hand and sections that benchmarks write, and tables in
-README."""
+README and in the overview of all benchmarks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 README = Path(__file__).parents[1] / "README.md"
+OVERVIEW = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def update(page: Path, titles: Iterable[str], title: str, text: str) -> None:
@@ -19,12 +20,11 @@ def update(page: Path, titles: Iterable[str], title: str, text: str) -> None:
     page.write_text("\n\n".join([head.strip(), *ordered]) + "\n", encoding="utf-8")
 
 
-def fill_readme(name: str, text: str) -> None:
-    """Put the text between the two comments in README that have the name."""
+def fill(page: Path, name: str, text: str) -> None:
+    """Put the text between the two comments in a page that have the name."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-    readme = README.read_text(encoding="utf-8")
-    before, _, rest = readme.partition(start)
+    before, _, rest = page.read_text(encoding="utf-8").partition(start)
     _, found, after = rest.partition(end)
     if not found:
-        raise ValueError(f"README has no place for {name}")
-    README.write_text(before + start + text + end + after, encoding="utf-8")
+        raise ValueError(f"{page.name} has no place for {name}")
+    page.write_text(before + start + text + end + after, encoding="utf-8")

@@ -27,7 +27,7 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 TOOLS = Path(sys.executable).parent
 RUNTIME = REPOSITORY / "runtime"
 EXAMPLE = RUNTIME / "tisdiss_rt" / "example" / "two_voices.wav"
-# What a program needs of the library, as README has it.
+# What a program needs of the library, as docs/c.md has it.
 PROGRAM = """\
 cmake_minimum_required(VERSION 3.20)
 project(program LANGUAGES C)

@@ -1,7 +1,7 @@
 """Quality and cost by depth in one table and one picture: dB, STOI, PESQ, operations, time on this CPU.
 
     python -m benchmarks.quality.curve              # print the tables, draw docs/quality.png
-    python -m benchmarks.quality.curve --update     # and write the tables to README
+    python -m benchmarks.quality.curve --update     # and write the tables to README and docs/benchmarks.md
 
 The dB are those of the manifests (`quality.py`). STOI (pystoi) and PESQ (pesq, wide band) are of every eighth
 mixture of the same test, mean over the sources in the better order; ``pip install pystoi pesq``. Times are
@@ -15,6 +15,7 @@ import itertools
 import statistics
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -22,12 +23,11 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
-from matplotlib.axes import Axes
 from pesq import NoUtterancesError, pesq
 from pystoi import stoi
 
 from benchmarks.cost import cost, step_cost
-from benchmarks.pages import fill_readme
+from benchmarks.pages import OVERVIEW, README, fill
 from benchmarks.quality.quality import mixtures, si_sdr_db, speech_folder
 from tisdiss_models import StreamingNetwork, load_checkpoint
 from tisdiss_rt import bundle as bundles
@@ -90,55 +90,98 @@ def operations(name: str) -> list[float]:
     return [stem + depth * block + decoder for depth in range(max(DEPTHS) + 1)]
 
 
-def table(name: str, axes: tuple[Axes, Axes]) -> str:
-    """Measure a bundle, draw its curves; gives its table."""
+@dataclass(frozen=True)
+class Row:
+    """What one depth of a bundle costs and how well it separates; without a quality, the mixture itself."""
+
+    quality: bundles.DepthQuality | None
+    stoi: float
+    pesq: float
+    giga_macs: float = 0.0  # per second of audio
+    factor: float = 0.0
+
+    @property
+    def told_quality(self) -> str:
+        """The decibels with their interval."""
+        if self.quality is None:
+            return "0.0 dB"
+        e = self.quality
+        return f"{e.si_sdri_db:.1f} dB ({e.low_db:.1f} to {e.high_db:.1f})"
+
+
+def measure(name: str) -> list[Row]:
+    """Measure a bundle: the mixture, then every depth of the table."""
     bundle = bundles.load(name)
     quality = bundle.manifest.quality
     assert quality is not None
     seen, factor, giga_macs = measured(bundle), factors(bundle), operations(name)
-    kind = "as a stream" if bundle.manifest.stream else f"{WINDOW_S:g} s at once"
+    entries = [entry for entry in quality.depths if entry.depth in DEPTHS]
+    rows = [Row(e, *seen[e.depth], giga_macs[e.depth], factor[e.depth]) for e in entries]
+    return [Row(None, *seen["mixture"]), *rows]
+
+
+def table(name: str, rows: list[Row]) -> str:
+    """Everything about a bundle."""
+    kind = "as a stream" if bundles.load(name).manifest.stream else f"{WINDOW_S:g} s at once"
     lines = [
         f"`{name}`, {kind}:",
         "",
-        "| depth | SI-SDR improvement, dB | STOI | PESQ | GMAC per second | real-time factor, one core |",
+        "| depth | SI-SDR improvement | STOI | PESQ | GMAC per second | real-time factor, one core |",
         "|---|---|---|---|---|---|",
-        f"| mixture | 0 | {seen['mixture'][0]:.3f} | {seen['mixture'][1]:.2f} | | |",
     ]
-    entries = {entry.depth: entry for entry in quality.depths if entry.depth in DEPTHS}
-    for depth, e in entries.items():
-        lines.append(
-            f"| {depth} | {e.si_sdri_db:.1f} ({e.low_db:.1f} to {e.high_db:.1f}) | {seen[depth][0]:.3f} "
-            f"| {seen[depth][1]:.2f} | {giga_macs[depth]:.1f} | {factor[depth]:.3f} |"
-        )
-    decibels = [e.si_sdri_db for e in entries.values()]
-    errors = np.array([[e.si_sdri_db - e.low_db, e.high_db - e.si_sdri_db] for e in entries.values()]).T
-    axes[0].errorbar(list(entries), decibels, errors, fmt="o-", capsize=2, label=name)
-    axes[1].plot([factor[depth] for depth in entries], decibels, "o-", label=name)
-    for depth, e in entries.items():
-        axes[1].annotate(
-            str(depth), (factor[depth], e.si_sdri_db), fontsize=7, xytext=(0, 5), textcoords="offset points"
-        )
+    for row in rows:
+        depth, cost = "mixture", "| | |"
+        if row.quality is not None:
+            depth, cost = str(row.quality.depth), f"| {row.giga_macs:.1f} | {row.factor:.3f} |"
+        lines.append(f"| {depth} | {row.told_quality} | {row.stoi:.3f} | {row.pesq:.2f} {cost}")
     return "\n".join(lines) + "\n"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--update", action="store_true", help="write to README")
-    options = parser.parse_args()
-    begin_s = time.perf_counter()
+def short_table(by_bundle: dict[str, list[Row]]) -> str:
+    """Quality and time of all bundles, a line for each depth."""
+    heads = [f"`{name}` | real-time factor" for name in by_bundle]
+    lines = [f"| depth | {' | '.join(heads)} |", "|---" * (1 + 2 * len(heads)) + "|"]
+    for rows in zip(*by_bundle.values(), strict=True):
+        if rows[0].quality is not None:
+            cells = [f"{row.told_quality} | {row.factor:.2f}" for row in rows]
+            lines.append(f"| {rows[0].quality.depth} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def draw(by_bundle: dict[str, list[Row]]) -> None:
+    """Draw quality by depth, and by time."""
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.2), sharey=True, layout="constrained")
-    text = "\n".join(table(name, axes) for name in BUNDLES)
+    for name, rows in by_bundle.items():
+        entries = [(row.quality, row.factor) for row in rows if row.quality is not None]
+        decibels = [e.si_sdri_db for e, _ in entries]
+        errors = np.array([[e.si_sdri_db - e.low_db, e.high_db - e.si_sdri_db] for e, _ in entries]).T
+        axes[0].errorbar([e.depth for e, _ in entries], decibels, errors, fmt="o-", capsize=2, label=name)
+        axes[1].plot([factor for _, factor in entries], decibels, "o-", label=name)
+        for e, factor in entries:
+            place = (factor, e.si_sdri_db)
+            axes[1].annotate(str(e.depth), place, fontsize=7, xytext=(0, 5), textcoords="offset points")
     axes[0].set(xlabel="depth", ylabel="SI-SDR improvement, dB")
     axes[1].set(xlabel="real-time factor on one core", xscale="log")
     axes[1].set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
     axes[1].minorticks_off()
     axes[0].legend()
     figure.savefig(PICTURE, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--update", action="store_true", help="write to README and docs/benchmarks.md")
+    options = parser.parse_args()
+    begin_s = time.perf_counter()
+    by_bundle = {name: measure(name) for name in BUNDLES}
+    draw(by_bundle)
+    text = "\n".join(table(name, rows) for name, rows in by_bundle.items())
     print(text, f"took {(time.perf_counter() - begin_s) / 60:.1f} minutes")
     if options.update:
-        fill_readme("cost and quality", text)
+        fill(OVERVIEW, "cost and quality", text)
+        fill(README, "quality by depth", short_table(by_bundle))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnxruntime as ort
 import torch
 
-from benchmarks.pages import fill_readme, update
+from benchmarks.pages import OVERVIEW, fill, update
 from tisdiss_rt.planning.timing_cache import processor
 
 OTHERWISE = ", without AVX-512"  # such processors have sections of their own
@@ -30,18 +30,18 @@ def instructions() -> str:
     return " ".join(name for flag, name in known.items() if flag in flags) or platform.machine()
 
 
-def run(about: str | None, page: Path, parts: Mapping[str, Part], in_readme: Mapping[str, str]) -> None:
+def run(about: str | None, page: Path, parts: Mapping[str, Part], in_overview: Mapping[str, str]) -> None:
     """Measure what the command line asks for, and write it to the page.
 
     Args:
         about: for the help.
         page: what `--update` writes to.
         parts: by the name on the command line, in the order of the page.
-        in_readme: parts that README shows, too, and the place that it has for them.
+        in_overview: parts that docs/benchmarks.md shows, too, and the place that it has for them.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=parts, help="one part instead of all")
-    parser.add_argument("--update", action="store_true", help=f"write to {page.name} and README")
+    parser.add_argument("--update", action="store_true", help=f"write to {page.name} and docs/benchmarks.md")
     options = parser.parse_args()
     versions = (
         f"PyTorch {torch.__version__}, ONNX Runtime {ort.__version__}, Python {platform.python_version()}"
@@ -57,5 +57,5 @@ def run(about: str | None, page: Path, parts: Mapping[str, Part], in_readme: Map
             print(f"## {title}{kind}\n\n{text}", flush=True)
             if options.update:
                 update(page, titles, title + kind, text)
-                if name in in_readme and not kind:
-                    fill_readme(in_readme[name], text)
+                if name in in_overview and not kind:
+                    fill(OVERVIEW, in_overview[name], text)

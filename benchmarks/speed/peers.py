@@ -160,10 +160,10 @@ def exported(network: torch.nn.Module, mix: torch.Tensor) -> ort.InferenceSessio
 
 
 def told(error: Exception) -> str:
-    """An error in a cell of a table."""
+    """Return the kind of an error and the first sentence of its message."""
     plain = re.sub(r"\x1b\[\d*m", "", str(error)).strip()  # without colours
-    first = (plain.splitlines() or [""])[0]
-    return f"{type(error).__name__}: {first[:100]}".replace("|", "/")
+    sentence = re.split(r"(?<=[.:!?])\s|\n", plain, maxsplit=1)[0]
+    return f"{type(error).__name__}: {sentence}".replace("|", "/")
 
 
 def ready_bundle(name: str, bundle: bundles.Bundle, network: Network, quality_db: dict[int, float]) -> Ready:

@@ -29,5 +29,5 @@ if __name__ == "__main__":
             "budget": ("The budget kept", budgets),
             "predicted": ("Predicted by `bench`, and taken", predicted),
         },
-        in_readme={"peers": "other separators"},
+        in_overview={"peers": "other separators"},
     )

@@ -20,5 +20,5 @@ if __name__ == "__main__":
             "rewrites": ("What rewriting the block gains", rewrites),
             "engine": ("How the engine runs them", engine_choices),
         },
-        in_readme={},
+        in_overview={},
     )

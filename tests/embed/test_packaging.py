@@ -1,4 +1,4 @@
-"""What is installed serves other projects: pkg-config, CMake, the examples, and the programs of README."""
+"""What is installed serves other projects: pkg-config, CMake, the examples, and the programs of docs/c.md."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from test_conformance import BUNDLES, PACKAGE, compare
 
 import tisdiss_rt
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs" / "c.md").read_text(encoding="utf-8")
 
 
 def program(language: str) -> str:
-    """The one program of README in a language."""
-    (text,) = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    """The one program of the page in a language."""
+    (text,) = re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
     return text
 
 
@@ -95,7 +95,7 @@ def test_headers_of_another_hash_are_not_used(tmp_path: Path) -> None:
     assert list((tmp_path / "onnxruntime").iterdir()) == []
 
 
-def test_readme_in_c(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
+def test_page_in_c(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
     source = tmp_path / "program.c"
     source.write_text(program("c"))
     strict = ("cc", "-std=c99", "-Wall", "-Wextra", "-Werror")
@@ -105,7 +105,7 @@ def test_readme_in_c(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
     same_voice(tmp_path / "voice.f32", python("live-16k", talk))
 
 
-def test_readme_in_cpp(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
+def test_page_in_cpp(release: Built, talk: np.ndarray, tmp_path: Path) -> None:
     source = tmp_path / "program.cpp"
     source.write_text(program("cpp"))
     build(
@@ -124,7 +124,7 @@ def test_readme_in_cpp(release: Built, talk: np.ndarray, tmp_path: Path) -> None
     same_voice(tmp_path / "voice.f32", python("edge-16k", talk))
 
 
-def test_readme_in_csharp(csharp: Path, talk: np.ndarray, tmp_path: Path) -> None:
+def test_page_in_csharp(csharp: Path, talk: np.ndarray, tmp_path: Path) -> None:
     source = tmp_path / "Program.cs"
     source.write_text(program("csharp"))
     build(

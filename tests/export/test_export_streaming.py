@@ -43,7 +43,7 @@ def whole(network: StreamingNetwork, mix: np.ndarray, depth: int, depths: Any = 
 
 
 def plain_loop(folder: Path, mix: np.ndarray, depths: list[int]) -> np.ndarray:
-    """What README tells others to write, from the manifest alone."""
+    """What docs/other-languages.md tells others to write, from the manifest alone."""
     manifest = json.loads((folder / "manifest.json").read_text())
     graphs = manifest["graphs"]
     session = {

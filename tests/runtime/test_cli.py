@@ -308,7 +308,7 @@ def test_promised_quality_is_printed(command, toy_maker, noise):
     quality = bundles.Quality("toy mixtures", "SI-SDR improvement in dB", 1, (), windows)
     write("a.wav", noise(RATE))
     _, _, err = command("separate", "a.wav", "--bundle", toy_maker(quality=quality))
-    assert "7.2 (SI-SDR improvement in dB on toy mixtures)" in err
+    assert "7.2 dB (SI-SDR improvement on toy mixtures)" in err
 
 
 def test_quiet(separate, noise):

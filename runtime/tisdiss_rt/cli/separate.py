@@ -183,7 +183,7 @@ def _describe(separator: Separator, plan: Plan) -> str:
     quality = separator.bundle.manifest.quality
     promise = "quality not measured"
     if plan.quality_db is not None and quality is not None:
-        promise = f"{plan.quality_db:.1f} ({quality.metric} on {quality.test_set})"
+        promise = f"{plan.quality_db:.1f} dB ({quality.metric.removesuffix(' in dB')} on {quality.test_set})"
     manifest = separator.bundle.manifest
     return f"{manifest.name} on {where}: {manifest.unit}s of {duration(plan.window_s)}, {depth}, {promise}"
 
