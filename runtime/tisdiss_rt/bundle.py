@@ -2,12 +2,12 @@
 
 A bundle is a folder with ``manifest.json``, the graphs that it names, and ``conformance.npz``: an array
 ``mix`` (samples,) and, for each checked depth N, an array ``est_N`` (sources, samples), all float32; that of
-a streaming bundle also has ``depths``, int64, one for each step, and ``est_switching``, what they give. The
-dataclasses below are the schema of the manifest; keys they do not know are errors, so that a misspelt or
-newer entry is never ignored in silence.
+a streaming bundle also has ``depths``, int64, one for each step, and ``est_switching``, the output at these
+depths. The dataclasses below are the schema of the manifest; unknown keys are errors, so that a misspelt or
+newer entry is never silently ignored.
 
 Format 2 has, beyond format 1, the quality per scene and optional parts (`Part`). Manifests of format 1 are
-read as those of format 2 that have neither.
+read as manifests of format 2 that have neither.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class Graphs:
 class StreamTiming:
     """The step of a streaming bundle, in samples at its sample rate.
 
-    Every step takes and gives ``step_samples``. A sample of the mixture comes out, separated, once
-    ``latency_samples`` from it on, itself included, have gone in: with a latency of two steps, what a step
-    gives belongs to the samples of the step before it.
+    Every step takes and returns ``step_samples``. A sample of the mixture comes out, separated, once
+    ``latency_samples`` from it on, itself included, have gone in: with a latency of two steps, the output of
+    a step belongs to the samples of the previous step.
     """
 
     step_samples: int
@@ -93,7 +93,7 @@ class StreamTiming:
 
 @dataclass(frozen=True)
 class StateBuffer:
-    """What a graph of a streaming bundle remembers: a first-in-first-out buffer along one axis.
+    """State of a graph of a streaming bundle: a first-in-first-out buffer along one axis.
 
     Attributes:
         graph: ``stem``, ``block`` or ``decoder``. Of the block's buffers there is one for each repetition.
@@ -113,7 +113,7 @@ class StateBuffer:
 
 @dataclass(frozen=True)
 class DepthRange:
-    """Repetitions of the block: how many it was trained with, and the most that it may run."""
+    """Repetitions of the block: the trained number, and the most that may run."""
 
     trained: int
     max: int
@@ -148,10 +148,10 @@ class SceneQuality:
 
 @dataclass(frozen=True)
 class Quality:
-    """What was measured, and on what.
+    """Measured quality, and the test set.
 
-    ``depths`` and ``windows`` are the means over ``scenes``, where there are such: what is promised, and what
-    the planner chooses from.
+    Where there are ``scenes``, ``depths`` and ``windows`` are the means over them. The planner chooses from
+    these means, and they are what is promised.
     """
 
     test_set: str
@@ -164,7 +164,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Training:
-    """Where the weights come from."""
+    """Origin of the weights."""
 
     data: str
     steps: int
@@ -173,12 +173,12 @@ class Training:
 
 @dataclass(frozen=True)
 class Part:
-    """Something that a bundle may have beside its three graphs, and a runtime may make use of.
+    """An addition to the three graphs that a runtime may use.
 
     Attributes:
         name: of the part, which says what it is for.
-        required: whether a runtime that does not know the part has to refuse the bundle; it passes over
-            others.
+        required: whether a runtime that does not know the part must refuse the bundle; otherwise it ignores
+            the part.
         graph: a further graph, or None.
         values: numbers that belong to the part, by name.
     """
@@ -189,12 +189,12 @@ class Part:
     values: dict[str, tuple[float, ...]]
 
 
-PARTS: tuple[str, ...] = ()  # the parts that this runtime knows
+PARTS: tuple[str, ...] = ()  # the parts that this runtime supports
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that a runtime in any language needs to know besides the graphs."""
+    """Everything that a runtime in any language needs besides the graphs."""
 
     format: int
     name: str
@@ -300,21 +300,24 @@ class Bundle:
         return content
 
     def files(self) -> list[FileRef]:
-        """Every file that the manifest names, graphs first."""
+        """Return every file that the manifest names, graphs first."""
         graphs = [getattr(self.manifest.graphs, name) for name in GRAPHS]
         return [file for graph in graphs for file in graph.files.values()] + [self.manifest.conformance]
 
 
 def shipped() -> list[str]:
-    """Names of the bundles that are installed with this package."""
+    """Return the names of the bundles that are installed with this package."""
     return sorted(folder.parent.name for folder in SHIPPED_FOLDER.glob(f"*/{MANIFEST_NAME}"))
 
 
 def load(name_or_dir: str | os.PathLike[str]) -> Bundle:
-    """Load a shipped bundle by its name, or any by its folder.
+    """Load a shipped bundle by its name, or any bundle by its folder.
 
-    Checks the manifest and that every file it names is there; a file's content is verified when it is read.
-    Raises BundleError.
+    This checks the manifest, and that every file it names exists; the content of a file is verified when it
+    is read.
+
+    Raises:
+        BundleError: the bundle is missing, incomplete, invalid or too new.
     """
     names = shipped()
     folder = SHIPPED_FOLDER / name_or_dir if os.fspath(name_or_dir) in names else Path(name_or_dir)
@@ -351,7 +354,7 @@ def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Path:
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file in hexadecimal."""
+    """Return the SHA-256 of a file in hexadecimal."""
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 

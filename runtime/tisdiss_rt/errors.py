@@ -10,7 +10,7 @@ class TisdissError(Exception):
 
 
 class BundleError(TisdissError, ValueError):
-    """A bundle is missing, damaged, too new, or gave an unusable result."""
+    """A bundle is missing, damaged or too new, or its network returned an unusable result."""
 
 
 class AudioError(TisdissError, ValueError):
@@ -26,11 +26,11 @@ class OptionError(TisdissError, ValueError):
 
 
 class ProviderError(TisdissError, RuntimeError):
-    """The asked-for execution provider is not available on this machine."""
+    """The requested execution provider is not available on this machine."""
 
 
 class DeviceError(TisdissError, OSError):
-    """A sound device is missing, was lost, or does not do what is asked."""
+    """A sound device is missing, was lost, or cannot do what was requested."""
 
 
 def first_line(error: Exception) -> str:
@@ -39,4 +39,4 @@ def first_line(error: Exception) -> str:
 
 
 class SeparationWarning(UserWarning):
-    """The result is there, but not all that was asked for: a budget too small, clipped samples."""
+    """The result is usable, but not all that was requested: the budget was too small, samples clipped."""

@@ -17,9 +17,9 @@ NICE = -11  # what sound servers use
 
 @contextmanager
 def raised_priority() -> Iterator[str]:
-    """While the block runs, let the calling thread go before others.
+    """Raise the priority of the calling thread while the block runs.
 
-    By real-time scheduling, which programs that it starts do not inherit, else by its nice value.
+    Uses real-time scheduling, which child processes do not inherit, or else the nice value.
 
     Yields:
         ``real-time``, ``raised``, or ``normal`` where neither is allowed or known.
@@ -39,7 +39,7 @@ def raised_priority() -> Iterator[str]:
 
 @contextmanager
 def raised_new_threads() -> Iterator[None]:
-    """Raise the threads that the block makes, for as long as they live: those of libraries, on Linux."""
+    """Raise the priority of the threads that the block starts, such as those of libraries; on Linux only."""
     before = _threads()
     yield
     for thread in _threads() - before:
@@ -50,7 +50,7 @@ def raised_new_threads() -> Iterator[None]:
 
 
 def _threads() -> set[int]:
-    """The system's numbers of all threads of this process; nothing where it does not tell."""
+    """Return the system's numbers of all threads of this process; none where they are not available."""
     try:
         return {int(name) for name in os.listdir("/proc/self/task")}  # noqa: PTH208 - names, not paths
     except OSError:
@@ -59,7 +59,7 @@ def _threads() -> set[int]:
 
 def _ask_for_real_time(thread: int = 0) -> Callable[[], None]:
     policy, level = os.sched_getscheduler(thread), os.sched_getparam(thread)
-    if level.sched_priority >= REAL_TIME_LEVEL:  # somebody has seen to it
+    if level.sched_priority >= REAL_TIME_LEVEL:  # already raised
         return lambda: None
     os.sched_setscheduler(thread, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(REAL_TIME_LEVEL))
     return lambda: os.sched_setscheduler(thread, policy | os.SCHED_RESET_ON_FORK, level)

@@ -45,7 +45,14 @@ _SILENCE = 1e-10
 
 @dataclass(frozen=True)
 class Separation:
-    """The sources (sources, n) float32 at ``sample_rate`` Hz, and how they were made."""
+    """The result of `Separator.separate`.
+
+    Attributes:
+        sources: (sources, n) float32, one row for each voice.
+        sample_rate: of the sources, in Hz.
+        steps: one record for each window or step.
+        plan: what each step was planned to do.
+    """
 
     sources: Array
     sample_rate: int
@@ -75,22 +82,25 @@ class Separator:
     """Separates mixtures with a bundle.
 
     Args:
-        bundle: name of a shipped bundle, or the folder of any.
-        provider: ``auto`` (CUDA where it works, else the fastest, see `autoselect`), ``cpu``, ``cuda`` or
-            ``openvino``.
-        threads: threads of the CPU; None is one for each physical core, or one alone for a streaming bundle.
-        precision: ``auto``, or one that the bundle carries; of OpenVINO ``bf16`` or ``fp32``.
+        bundle: name of a shipped bundle, or the folder of any bundle.
+        provider: ``auto`` (CUDA where it works, otherwise the fastest), ``cpu``, ``cuda`` or ``openvino``.
+        threads: number of CPU threads; None means one per physical core, or a single one for a streaming
+            bundle.
+        precision: ``auto``, or one that the bundle carries; with OpenVINO, ``bf16`` or ``fp32``.
 
     The methods take these options by name:
 
     - ``budget_ms``: milliseconds that a window may take; window and depth follow from it. The windows of a
       streaming bundle are its steps, and only the depth follows.
     - ``depth``: repetitions of the block, instead of a budget. With neither, the bundle's trained depth.
-    - ``min_depth``: with a budget, repetitions that always run.
-    - ``window_s``: length of the windows in seconds; by default as planned for the budget, or the longest;
-      not for a streaming bundle.
+    - ``min_depth``: repetitions that always run, with a budget.
+    - ``window_s``: length of the windows in seconds; by default as planned for the budget, or the longest
+      one. Not for a streaming bundle.
 
-    Raises BundleError, OptionError or ProviderError.
+    Raises:
+        BundleError: the bundle is missing or damaged.
+        OptionError: an option has an impossible value.
+        ProviderError: the provider is not available on this machine.
     """
 
     def __init__(
@@ -118,8 +128,8 @@ class Separator:
 
         Args:
             mix: (n,) or (n, channels) floating point, n at least 1; channels are averaged.
-            sample_rate: of ``mix``, in Hz.
-            budget_ms: see the class, as for the next three.
+            sample_rate: sample rate of ``mix`` in Hz.
+            budget_ms: see the class; so too the next three.
             depth: see the class.
             min_depth: see the class.
             window_s: see the class.
@@ -127,7 +137,7 @@ class Separator:
 
         Raises:
             AudioError: ``mix`` has another shape or type, no samples, or NaN or infinity.
-            OptionError: an impossible option.
+            OptionError: an option has an impossible value.
         """
         signal = np.asarray(mix)
         if signal.ndim not in (1, 2) or signal.size == 0:
@@ -156,7 +166,7 @@ class Separator:
         window_s: float | None = None,
         progress: Progress | None = None,
     ) -> FileSeparation:
-        """Separate a file of any length in constant memory, but for the record of its steps.
+        """Separate a file of any length, in constant memory except for the record of its steps.
 
         Of a truncated or damaged file, what is there is separated: a SeparationWarning and the result's
         ``problem`` say what is missing.
@@ -164,8 +174,8 @@ class Separator:
         Args:
             path: an audio file, or ``-`` for standard input.
             paths: the WAV files to write, one for each source; they get the rate, the length and the
-                resolution of the input, and are there whole or not at all. Existing ones are replaced.
-            budget_ms: see the class, as for the next three.
+                resolution of the input, and appear whole or not at all. Existing files are replaced.
+            budget_ms: see the class; so too the next three.
             depth: see the class.
             min_depth: see the class.
             window_s: see the class.
@@ -175,7 +185,7 @@ class Separator:
         Raises:
             AudioError: the input cannot be used.
             OutputError: the output cannot be written.
-            OptionError: an impossible option.
+            OptionError: an option has an impossible value.
         """
         targets = [Path(target) for target in paths]
         if len(targets) != self.bundle.manifest.sources:
@@ -201,12 +211,15 @@ class Separator:
     def stream(
         self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
     ) -> Stream:
-        """Begin a stream of live sound at ``sample_rate`` Hz; any number may run side by side.
+        """Open a stream of live sound at ``sample_rate`` Hz; any number may run side by side.
 
-        The options are those of the class; with a budget this measures the machine for a moment and warns as
-        `plan` does, and where the budget is longer than a step, since live sound does not wait. An offline
-        bundle slides a window of up to 2 s over the sound (`sliding_core`): its steps are long, and so is its
-        latency, see `Stream.latency_ms`. Raises OptionError.
+        The options are those of the class. With a budget, this measures the machine for a moment. It warns as
+        `plan` does, and also if the budget is longer than a step, since live sound does not wait. An offline
+        bundle slides a window of up to 2 s along the sound: its steps are long, and so is its latency, see
+        `Stream.latency_ms`.
+
+        Raises:
+            OptionError: an option has an impossible value.
         """
         lengths_s = sliding_core.windows_s(self.bundle.manifest)
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
@@ -227,10 +240,13 @@ class Separator:
         min_depth: int = 1,
         window_s: float | None = None,
     ) -> Plan:
-        """Choose window and depth for the options of the class, once for each combination.
+        """Choose window and depth for the options of the class; plans are kept for later calls.
 
-        With a budget this measures the machine for up to a few seconds; if not even the least fits, it
-        warns (SeparationWarning) with the number that would. Raises OptionError.
+        With a budget, this measures the machine for up to a few seconds. If not even the least work fits, it
+        warns (SeparationWarning) and names the budget that would be enough.
+
+        Raises:
+            OptionError: an option has an impossible value.
         """
         lengths_s = self.bundle.manifest.lengths_s(window_s)
         return self._planner.plan(budget_ms, depth, min_depth, lengths_s)

@@ -16,9 +16,14 @@ LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; th
 
 @dataclass(frozen=True)
 class Step:
-    """One window, or one step of a stream: where it starts, its length, the depth that ran, its time.
+    """Record of one window, or of one step of a stream.
 
-    ``missed`` says that it took longer than the budget. A silent window runs nothing and has depth 0.
+    Attributes:
+        start_s: where it starts.
+        window_s: its length.
+        depth: repetitions that ran; 0 for a silent window, which runs nothing.
+        elapsed_ms: time that it took.
+        missed: whether that was longer than the budget.
     """
 
     start_s: float
@@ -30,9 +35,9 @@ class Step:
 
 @dataclass(frozen=True)
 class StepResult:
-    """What a step gave: the estimate (sources, samples), the depth that ran, its time.
+    """Result of a step: the estimate (sources, samples), the depth that ran, and the time it took.
 
-    ``missed`` says that it took longer than the budget of its plan.
+    ``missed`` tells whether that was longer than the budget of its plan.
     """
 
     estimate: Array
@@ -45,10 +50,16 @@ class StepResult:
 class Plan:
     """What every step will do.
 
-    ``advance_s`` is how far a step advances from the one before: less than the window where windows overlap.
-    ``depth`` is what the planner expects; the controller stays between ``min_depth`` and ``max_depth``.
-    ``predicted_ms`` is the time of a step at ``depth``, ``quality_db`` what the manifest promises for it;
-    both None where unknown.
+    Attributes:
+        window_s: length of a window or step.
+        window_samples: the same in samples at the bundle's rate.
+        advance_s: distance between the starts of two steps: less than the window where windows overlap.
+        depth: the depth that the planner expects.
+        min_depth: the least depth that the controller may choose.
+        max_depth: the greatest depth that the controller may choose.
+        budget_ms: time that a step may take; None for a fixed depth.
+        predicted_ms: predicted time of a step at ``depth``; None where unknown.
+        quality_db: SI-SDR improvement that the manifest promises at ``depth``; None where unknown.
     """
 
     window_s: float
@@ -73,7 +84,7 @@ class Plan:
 
 
 def fixed_plan(manifest: Manifest, window_s: float, depth: int) -> Plan:
-    """The plan without a budget: always the same depth."""
+    """Return the plan without a budget: always the same depth."""
     return Plan(
         window_s=window_s,
         window_samples=manifest.length_samples(window_s),

@@ -34,5 +34,5 @@ class NativeCore:
         return run_step(self._steps, mix, self.plan, self._timings, self._clock)
 
     def reset(self) -> None:
-        """Forget everything that was pushed."""
+        """Discard everything that was pushed."""
         self._steps.reset()

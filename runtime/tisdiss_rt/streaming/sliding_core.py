@@ -1,7 +1,7 @@
 """Live streams with a network that was made for whole signals, by sliding a window along with the sound.
 
-Whoever has only an offline bundle can listen live too; the price is a latency of the hop and of what the
-network needs to hear after a sample. With every hop of H new samples the network runs on the newest W::
+An offline bundle can thus be used live; the price is a latency of the hop and of what the network needs after
+a sample. With every hop of H new samples the network runs on the newest W::
 
     window before   |========================|~~fade~~|.lookahead.|
     this window                    |========================|~~fade~~|.lookahead.|
@@ -10,12 +10,12 @@ network needs to hear after a sample. With every hop of H new samples the networ
 
 The network does worst at the end of its window, so the last ``lookahead`` samples are not used, and those of
 ``fade`` before them only fade out, with a raised cosine, while the next window fades in. A sample comes out
-once H + fade + lookahead from it on have gone in. While less than W has been heard, at the beginning or after
-a silence, the window is what there is: zeros in front of it cost almost 2 dB.
+once H + fade + lookahead from it on have gone in. While less than W has arrived, at the beginning or after a
+silence, the window is what there is: zeros in front of it cost almost 2 dB.
 
-A separator gives its sources in any order. They are put into the order of the window before by what both
-share, W - H samples. After a silence as long as that nothing is shared, and until a whole window has been
-heard again the sources go where their talkers were before, by their `signature`.
+A separator returns its sources in any order. They are put into the order of the previous window by the W - H
+samples that both share. After a silence of that length nothing is shared: until a whole window has
+arrived again, the sources go where their talkers were before, by their `signature`.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ from tisdiss_rt.talkers.signature import Signatures
 # hop more latency; longer windows gain some tenths of a decibel and take longer than a hop on a slow core.
 WINDOW_S = 2.0
 HOP_S, LOOKAHEAD_S, FADE_S = 0.25, 0.064, 0.064
-# Of a window, at most: so that a short one is still mostly sound that was heard before.
+# Shares of a window, at most, so that most of a short one is still sound of the previous window.
 HOP_SHARE, LOOKAHEAD_SHARE, FADE_SHARE = 1 / 4, 1 / 16, 1 / 16
 
 _SILENCE = 1e-10  # nothing louder: the network is not run
 _SILENT_SHARE = 0.01  # of the stream's power: nothing to go by
-_EMPTY_SHARE = 1e-4  # of it: no help to the network. Somebody far away may talk after something loud.
+_EMPTY_SHARE = 1e-4  # of it: no help to the network. A distant talker may follow something loud.
 _LEVEL_HALF_LIFE_S = 30.0  # of the stream's power, when it gets quieter
-_TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while anybody talks
+_TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while there is speech
 _MARGIN = 0.1  # by which a signature must fit better, in distances between talkers
 
 
@@ -69,7 +69,7 @@ class Slide:
 
     @classmethod
     def of(cls, plan: Plan, sample_rate: int) -> Slide:
-        """The default for a plan's window."""
+        """Return the default for a plan's window."""
 
         def samples(longest_s: float, share: float) -> int:
             return max(1, int(min(longest_s * sample_rate, share * plan.window_samples)))
@@ -116,7 +116,7 @@ class SlidingCore:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything that was pushed, and who was talking."""
+        """Discard everything that was pushed, and all that is known of the talkers."""
         self._steps.reset()
         sources = self._manifest.sources
         self._heard: Array = np.zeros(0, np.float32)  # of the mixture, the newest W
@@ -128,7 +128,7 @@ class SlidingCore:
         self._unsure = 0  # samples that still come before a whole window tells who is who
 
     def push(self, mix: Array) -> StepResult:
-        """Take (step_samples,) of the mixture.
+        """Separate (step_samples,) of the mixture.
 
         The estimate (sources, step_samples) is of what came ``latency_samples - step_samples`` earlier, zeros
         before the beginning. Raises BundleError if the network failed.
@@ -150,7 +150,7 @@ class SlidingCore:
         return run_step(self._steps, self._heard, self.plan, timings)
 
     def _join(self, estimate: Array) -> Array:
-        """Take the estimate of what was heard, (sources, n); give what to emit, (sources, step_samples)."""
+        """Join the estimate (sources, n) of a window; return what to emit, (sources, step_samples)."""
         hop, window = self.step_samples, self.plan.window_samples
         begin, fade = window - self.latency_samples, self._slide.fade
         before = self._held[:, hop:]  # (sources, W - H)
@@ -177,20 +177,20 @@ class SlidingCore:
         return ordered
 
     def _learn(self, leaving: Array) -> None:
-        """Remember who talked in what leaves the window: no later window can change its order any more."""
+        """Learn the talkers of what leaves the window: no later window can change its order."""
         heard = self._signatures(leaving)
         if heard.weights.any():
             self._talkers = self._talkers.add(heard, self._remaining(_TALKER_HALF_LIFE_S))
 
     def _is_below(self, share: float, mix: Array) -> bool:
-        """Whether a part of the mixture has less than this share of the stream's power, or is empty."""
+        """Return whether a part of the mixture has less than this share of the stream's power or is empty."""
         return len(mix) == 0 or float(np.mean(np.square(mix))) < share * self._level
 
     def _signatures(self, estimate: Array) -> Signatures:
         return Signatures.of(estimate, self._manifest.sample_rate, _SILENT_SHARE * self._level)
 
     def _remaining(self, half_life_s: float) -> float:
-        """What a step leaves of something that is halved in that time."""
+        """Return the factor by which a step reduces something of this half-life."""
         return float(0.5 ** (self.step_samples / self._manifest.sample_rate / half_life_s))
 
 

@@ -29,11 +29,11 @@ from tisdiss_rt.planning.forecast import high
 from tisdiss_rt.planning.plan import Plan, Step, StepResult
 
 STEPS_KEPT = 1000
-LOUDEST = 1e6  # samples beyond it are no sound at full scale 1; a network that follows levels never recovers
+LOUDEST = 1e6  # larger samples are no audio of full scale 1, and a network that follows levels never recovers
 
 
 class Core(Protocol):
-    """What separates: a fixed number of samples in, as many out, at the bundle's rate.
+    """Separates steps: a fixed number of samples in and as many out, at the bundle's rate.
 
     ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does.
     """
@@ -43,10 +43,10 @@ class Core(Protocol):
     latency_samples: int
 
     def push(self, mix: Array) -> StepResult:
-        """Take (step_samples,); the estimate is (sources, step_samples)."""
+        """Separate a step (step_samples,) into an estimate (sources, step_samples)."""
 
     def reset(self) -> None:
-        """Forget everything that was pushed."""
+        """Discard everything that was pushed."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class Latency:
     """Milliseconds from a sound going in to the same sound coming out, by cause.
 
     Attributes:
-        algorithmic: collecting the step, and what the network has to hear beyond it.
-        resampling_in: to the bundle's rate.
-        resampling_out: back to the stream's rate.
-        compute: the budget; without one a high quantile of what the last steps took, 0 before the first.
+        algorithmic: collecting a step, and the samples that the network needs beyond it.
+        resampling_in: conversion to the bundle's rate.
+        resampling_out: conversion back to the stream's rate.
+        compute: the budget; without one, a high quantile of the times of recent steps, 0 before the first.
 
-    Chunks and devices come on top: whoever feeds the stream knows them.
+    The lengths of chunks and the buffers of devices are not included; only the caller can add them.
     """
 
     algorithmic: float
@@ -74,17 +74,19 @@ class Latency:
 
 
 class Stream:
-    """Separates a stream chunk by chunk; made by `Separator.stream`. Not for several threads at once.
+    """Separates live sound chunk by chunk. Opened by `Separator.stream`; not thread-safe.
 
     Args:
-        core: separates steps.
-        sources: how many there are.
-        model_hz: rate of the core.
-        sample_rate: of the stream, in Hz.
-        steps_kept: how many of the latest steps ``steps`` holds; None is all.
+        core: separates one step at a time.
+        sources: number of sources.
+        model_hz: sample rate of the core in Hz.
+        sample_rate: sample rate of the stream in Hz.
+        steps_kept: how many of the latest steps ``steps`` holds; None keeps all.
 
-    Attributes ``steps`` (the latest Step records), ``depth_counts`` (how many steps ran at each depth) and
-    ``misses`` (steps over budget) tell what happened since the beginning or the last reset.
+    Attributes:
+        steps: records of the latest steps since the beginning or the last reset.
+        depth_counts: number of steps at each depth.
+        misses: number of steps that took longer than the budget.
     """
 
     steps: deque[Step]
@@ -109,7 +111,7 @@ class Stream:
         self.reset()
 
     def reset(self) -> None:
-        """Begin a new stream, as if just made; what was learnt about the machine's speed stays."""
+        """Begin anew, as if just opened, but keep what was measured about the machine's speed."""
         self._core.reset()
         self._to_model.reset()
         self._from_model.reset()
@@ -124,12 +126,12 @@ class Stream:
 
     @property
     def plan(self) -> Plan:
-        """What each step does: its window, and the bounds of its depth."""
+        """The plan of each step: its window, and the bounds of its depth."""
         return self._core.plan
 
     @property
     def step_s(self) -> float:
-        """Seconds of sound that a step takes up and gives."""
+        """Length of a step in seconds."""
         return self._core.step_samples / self._model_hz
 
     @property
@@ -139,7 +141,7 @@ class Stream:
 
     @property
     def latency_ms(self) -> Latency:
-        """How much later than the input the output comes, in parts."""
+        """Delay of the output behind the input, by cause."""
         compute = self.plan.budget_ms
         if compute is None:
             compute = high(step.elapsed_ms for step in self.steps) if self.steps else 0.0
@@ -151,18 +153,18 @@ class Stream:
         )
 
     def process(self, chunk: npt.ArrayLike) -> Array:
-        """Take a chunk, give what has become ready.
+        """Push a chunk, and return the output that has become ready.
 
         Args:
-            chunk: (n,) or (n, channels) floating point, n of any size, also 0; channels are averaged.
+            chunk: (n,) or (n, channels) floating point, for any n including 0; channels are averaged.
 
         Returns:
             (sources, m) float32; m may be 0.
 
         Raises:
-            AudioError: another shape or type, NaN, infinity or values far beyond full scale (the stream goes
-                on as if the chunk had not been given), or the stream has ended.
-            BundleError: the network failed; the stream has to be reset.
+            AudioError: the chunk has another shape or type, NaN, infinity or values far beyond full scale
+                (the stream continues as if it had not been pushed), or the stream has ended.
+            BundleError: the network failed; the stream must be reset.
         """
         self._refuse_if_ended()
         mono = _mono(np.asarray(chunk))  # (n,)
@@ -176,9 +178,13 @@ class Stream:
         return self._give(self._from_model.process(estimate.T))
 
     def flush(self) -> Array:
-        """End the stream and give the rest, (sources, m): all output is then as long as all input.
+        """End the stream, and return the rest of the output.
 
-        Raises AudioError if the stream has ended already.
+        Returns:
+            (sources, m) float32; the whole output is then as long as the whole input.
+
+        Raises:
+            AudioError: the stream has already ended.
         """
         self._refuse_if_ended()
         self._ended = True
@@ -194,7 +200,7 @@ class Stream:
         return self._give(np.concatenate(pieces)[: self._owed])
 
     def _separate(self, mix: Array) -> Array:
-        """Push whole steps (m,); give the estimate (sources, k) of what is not before the start."""
+        """Push whole steps (m,); return the estimate (sources, k), without what precedes the start."""
         step = self._core.step_samples
         estimates = [np.zeros((self._sources, 0), np.float32)]
         for begin in range(0, len(mix), step):
@@ -214,7 +220,7 @@ class Stream:
         self.misses += result.missed
 
     def _give(self, output: Array) -> Array:
-        """Turn (m, sources) into what the caller gets."""
+        """Return (m, sources) in the layout of the caller, (sources, m)."""
         self._owed -= len(output)
         return np.ascontiguousarray(output.T)  # (sources, m)
 
