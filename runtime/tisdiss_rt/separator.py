@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, files
 from tisdiss_rt.audio.overlap_add import separate_windows
-from tisdiss_rt.bundle import load
+from tisdiss_rt.bundle import load, shipped
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
@@ -111,8 +111,15 @@ class Separator:
         precision: str = "auto",
     ) -> None:
         self.bundle = load(bundle)
+        name = os.fspath(bundle)
+        self._name = name if name in shipped() else str(self.bundle.folder.absolute())
         self.engine = open_fastest(self.bundle, provider, threads, precision)
         self._planner = Planner(self.engine)
+
+    def __reduce__(self) -> tuple[type[Separator], tuple[str, str, int, str]]:
+        """Say how to make another one, as a copy or in another process: the same bundle, opened likewise."""
+        engine = self.engine
+        return Separator, (self._name, engine.provider, engine.threads, engine.precision)
 
     def separate(
         self,
@@ -127,7 +134,7 @@ class Separator:
         """Separate an array.
 
         Args:
-            mix: (n,) or (n, channels) floating point, n at least 1; channels are averaged.
+            mix: (n,) or (n, channels) floating point, n at least 1; up to 32 channels are averaged.
             sample_rate: sample rate of ``mix`` in Hz.
             budget_ms: see the class; so too the next three.
             depth: see the class.
@@ -142,12 +149,10 @@ class Separator:
         signal = np.asarray(mix)
         if signal.ndim not in (1, 2) or signal.size == 0:
             raise AudioError(f"the mixture must be (n,) or (n, channels), not empty; it is {signal.shape}")
-        if not np.issubdtype(signal.dtype, np.floating):
-            raise AudioError(f"the mixture must be floating point with full scale 1, not {signal.dtype}")
+        signal = files.in_columns(signal, "the mixture")  # (n, channels)
         if not 0 < sample_rate < math.inf:
             raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
-        signal = signal.reshape(len(signal), -1)  # (n, channels)
         starts = range(0, len(signal), files.BLOCK_FRAMES)
         blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
         steps: list[Step] = []

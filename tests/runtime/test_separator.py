@@ -1,3 +1,5 @@
+import copy
+import pickle
 import re
 import warnings
 
@@ -159,6 +161,29 @@ def test_bad_arrays(sep):
     for rate in (0, float("nan"), float("inf")):
         with pytest.raises(OptionError, match="sample_rate"):
             sep.separate(np.ones(100), rate)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_channels_first_are_refused_with_the_way_to_turn_them(sep, noise, channels):
+    mix = noise(channels, RATE)
+    for separate in (lambda x: sep.separate(x, RATE), sep.stream(RATE).process):
+        with pytest.raises(AudioError, match=rf"is \({channels}, 16000\), which is 16000 channels.*\.T"):
+            separate(mix)
+        separate(mix.T)
+    assert sep.separate(noise(100, 32), RATE).sources.shape == (2, 100)
+
+
+@pytest.mark.parametrize("copied", [lambda x: pickle.loads(pickle.dumps(x)), copy.copy, copy.deepcopy])
+def test_a_copy_opens_the_same(toy, noise, copied, monkeypatch, tmp_path):
+    monkeypatch.chdir(toy.parent)
+    sep = Separator(toy.name, provider="cpu", threads=2, precision="fp32")
+    monkeypatch.chdir(tmp_path)
+    other = copied(sep)
+    assert other.engine is not sep.engine
+    for name in ("provider", "threads", "precision"):
+        assert getattr(other.engine, name) == getattr(sep.engine, name)
+    expected = sep.separate(noise(RATE), RATE).sources
+    np.testing.assert_array_equal(other.separate(noise(RATE), RATE).sources, expected)
 
 
 def test_errors_are_builtins_too():

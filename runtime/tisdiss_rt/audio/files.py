@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import soxr
 
@@ -28,6 +29,7 @@ from tisdiss_rt.audio.lengths import Measured, measure, wav_from_rf64
 from tisdiss_rt.errors import AudioError, OutputError
 
 BLOCK_FRAMES = 4096  # where a file is damaged, so much before is lost, too
+MOST_CHANNELS = 32  # of an array
 STDIN = "-"
 # What a folder given as input is searched for.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
@@ -176,6 +178,21 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
+
+
+def in_columns(signal: npt.NDArray[Any], label: str) -> npt.NDArray[Any]:
+    """Return an array (n,) or (n, channels) as the latter.
+
+    Raises AudioError for one that is not floating point, or has so many channels that it must be turned.
+    """
+    if not np.issubdtype(signal.dtype, np.floating):
+        raise AudioError(f"{label} must be floating point with full scale 1, not {signal.dtype}")
+    if signal.ndim == 2 and signal.shape[1] > MOST_CHANNELS:
+        raise AudioError(
+            f"{label} is {signal.shape}, which is {signal.shape[1]} channels; where the channels come first, "
+            "turn it round: .T"
+        )
+    return signal.reshape(len(signal), -1) if signal.size else signal.reshape(len(signal), 1)
 
 
 def mix_down(block: Array, label: str = "the mixture") -> Array:

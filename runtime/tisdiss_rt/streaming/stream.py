@@ -156,7 +156,7 @@ class Stream:
         """Push a chunk, and return the output that has become ready.
 
         Args:
-            chunk: (n,) or (n, channels) floating point, for any n including 0; channels are averaged.
+            chunk: (n,) or (n, channels) floating point, any n including 0; up to 32 channels are averaged.
 
         Returns:
             (sources, m) float32; m may be 0.
@@ -233,10 +233,7 @@ def _mono(chunk: npt.NDArray[np.generic]) -> Array:
     """Check a chunk (n,) or (n, channels) and average it to (n,)."""
     if chunk.ndim not in (1, 2) or 0 in chunk.shape[1:]:
         raise AudioError(f"a chunk must be (n,) or (n, channels); it is {chunk.shape}")
-    if not np.issubdtype(chunk.dtype, np.floating):
-        raise AudioError(f"a chunk must be floating point with full scale 1, not {chunk.dtype}")
-    channels = chunk.shape[1] if chunk.ndim == 2 else 1
-    mono = files.mix_down(chunk.reshape(len(chunk), channels), "the chunk")  # type: ignore[arg-type]
+    mono = files.mix_down(files.in_columns(chunk, "the chunk"), "the chunk")
     if len(mono) and np.abs(mono).max() > LOUDEST:
         raise AudioError(f"a chunk with samples beyond {LOUDEST:g}, where full scale is 1: scale it down")
     return mono
