@@ -329,6 +329,36 @@ def test_progress_on_a_terminal_only(separate, noise, monkeypatch):
     assert separate("a.wav", "--force", "--quiet")[2] == ""
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="redirections of a POSIX shell")
+@pytest.mark.parametrize(
+    ("redirections", "status", "says"),
+    [
+        ("a.wav 2>&-", 0, "a_spk2.wav"),
+        ("a.wav 2>/dev/full", 0, "a_spk2.wav"),
+        ("a.wav <&-", 0, "a_spk2.wav"),
+        ("a.wav >&-", 0, "1.0 s of audio"),
+        ("a.wav <&- >&- 2>&-", 0, ""),
+        ("gone.wav a.wav 2>&-", 1, "a_spk2.wav"),
+        ("- <&-", 1, "tisdiss-rt: standard input: is closed\n"),
+        ("- </dev/null", 1, "tisdiss-rt: standard input: not readable as audio"),
+    ],
+)
+def test_standard_streams_that_are_closed_or_full(tmp_path, gain_toy, noise, redirections, status, says):
+    if "/dev/full" in redirections and not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    write(tmp_path / "a.wav", noise(RATE))
+    program = Path(sys.executable).with_name("tisdiss-rt")
+    line = f"'{program}' separate --bundle '{gain_toy}' --provider cpu {redirections}"
+    result = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == status
+    assert says in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    expected = ["a_spk1.wav", "a_spk2.wav"] if "a.wav" in redirections else []
+    assert names(tmp_path / "separated") == expected
+    for name in expected:
+        assert soundfile.info(tmp_path / "separated" / name).frames == RATE
+
+
 # ---- what is refused ----
 
 

@@ -19,6 +19,7 @@ import click
 
 from tisdiss_rt import __version__
 from tisdiss_rt.bundle import GRAPHS, load, shipped
+from tisdiss_rt.cli import standard_streams
 from tisdiss_rt.cli.bench import bench
 from tisdiss_rt.cli.live import live
 from tisdiss_rt.cli.options import duration
@@ -190,6 +191,7 @@ def main() -> None:
 
 def _run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files are removed
+    standard_streams.mend()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be valid text
     warnings.simplefilter("always", SeparationWarning)

@@ -115,7 +115,7 @@ def _find(inputs: tuple[str, ...], output: Path) -> Iterator[str]:
 def _told(path: str, error: Exception) -> str:
     """What was wrong with which file, in one line; errors of the system do not always name it."""
     reason = getattr(error, "strerror", None) or str(error)
-    return reason if path in reason else f"{path}: {reason}"
+    return reason if path in reason or reason.startswith("standard input: ") else f"{path}: {reason}"
 
 
 def _is_result(path: Path, output: Path) -> bool:
