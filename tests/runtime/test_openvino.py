@@ -1,5 +1,7 @@
 """OpenVINO runs the same files: in 32-bit floats as ONNX Runtime does, in bfloat16 nearly."""
 
+import os
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -76,3 +78,17 @@ def test_streams_on_several_threads(stream_toy, noise):
         for _ in range(5):
             for found, alone in zip(pool.map(run, mixes), expected, strict=True):
                 np.testing.assert_array_equal(found, alone)
+
+
+def test_nothing_is_reported_home(tmp_path):
+    """The telemetry of OpenVINO starts a process and writes to the home folder on being imported."""
+    program = """
+import multiprocessing, sys
+from tisdiss_rt import Separator
+Separator(provider="openvino", threads=1)
+assert not multiprocessing.active_children()
+assert not [name for name in sys.modules if name.startswith("openvino_telemetry")]
+"""
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    assert not (tmp_path / "intel").exists()

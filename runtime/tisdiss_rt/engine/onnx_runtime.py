@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.engine.cores import quota_cores
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which would be sent, and kept in the home folder
 try:
     import onnxruntime as ort
 except ModuleNotFoundError as missing:
@@ -134,15 +136,16 @@ def available_providers() -> list[str]:
 
 
 def physical_cores() -> int:
-    """Number of physical cores that this process may run on; of logical ones outside Linux."""
+    """Return how many physical cores this process may use; outside Linux how many logical ones there are."""
     if sys.platform != "linux":
         return os.cpu_count() or 1
     usable = os.sched_getaffinity(0)
     siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
     try:
-        return len({Path(siblings.format(cpu)).read_text() for cpu in usable})
+        cores = len({Path(siblings.format(cpu)).read_text() for cpu in usable})
     except OSError:  # hidden in some containers
-        return len(usable)
+        cores = len(usable)
+    return min(cores, quota_cores() or cores)
 
 
 @cache

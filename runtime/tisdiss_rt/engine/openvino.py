@@ -5,7 +5,10 @@ It reads the same ONNX files. What goes from graph to graph stays 32-bit floats.
 
 from __future__ import annotations
 
+import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -102,9 +105,24 @@ def installed_version() -> str | None:
 
 def _core() -> Any:
     try:
-        from openvino import Core
+        with _without_telemetry():
+            from openvino import Core
     except ModuleNotFoundError as missing:
         raise ProviderError("OpenVINO is not installed: pip install 'tisdiss-rt[openvino]'") from missing
     except (ImportError, OSError) as error:
         raise ProviderError(f"OpenVINO is installed but does not load: {first_line(error)}") from error
     return Core()
+
+
+@contextmanager
+def _without_telemetry() -> Iterator[None]:
+    """Import OpenVINO as where its telemetry is not installed; else a process reports every import of it."""
+    name = "openvino_telemetry"
+    hidden = name not in sys.modules  # otherwise the program around has decided
+    if hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if hidden:
+            sys.modules.pop(name, None)
