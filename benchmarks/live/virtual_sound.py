@@ -105,6 +105,10 @@ class VirtualSound:
         """Let the microphone hear a file, or the headphones if ``sink`` is ``virtspk``."""
         return self._start("paplay", "--latency-msec=60", "-d", sink, str(path))
 
+    def add_microphone(self, name: str) -> str:
+        """Make a microphone that gives silence; returns its module, for ``control("unload-module", ...)``."""
+        return self.control("load-module", "module-null-source", f"source_name={name}", f"rate={self._rate}")
+
     def control(self, *command: str) -> str:
         """Run ``pactl`` with a command; returns what it prints."""
         done = self._run("pactl", *command)
@@ -126,23 +130,28 @@ class VirtualSound:
         modules = [f"module-native-protocol-unix auth-anonymous=1 socket={self._folder / 'socket'}"]
         modules += [f"module-null-sink sink_name={name} {form}" for name in ("virtmic", "virtspk")]
         loaded = [part for module in modules for part in ("-L", module)]
-        self._daemon = self._start("pulseaudio", "-n", *options, *loaded)
+        self._daemons = [self._start("pulseaudio", "-n", *options, *loaded)]
+        self._wait_for("pactl", "info")
+        _prompt(self._daemons[0].pid)  # it has given it up
+
+    def _wait_for(self, *command: str) -> None:
         for _ in range(100):
-            if self._run("pactl", "info").returncode == 0:
-                _prompt(self._daemon.pid)  # it has given it up
+            if self._run(*command).returncode == 0:
                 return
             time.sleep(0.1)
         self.__exit__(None, None, None)
-        raise RuntimeError("pulseaudio does not start")
+        raise RuntimeError(f"the sound server does not start: {' '.join(command)} fails")
 
     def stop(self) -> None:
-        """Let the daemon answer nothing any more, though it is there."""
-        self._daemon.send_signal(signal.SIGSTOP)
+        """Let the daemons answer nothing any more, though they are there."""
+        for daemon in self._daemons:
+            daemon.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
         """Take both devices away at once."""
-        self._daemon.kill()
-        self._daemon.wait()
+        for daemon in self._daemons:
+            daemon.kill()
+            daemon.wait()
 
     def _start(self, *command: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         process = subprocess.Popen(
@@ -158,6 +167,42 @@ class VirtualSound:
 
     def _run(self, *command: str) -> Any:
         return subprocess.run(command, env=self.environment, stdin=subprocess.DEVNULL, capture_output=True)
+
+
+class VirtualPipeWire(VirtualSound):
+    """The same devices of PipeWire, with its session manager and its server for programs of PulseAudio."""
+
+    @staticmethod
+    def missing() -> str:
+        """Say which packages of Debian are needed beside those of `missing`; empty if none."""
+        programs = {"pipewire": "pipewire", "pipewire-pulse": "pipewire-pulse", "wireplumber": "wireplumber"}
+        programs["dbus"] = "dbus-daemon"
+        return " ".join(package for package, program in programs.items() if not shutil.which(program))
+
+    def launch(self) -> None:
+        """Start the daemons, for the first time or again after `kill`."""
+        bus = f"unix:path={self._folder / 'bus'}"
+        (self._folder / "bus").unlink(missing_ok=True)
+        self.environment |= {
+            "DBUS_SESSION_BUS_ADDRESS": bus,
+            "PULSE_SERVER": f"unix:{self._folder / 'native'}",
+            **{f"XDG_{kind}_HOME": str(self._folder) for kind in ("CONFIG", "STATE", "CACHE")},
+        }
+        self._daemons = [self._start("dbus-daemon", "--session", "--nofork", f"--address={bus}")]
+        self._daemons.append(self._start("pipewire"))
+        self._wait_for("pw-cli", "info", "0")
+        self._daemons.append(self._start("wireplumber"))
+        self._daemons.append(self._start("pipewire-pulse"))
+        self._wait_for("pactl", "info")
+        form = (f"rate={self._rate}", "channels=2")  # as programs play; to one channel they would be louder
+        for name in ("virtmic", "virtspk"):
+            self.control("load-module", "module-null-sink", f"sink_name={name}", *form)
+        self._wait_for("pactl", "get-source-volume", "virtspk.monitor")
+
+    def add_microphone(self, name: str) -> str:
+        """Make a microphone that gives silence; returns its module, for ``control("unload-module", ...)``."""
+        form = (f"sink_name={name}", "media.class=Audio/Source/Virtual", f"rate={self._rate}", "channels=1")
+        return self.control("load-module", "module-null-sink", *form)
 
 
 def find(part: np.ndarray, whole: np.ndarray) -> int:

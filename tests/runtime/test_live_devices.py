@@ -19,14 +19,23 @@ import soundfile
 import soxr
 
 import tisdiss_rt
-from benchmarks.live.virtual_sound import VirtualSound, find, missing
+from benchmarks.live.virtual_sound import VirtualPipeWire, VirtualSound, find, missing
 
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 DEPTH = 2
+GAIN = {VirtualSound: 1, VirtualPipeWire: 2}  # of one channel made from the two that programs play
 
 pytestmark = pytest.mark.skipif(
     bool(sys.platform != "linux" or missing()), reason=f"needs packages of Debian: {missing()}"
 )
+
+
+@pytest.fixture(params=[VirtualSound, VirtualPipeWire], ids=["pulseaudio", "pipewire"])
+def server(request):
+    """A sound server, as a class."""
+    if request.param is VirtualPipeWire and VirtualPipeWire.missing():
+        pytest.skip(f"needs packages of Debian: {VirtualPipeWire.missing()}")
+    return request.param
 
 
 def example(rate, seconds):
@@ -158,11 +167,11 @@ def test_busy_machine_makes_no_dropouts(stream_toy, tmp_path_factory):
     attempts(5, try_it)
 
 
-def test_lost_devices_end_the_run_and_keep_the_recording(stream_toy, tmp_path):
+def test_lost_devices_end_the_run_and_keep_the_recording(server, stream_toy, tmp_path):
     waiting = ("--wait-s", 3)
     mix = example(16000, 8)
     soundfile.write(tmp_path / "mix.wav", mix, 16000, subtype="FLOAT")
-    with VirtualSound(16000) as sound:
+    with server(16000) as sound:
         running = start(
             sound, "--bundle", stream_toy, "--depth", DEPTH, "--record", tmp_path / "rec", *waiting
         )
@@ -181,7 +190,8 @@ def test_lost_devices_end_the_run_and_keep_the_recording(stream_toy, tmp_path):
     assert len(mixture) == len(sources[0]) == len(sources[1])
     assert len(mixture) > max(while_running)
     begin = find(mix[: 2 * 16000], mixture)
-    np.testing.assert_allclose(mixture[begin:], mix[: len(mixture) - begin], atol=1e-4)
+    if server is VirtualSound:  # others resample
+        np.testing.assert_allclose(mixture[begin:], mix[: len(mixture) - begin], atol=1e-4)
     assert len(mixture) - begin > 3 * 16000
     apart = tisdiss_rt.Separator(stream_toy, provider="cpu").separate(mixture, 16000, depth=DEPTH).sources
     np.testing.assert_allclose(sources, apart, atol=1e-5)
@@ -203,8 +213,8 @@ def test_files_are_whole_at_any_stop(stream_toy, tmp_path, way, status):
     assert max(lengths) - min(lengths) <= (4000 if way == signal.SIGKILL else 0)
 
 
-def test_a_device_that_comes_back_is_used_again(stream_toy, tmp_path):
-    with VirtualSound(16000) as sound:
+def test_a_device_that_comes_back_is_used_again(server, stream_toy, tmp_path):
+    with server(16000) as sound:
         running = start(
             sound, "--bundle", stream_toy, "--record", tmp_path / "rec", "--json", "--duration-s", 7
         )
@@ -229,11 +239,11 @@ def test_devices_are_listed():
     assert "[default input, default output]" in done.stdout
 
 
-def test_a_loop_is_limited_recognised_and_muted(stream_toy, tmp_path):
+def test_a_loop_is_limited_recognised_and_muted(server, stream_toy, tmp_path):
     """The microphone is what the headphones play, louder: noise of 0.002 would grow without end."""
     noise = 0.002 * np.random.default_rng(0).standard_normal(12 * 16000).astype(np.float32)
     soundfile.write(tmp_path / "noise.wav", noise, 16000, subtype="FLOAT")
-    with VirtualSound(16000) as sound:
+    with server(16000) as sound:
         sound.environment["PULSE_SOURCE"] = "virtspk.monitor"
         sound.control("set-source-volume", "virtspk.monitor", "115%")  # a gain of 1.5
         tap = sound.tap("virtspk")
@@ -250,17 +260,19 @@ def test_a_loop_is_limited_recognised_and_muted(stream_toy, tmp_path):
     assert report["feedbacks"] >= 1
     assert len(report["messages"]) >= 2
     mixture = tracks(tmp_path / "rec")[0]
-    assert np.abs(played).max() <= 1.55  # full scale and the noise, at that gain
+    # full scale and the noise, at that gain; a server that resamples goes beyond
+    most = 1.55 * GAIN[server] * (1 if server is VirtualSound else 1.3)
+    assert np.abs(played).max() <= most
     loud_s = np.count_nonzero(np.abs(mixture) > 0.5) / 16000
-    assert 0.01 < np.abs(mixture).max() <= 1.55  # full scale and the noise
+    assert 0.01 < np.abs(mixture).max() <= most
     assert loud_s < 1.0
     assert np.sqrt(np.mean(mixture[-8000:] ** 2)) < 0.01  # muted: the noise alone
 
 
-def test_a_monitor_in_the_place_of_a_microphone_is_told(stream_toy, tmp_path):
-    """The only microphone is unplugged; PulseAudio goes on with a monitor by itself."""
-    with VirtualSound(16000) as sound:
-        module = sound.control("load-module", "module-null-source", "source_name=usbmic", "rate=16000")
+def test_a_monitor_in_the_place_of_a_microphone_is_told(server, stream_toy, tmp_path):
+    """The only microphone is unplugged; servers go on with a monitor by themselves."""
+    with server(16000) as sound:
+        module = sound.add_microphone("usbmic")
         sound.environment["PULSE_SOURCE"] = "usbmic"
         sound.control("set-default-source", "usbmic")
         running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec", "--duration-s", 8)
@@ -355,8 +367,8 @@ def test_more_signals_change_nothing(stream_toy, tmp_path, ways):
         assert len({len(track) for track in tracks(folder)}) == 1
 
 
-def test_a_server_that_stops_answering_is_told_and_left(stream_toy, tmp_path):
-    with VirtualSound(16000) as sound:
+def test_a_server_that_stops_answering_is_told_and_left(server, stream_toy, tmp_path):
+    with server(16000) as sound:
         running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec", "--wait-s", 2)
         listening(tmp_path / "rec")
         sound.stop()
@@ -366,8 +378,8 @@ def test_a_server_that_stops_answering_is_told_and_left(stream_toy, tmp_path):
     assert len({len(track) for track in tracks(tmp_path / "rec")}) == 1
 
 
-def test_a_stopped_server_keeps_nobody_from_ending(stream_toy, tmp_path):
-    with VirtualSound(16000) as sound:
+def test_a_stopped_server_keeps_nobody_from_ending(server, stream_toy, tmp_path):
+    with server(16000) as sound:
         running = start(sound, "--bundle", stream_toy, "--record", tmp_path / "rec")
         listening(tmp_path / "rec")
         sound.stop()
@@ -379,11 +391,11 @@ def test_a_stopped_server_keeps_nobody_from_ending(stream_toy, tmp_path):
     assert time.monotonic() - begin_s < 12
 
 
-def test_start_and_end_of_a_tone_are_heard_without_a_step(stream_toy, tmp_path):
+def test_start_and_end_of_a_tone_are_heard_without_a_step(server, stream_toy, tmp_path):
     """It is there before the program and stays after it."""
     tone = 0.38 * np.sin(2 * np.pi * 200 * np.arange(20 * 16000) / 16000).astype(np.float32)
     soundfile.write(tmp_path / "tone.wav", tone, 16000, subtype="FLOAT")
-    with VirtualSound(16000) as sound:
+    with server(16000) as sound:
         sound.play(tmp_path / "tone.wav")
         time.sleep(1)
         tap = sound.tap("virtspk")
@@ -395,9 +407,10 @@ def test_start_and_end_of_a_tone_are_heard_without_a_step(stream_toy, tmp_path):
         time.sleep(0.3)
         played = tap.close()
     assert running.returncode == 0, err
-    assert np.abs(played).max() == pytest.approx(0.38, abs=0.001)
-    assert np.abs(np.diff(np.concatenate([played, [0]]))).max() < 0.05
-    assert np.count_nonzero(np.abs(played) > 0.3) > 0.2 * 16000
+    peak = np.abs(played).max()
+    assert peak == pytest.approx(0.38 * GAIN[server], abs=0.002)
+    assert np.abs(np.diff(np.concatenate([played, [0]]))).max() < 0.05 * GAIN[server]
+    assert np.count_nonzero(np.abs(played) > 0.8 * peak) > 0.2 * 16000
 
 
 def test_listing_devices_of_a_stopped_server_ends():

@@ -72,15 +72,16 @@ def _has_server() -> bool:
 
 
 def _find_monitor(server: dict[str, Any], process: str) -> str | None:
+    def is_ours(entry: dict[str, Any]) -> bool:
+        return str(entry.get("properties", {}).get("application.process.id")) == process
+
+    clients = {str(client["index"]) for client in server.get("clients", ()) if is_ours(client)}
+
     def ours(kind: str, device: str) -> set[str]:
         """Names of the devices that the process uses."""
         names = {entry["index"]: entry["name"] for entry in server.get(f"{device}s", ())}
-        used = [
-            entry[device]
-            for entry in server.get(kind, ())
-            if str(entry.get("properties", {}).get("application.process.id")) == process
-        ]
-        return {names[index] for index in used if index in names}
+        streams = [entry for entry in server.get(kind, ()) if is_ours(entry) or entry["client"] in clients]
+        return {names[entry[device]] for entry in streams if entry[device] in names}
 
     sinks = ours("sink_inputs", "sink")
     for source in sorted(ours("source_outputs", "source")):
