@@ -13,7 +13,7 @@ import soundfile
 
 import tisdiss_rt
 from benchmarks.quality.quality import improvement_db, si_sdr_db
-from tisdiss_rt.audio.files import voice_paths
+from tisdiss_rt.audio.results import voice_paths
 
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example"
 

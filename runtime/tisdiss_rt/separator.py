@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.audio import Array, files
+from tisdiss_rt.audio import Array, files, results
 from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.bundle import load, shipped
 from tisdiss_rt.engine.base import StepEngine
@@ -199,7 +199,8 @@ class Separator:
         steps: list[Step] = []
         with files.AudioReader(path) as reader:
             rate, frames = reader.sample_rate, reader.frames
-            with files.WavWriters(targets, rate, reader.subtype, frames) as writers:
+            origin = results.origin_of(path)
+            with results.WavWriters(targets, rate, reader.subtype, frames, origin) as writers:
                 for piece in self._separate_blocks(
                     reader.blocks(), rate, lambda: reader.done, frames, plan, steps, progress
                 ):

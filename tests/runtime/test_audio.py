@@ -9,8 +9,9 @@ import pytest
 import soundfile
 from scipy import signal
 
-from tisdiss_rt.audio import files
-from tisdiss_rt.audio.files import AudioReader, WavWriters, fit_length, resample
+from tisdiss_rt.audio import files, results
+from tisdiss_rt.audio.files import AudioReader, fit_length, resample
+from tisdiss_rt.audio.results import WavWriters
 from tisdiss_rt.errors import AudioError, OutputError
 
 
@@ -362,6 +363,28 @@ def test_nothing_remains_after_a_failure(tmp_path, noise, error):
     assert (tmp_path / "a.wav").read_text() == "old"
 
 
+@pytest.mark.parametrize("frames", [1000, None])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT"])
+def test_files_say_what_they_were_separated_from(tmp_path, noise, frames, subtype):
+    (tmp_path / "recording").write_bytes(b"sound")
+    origin = results.origin_of(tmp_path / "recording")
+    for own in (origin, None):
+        with WavWriters([tmp_path / "a.wav"], 8000, subtype, frames, own) as writers:
+            writers.write(noise(1000, 1)[:999])
+        assert results.origin_in(tmp_path / "a.wav") == own
+        np.testing.assert_allclose(soundfile.read(tmp_path / "a.wav")[0], noise(1000)[:999], atol=1e-2)
+        info = soundfile.info(tmp_path / "a.wav")
+        assert (info.frames, info.format, info.subtype) == (999, "WAV", subtype)
+        with AudioReader(tmp_path / "a.wav") as reader:
+            assert sum(map(len, reader.blocks())) == 999
+            assert reader.problem is None
+    (tmp_path / "recording").write_bytes(b"another sound")
+    assert results.origin_of(tmp_path / "recording") != origin
+    for no_file in (tmp_path, tmp_path / "gone", "-"):
+        assert results.origin_of(no_file) is None
+    assert results.origin_in(tmp_path / "recording") is None
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write to .*file"):
@@ -399,7 +422,7 @@ def test_very_large_files_get_a_header_that_holds_their_size(tmp_path, noise):
         with WavWriters([tmp_path / "a.wav"], 8000, "FLOAT", frames) as writers:
             writers.write(noise(10, 1))
         assert soundfile.info(tmp_path / "a.wav").format == expected
-    assert files._WAV_LIMIT_BYTES < 2**32
+    assert results._WAV_LIMIT_BYTES < 2**32
     with WavWriters([tmp_path / "a.wav"], 8000, "PCM_16", None) as writers:  # may become large, but does not
         writers.write(noise(10, 1))
     assert soundfile.info(tmp_path / "a.wav").format == "WAV"

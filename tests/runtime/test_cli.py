@@ -140,18 +140,50 @@ def test_folders_are_searched_but_not_for_results(separate, noise):
         write(name, noise(100))
     Path("in/notes.txt").write_text("no audio")
     Path("in/._b.wav").write_text("what some systems leave beside a file")
-    expected = [f"{stem}_spk{n}.wav" for stem in "Abc" for n in (1, 2)]
+    expected = [f"{stem}_spk{n}.wav" for stem in ("A", "b", "deep/c") for n in (1, 2)]
+
+    def results(folder):
+        return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*_spk*.wav"))
+
     for _ in range(2):
         assert separate("in", "-o", "in", "--force")[0] == 0
-        assert [name for name in names("in") if "_spk" in name] == expected
+        assert results("in") == expected
     for name in expected:
         Path("in", name).unlink()
     assert separate("in", "-o", "in/out")[0] == 0
-    assert names("in/out") == expected
+    assert results("in/out") == expected
     status, _, err = separate("in", "-o", "in/out", "--force")
     assert status == 0
-    assert names("in/out") == expected
+    assert results("in") == [f"out/{name}" for name in expected]
     assert "skipped" not in err
+
+
+def test_folders_below_are_kept(separate, noise):
+    write("rec/day1/audio.wav", noise(100))
+    write("rec/day2/audio.wav", noise(200))
+    write("rec/day2/late/audio.wav", noise(300))
+    for _ in range(2):
+        status, _, err = separate("rec/")
+        assert status == 0
+    assert err.count("skipped") == 3
+    for folder, frames in (("day1", 100), ("day2", 200), ("day2/late", 300)):
+        assert soundfile.info(f"separated/{folder}/audio_spk2.wav").frames == frames
+    assert names() == ["day1", "day2"]
+    write("rec/talk_spk1.wav", noise(400))  # a recording, though named as a result: nothing of ours is in rec
+    assert separate("rec")[0] == 0
+    assert soundfile.info("separated/talk_spk1_spk1.wav").frames == 400
+
+
+def test_a_folder_says_how_many_files_it_passed_over(separate, noise):
+    write("rec/audio.wav", noise(100))
+    for name in ("call.m4a", "meeting.MP4", "voice.webm", "phone.amr", "old.wma", "deep/a.aac", "notes.txt"):
+        Path("rec", name).parent.mkdir(exist_ok=True)
+        Path("rec", name).write_bytes(bytes(100))
+    status, _, err = separate("rec", "--quiet")
+    assert status == 0
+    (line,) = err.splitlines()
+    assert "rec: passed over 6 files" in line
+    assert ".aac, .amr, .m4a, .mp4, .webm, .wma" in line
 
 
 def test_an_empty_folder_is_an_error(separate):
@@ -184,6 +216,28 @@ def test_two_inputs_of_one_name(separate, noise):
     Path("x/a.wav").write_text("no audio, writes nothing")
     assert separate("x/a.wav", "y/a.wav", "--force")[0] == 1
     assert soundfile.info("separated/a_spk1.wav").frames == 200
+
+
+def test_two_inputs_of_one_name_in_two_calls(separate, noise, monkeypatch):
+    write("x/a.wav", noise(100))
+    write("y/a.wav", noise(200))
+    assert separate("x/a.wav")[0] == 0
+    status, _, err = separate("y/a.wav")
+    assert status == 1
+    assert "y/a.wav: separated/a_spk1.wav exists and is not known to be of this input" in err
+    status, _, err = separate("x/a.wav")
+    assert status == 0
+    assert "x/a.wav: skipped" in err
+    shutil.move("x", "z")  # it is still the same recording
+    assert separate("z/a.wav")[0] == 0
+    assert separate("y/a.wav", "--force")[0] == 0
+    assert separate("y/a.wav")[0] == 0
+    for status, data in ((0, noise(100)), (1, noise(200))):  # nobody can tell whether it is the same
+        content = io.BytesIO()
+        soundfile.write(content, data, RATE, format="WAV")
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content.getvalue())))
+        assert separate("-")[0] == status
+    assert soundfile.info("separated/stdin_spk1.wav").frames == 100
 
 
 def test_the_same_input_twice_is_done_once(separate, noise):

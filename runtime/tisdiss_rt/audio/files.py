@@ -1,7 +1,6 @@
-"""Audio files in and out, in blocks, so that an hour of audio needs no more memory than a second.
+"""Audio files and arrays in, in blocks, so that an hour of audio needs no more memory than a second.
 
-Readers refuse what would give a wrong result later (NaN) and say what is missing of a truncated file; writers
-show their files only when all of them are complete.
+What would give a wrong result later (NaN) is refused, and what is missing of a truncated file is told.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ import re
 import shutil
 import sys
 import tempfile
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -25,14 +22,19 @@ import soundfile
 import soxr
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.audio.lengths import Measured, measure, wav_from_rf64
-from tisdiss_rt.errors import AudioError, OutputError
+from tisdiss_rt.audio.lengths import Measured, measure
+from tisdiss_rt.errors import AudioError
 
 BLOCK_FRAMES = 4096  # where a file is damaged, so much before is lost, too
 MOST_CHANNELS = 32  # of an array
 STDIN = "-"
 # What a folder given as input is searched for.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
+# What people have, and libsndfile does not read.
+MEDIA_SUFFIXES = (
+    *(".3gp", ".aac", ".ac3", ".amr", ".avi", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".webm", ".wma", ".wmv"),
+)
 
 # The WAV subtype with the resolution of the input's; 16 bits for lossy and companded formats.
 _OUTPUT_SUBTYPE = {
@@ -46,8 +48,6 @@ _OUTPUT_SUBTYPE = {
     "ALAC_24": "PCM_24",
     "ALAC_32": "PCM_32",
 }
-_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-_WAV_LIMIT_BYTES = 2**32 - 2**16  # beyond, the 32-bit sizes of a WAV header overflow
 # libsndfile shortens a file whose header promises more than there is, and says so only in its log.
 _SHORTENED = re.compile(r"(?:SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)")
 _UNKNOWN_BYTES = 0x7F000000  # sizes from here on mean "unknown", as programs that write to a pipe put
@@ -89,9 +89,9 @@ class AudioReader:
         measured = measure(file)
         file.seek(0)
         try:
-            self._file = resources.enter_context(_ForwardFile(measured.source or _native(source)))
+            self._file = resources.enter_context(_ForwardFile(measured.source or native_path(source)))
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
-            raise AudioError(f"{self._label}: not readable as audio: {_reason(error)}") from error
+            raise AudioError(f"{self._label}: not readable as audio: {reason_of(error)}") from error
         return measured
 
     def _source(self, path: str | os.PathLike[str], resources: ExitStack) -> tuple[Any, BinaryIO]:
@@ -118,7 +118,7 @@ class AudioReader:
             try:
                 block = self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
             except soundfile.LibsndfileError as error:
-                self._damage = _reason(error)
+                self._damage = reason_of(error)
                 break
             if len(block) == 0:
                 break
@@ -238,100 +238,11 @@ def fit_length(blocks: Iterable[Array], length: Callable[[], int], channels: int
         yield np.zeros((length() - done, channels), np.float32)
 
 
-class WavWriters:
-    """One mono WAV file for each path, of which none can be seen before all are complete.
-
-    A context manager: leaving it normally shows the files, leaving it by an exception (Ctrl-C too) removes
-    every trace. ``frames`` is None where their number only shows at the end. Attribute ``clipped`` counts
-    samples beyond full scale, which PCM cannot hold.
-    Raises OutputError.
-    """
-
-    def __init__(self, paths: Sequence[Path], sample_rate: int, subtype: str, frames: int | None) -> None:
-        self.clipped = 0
-        self._paths = paths
-        self._parts = [path.with_name(f".{uuid.uuid4().hex}.part") for path in paths]
-        self._clips = subtype.startswith("PCM")
-        self._is_open = frames is None
-        is_large = frames is None or frames * _BYTES[subtype] > _WAV_LIMIT_BYTES
-        self._format = (sample_rate, 1, subtype, None, "RF64" if is_large else "WAV")
-        self._files: list[Any] = []
-        self._new_folders: list[Path] = []  # innermost first
-
-    def __enter__(self) -> WavWriters:
-        try:
-            for path, part in zip(self._paths, self._parts, strict=True):
-                if path.is_dir():
-                    raise IsADirectoryError(None, f"{path.name} is a folder")
-                folder = part.parent
-                self._new_folders += [p for p in (folder, *folder.parents) if not p.exists()]
-                folder.mkdir(parents=True, exist_ok=True)
-                part.touch()  # unlike libsndfile, says what is wrong
-                self._files.append(soundfile.SoundFile(_native(part), "w", *self._format))
-        except BaseException as error:
-            self._discard()
-            if isinstance(error, OSError | soundfile.LibsndfileError):
-                raise _output_error(part.parent, error) from error
-            raise
-        return self
-
-    def write(self, block: Array) -> None:
-        """Append (m, sources)."""
-        if self._clips:
-            self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))  # libsndfile limits them
-        try:
-            for file, channel in zip(self._files, block.T, strict=True):
-                file.write(np.ascontiguousarray(channel))
-        except soundfile.LibsndfileError as error:
-            raise _output_error(self._parts[0].parent, error) from error
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None:
-            self._discard()
-            return
-        try:
-            for file in self._files:
-                file.close()
-            for part in self._parts if self._is_open else ():
-                if part.stat().st_size <= _WAV_LIMIT_BYTES:
-                    wav_from_rf64(part)
-            for part, path in zip(self._parts, self._paths, strict=True):
-                part.replace(path)
-        except BaseException as problem:
-            self._discard()
-            if isinstance(problem, OSError | soundfile.LibsndfileError):
-                raise _output_error(self._paths[0].parent, problem) from problem
-            raise
-
-    def _discard(self) -> None:
-        undo = [file.close for file in self._files] + [part.unlink for part in self._parts]
-        for action in undo + [folder.rmdir for folder in self._new_folders]:
-            with suppress(OSError, soundfile.LibsndfileError):  # not made yet, or used by somebody else
-                action()
-
-
-def voice_paths(folder: Path, source: str, sources: int) -> list[Path]:
-    """Return the files (sources,) in a folder for the voices of an input: talk_spk1.wav ... of talk.wav."""
-    stem = "stdin" if source == STDIN else Path(source).stem
-    return [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
-
-
-def is_voice_path(path: Path) -> bool:
-    """Return whether a file is named as `voice_paths` does."""
-    return bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
-
-
-def _native(source: Any) -> Any:
+def native_path(source: Any) -> Any:
     """Give soundfile a path as it takes names that are no valid text: in bytes, but not on Windows."""
     return os.fsencode(source) if isinstance(source, Path) and sys.platform != "win32" else source
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Say what libsndfile said, without its prefix and full stop."""
     return str(getattr(error, "error_string", error)).rstrip(".").lower()
-
-
-def _output_error(folder: Path, error: Exception) -> OutputError:
-    return OutputError(f"cannot write to {folder}: {getattr(error, 'strerror', None) or _reason(error)}")

@@ -251,6 +251,7 @@ def _ogg(file: BinaryIO, total: int) -> Measured:
 
 def wav_from_rf64(path: Path) -> None:
     """Give a small file that libsndfile wrote as RF64 the header of a plain WAV file."""
+    whole = path.stat().st_size
     with path.open("r+b") as file:
         head = file.read(4096)
         at, begin = head.index(b"fmt ") + 8, head.index(b"data") + 8
@@ -260,6 +261,6 @@ def wav_from_rf64(path: Path) -> None:
         chunks = b"fmt " + struct.pack("<I", 16) + tag + head[at + 2 : at + 16]
         unused = begin - 8 - 12 - len(chunks) - 8
         chunks += struct.pack("<4sI", b"JUNK", unused) + bytes(unused)
-        riff = struct.pack("<4sI4s", b"RIFF", begin - 8 + size + size % 2, b"WAVE")
+        riff = struct.pack("<4sI4s", b"RIFF", whole - 8, b"WAVE")
         file.seek(0)
         file.write(riff + chunks + struct.pack("<4sI", b"data", size))

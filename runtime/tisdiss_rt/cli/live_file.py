@@ -63,7 +63,7 @@ def play_file(
 
 
 def _targets(separator: Separator, source: str, folder: Path, force: bool) -> list[Path]:
-    from tisdiss_rt.audio.files import voice_paths
+    from tisdiss_rt.audio.results import voice_paths
 
     targets = voice_paths(folder, source, separator.bundle.manifest.sources)
     existing = [target for target in targets if target.exists()]
@@ -81,7 +81,8 @@ def _play(
     realtime: bool,
 ) -> dict[str, Any]:
     """Feed the file to a stream, write what comes, and say how it went."""
-    from tisdiss_rt.audio.files import AudioReader, WavWriters
+    from tisdiss_rt.audio.files import AudioReader
+    from tisdiss_rt.audio.results import WavWriters
 
     late = chunks = 0
     with AudioReader(source) as reader:

@@ -56,9 +56,9 @@ def separate(
 ) -> None:
     """Separate the voices in audio files.
 
-    INPUT is a file, a folder (all audio files in it) or - for standard input. The sources of talk.wav
-    become talk_spk1.wav, talk_spk2.wav, ... in the output folder, with the rate, the length and the
-    resolution of the input.
+    INPUT is a file, a folder (all audio files in it and in those below) or - for standard input. The
+    sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder, with the rate, the
+    length and the resolution of the input; those of a file in a folder below, in the same one there.
     """
     from tisdiss_rt.separator import Separator  # takes the time that --help should not
 
@@ -68,9 +68,9 @@ def separate(
         click.echo(_describe(separator, plan), err=True)
     claimed: dict[Path, str] = {}
     results = []
-    for path in _find(inputs, Path(output)):
+    for path, folder in _find(inputs, Path(output)):
         try:
-            result = _separate_one(separator, path, Path(output), force, claimed, quiet, options)
+            result = _separate_one(separator, path, folder, force, claimed, quiet, options)
         except (TisdissError, OSError) as error:
             result = {"input": path, "error": _told(path, error)}
             click.echo(f"tisdiss-rt: {result['error']}", err=True)
@@ -93,23 +93,43 @@ def separate(
         sys.exit(1)
 
 
-def _find(inputs: tuple[str, ...], output: Path) -> Iterator[str]:
-    """Yield the files to separate, each once; folders are searched, but not for our own results.
+def _find(inputs: tuple[str, ...], output: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the files to separate, each once, and the folder for the results of each.
 
-    These lie in the output folder, also where that is the folder that is searched.
+    A folder is searched with those below it, which the output folder gets, too. Our own results are passed
+    over where the output folder is the one that is searched, or in it.
     """
-    from tisdiss_rt.audio.files import STDIN, SUFFIXES
+    from tisdiss_rt.audio.files import STDIN
 
-    seen = set()
+    seen: set[str | Path] = set()
     for name in inputs:
-        paths = [name]
+        paths = [(name, output)]
         if name != STDIN and Path(name).is_dir():
-            found = (p for p in sorted(Path(name).rglob("[!.]*")) if p.suffix.lower() in SUFFIXES)
-            paths = [str(p) for p in found if p.is_file() and not _is_result(p, output)]
-        for path in paths or [name]:
-            if path == STDIN or (resolved := Path(path).resolve()) not in seen:
-                seen.add(path if path == STDIN else resolved)
-                yield path
+            paths = [(str(p), output / p.parent.relative_to(name)) for p in _search(Path(name), output)]
+        for path, folder in paths or [(name, output)]:
+            key = path if path == STDIN else Path(path).resolve()
+            if key not in seen:
+                seen.add(key)
+                yield path, folder
+
+
+def _search(folder: Path, output: Path) -> list[Path]:
+    """Return the audio files in a folder; says how many there are that only other programs can read."""
+    from tisdiss_rt.audio.files import MEDIA_SUFFIXES, SUFFIXES
+    from tisdiss_rt.audio.results import is_voice_path
+
+    found = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]
+    media = [path.suffix.lower() for path in found if path.suffix.lower() in MEDIA_SUFFIXES]
+    if media:
+        click.echo(
+            f"tisdiss-rt: warning: {folder}: passed over {len(media)} files that have to be converted first, "
+            f"to WAV for instance: {', '.join(sorted(set(media)))}",
+            err=True,
+        )
+    audio = [path for path in found if path.suffix.lower() in SUFFIXES]
+    if folder.resolve() in (output.resolve(), *output.resolve().parents):
+        audio = [p for p in audio if not (is_voice_path(p) and output.resolve() in p.resolve().parents)]
+    return audio
 
 
 def _told(path: str, error: Exception) -> str:
@@ -118,33 +138,28 @@ def _told(path: str, error: Exception) -> str:
     return reason if path in reason or reason.startswith("standard input: ") else f"{path}: {reason}"
 
 
-def _is_result(path: Path, output: Path) -> bool:
-    from tisdiss_rt.audio.files import is_voice_path
-
-    return path.resolve().parent == output.resolve() and is_voice_path(path)
-
-
 def _separate_one(
     separator: Separator,
     path: str,
-    output: Path,
+    folder: Path,
     force: bool,
     claimed: dict[Path, str],
     quiet: bool,
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """Separate one file and return its entry of the JSON document."""
-    from tisdiss_rt.audio.files import voice_paths
+    from tisdiss_rt.audio.results import voice_paths
 
     if Path(path).is_dir():
         raise AudioError(f"{path}: no audio files in this folder")
-    targets = voice_paths(output, path, separator.bundle.manifest.sources)
+    targets = voice_paths(folder, path, separator.bundle.manifest.sources)
     if targets[0] in claimed:
         raise OptionError(
             f"{path}: would write the same files as {claimed[targets[0]]}; give it another folder"
         )
     existing = [target for target in targets if target.exists()]
     if existing and not force:
+        _refuse_results_of_others(path, existing)
         claimed[targets[0]] = path
         click.echo(f"{path}: skipped, {existing[0]} exists (--force overwrites)", err=True)
         return {"input": path, "skipped": True}
@@ -154,6 +169,19 @@ def _separate_one(
     if not quiet:
         click.echo(_report(separator, path, result), err=True)
     return _entry(path, result)
+
+
+def _refuse_results_of_others(path: str, existing: list[Path]) -> None:
+    """Raise OptionError where the files that exist are of another input, as far as they say so."""
+    from tisdiss_rt.audio.results import origin_in, origin_of
+
+    own = origin_of(path)
+    known = {origin for target in existing if (origin := origin_in(target)) is not None}
+    if own is None or known - {own}:
+        raise OptionError(
+            f"{path}: {existing[0]} exists and is not known to be of this input; give it another folder, or "
+            "--force overwrites"
+        )
 
 
 @contextmanager

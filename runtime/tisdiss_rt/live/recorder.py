@@ -1,6 +1,6 @@
 """Recording of live sound: what has been heard must not be lost, however it ends.
 
-Files of `audio.WavWriters` are there whole or not at all, which suits a separation that can be repeated. A
+Files of `results.WavWriters` are there whole or not at all, which suits a separation that can be repeated. A
 conversation cannot. Here the files have their names from the beginning and are valid WAV files all the time:
 after every piece of sound the sizes in the header are brought up to date. All of them are always equally
 long; where the disk is full they end at the same sample.

@@ -1,0 +1,160 @@
+"""The files of the voices: WAV files that appear when all of them are complete.
+
+They hold a digest of the file that was separated. Two recordings of one name are then never taken for each
+other, and one that was moved is still the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.files import STDIN, native_path, reason_of
+from tisdiss_rt.audio.lengths import wav_from_rf64
+from tisdiss_rt.errors import OutputError
+
+_BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+_WAV_LIMIT_BYTES = 2**32 - 2**16  # beyond, the 32-bit sizes of a WAV header overflow
+_PIECE_BYTES = 2**20
+_COMMENT = "separated by tisdiss-rt, sha256 {}"
+
+
+class WavWriters:
+    """One mono WAV file for each path, of which none can be seen before all are complete.
+
+    A context manager: leaving it normally shows the files, leaving it by an exception (Ctrl-C too) removes
+    every trace. Attribute ``clipped`` counts samples beyond full scale, which PCM cannot hold.
+
+    Args:
+        paths: the files.
+        sample_rate: their sample rate in Hz.
+        subtype: how they hold a sample, by libsndfile's name.
+        frames: how many samples are to come; None where that only shows at the end.
+        origin: of the file that is separated, see `origin_of`.
+
+    Raises OutputError.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        sample_rate: int,
+        subtype: str,
+        frames: int | None,
+        origin: str | None = None,
+    ) -> None:
+        self._origin = origin
+        self.clipped = 0
+        self._paths = paths
+        self._parts = [path.with_name(f".{uuid.uuid4().hex}.part") for path in paths]
+        self._clips = subtype.startswith("PCM")
+        self._is_open = frames is None
+        is_large = frames is None or frames * _BYTES[subtype] > _WAV_LIMIT_BYTES
+        self._format = (sample_rate, 1, subtype, None, "RF64" if is_large else "WAV")
+        self._files: list[Any] = []
+        self._new_folders: list[Path] = []  # innermost first
+
+    def __enter__(self) -> WavWriters:
+        try:
+            for path, part in zip(self._paths, self._parts, strict=True):
+                if path.is_dir():
+                    raise IsADirectoryError(None, f"{path.name} is a folder")
+                folder = part.parent
+                self._new_folders += [p for p in (folder, *folder.parents) if not p.exists()]
+                folder.mkdir(parents=True, exist_ok=True)
+                part.touch()  # unlike libsndfile, says what is wrong
+                self._files.append(soundfile.SoundFile(native_path(part), "w", *self._format))
+        except BaseException as error:
+            self._discard()
+            if isinstance(error, OSError | soundfile.LibsndfileError):
+                raise _output_error(part.parent, error) from error
+            raise
+        return self
+
+    def write(self, block: Array) -> None:
+        """Append (m, sources)."""
+        if self._clips:
+            self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))  # libsndfile limits them
+        try:
+            for file, channel in zip(self._files, block.T, strict=True):
+                file.write(np.ascontiguousarray(channel))
+        except soundfile.LibsndfileError as error:
+            raise _output_error(self._parts[0].parent, error) from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._discard()
+            return
+        try:
+            for file in self._files:
+                if self._origin is not None:
+                    file.comment = _COMMENT.format(self._origin)
+                file.close()
+            for part in self._parts if self._is_open else ():
+                if part.stat().st_size <= _WAV_LIMIT_BYTES:
+                    wav_from_rf64(part)
+            for part, path in zip(self._parts, self._paths, strict=True):
+                part.replace(path)
+        except BaseException as problem:
+            self._discard()
+            if isinstance(problem, OSError | soundfile.LibsndfileError):
+                raise _output_error(self._paths[0].parent, problem) from problem
+            raise
+
+    def _discard(self) -> None:
+        undo = [file.close for file in self._files] + [part.unlink for part in self._parts]
+        for action in undo + [folder.rmdir for folder in self._new_folders]:
+            with suppress(OSError, soundfile.LibsndfileError):  # not made yet, or used by somebody else
+                action()
+
+
+def voice_paths(folder: Path, source: str, sources: int) -> list[Path]:
+    """Return the files (sources,) in a folder for the voices of an input: talk_spk1.wav ... of talk.wav."""
+    stem = "stdin" if source == STDIN else Path(source).stem
+    return [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+
+
+def is_voice_path(path: Path) -> bool:
+    """Return whether a file is named as `voice_paths` does."""
+    return bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
+
+
+def origin_of(source: str | os.PathLike[str]) -> str | None:
+    """Return a digest of a file that is separated; None for standard input and whatever else is no file."""
+    digest = hashlib.sha256()
+    try:
+        if os.fspath(source) == STDIN or not Path(source).is_file():
+            return None
+        with Path(source).open("rb") as file:
+            while piece := file.read(_PIECE_BYTES):
+                digest.update(piece)
+    except OSError:
+        return None
+    return digest.hexdigest()
+
+
+def origin_in(path: Path) -> str | None:
+    """Return the `origin_of` what a file of a voice was separated from; None if it does not say."""
+    try:
+        with soundfile.SoundFile(native_path(path)) as file:
+            found = re.fullmatch(_COMMENT.format("([0-9a-f]{64})"), file.comment)
+    except soundfile.LibsndfileError:
+        return None
+    return found[1] if found else None
+
+
+def _output_error(folder: Path, error: Exception) -> OutputError:
+    return OutputError(f"cannot write to {folder}: {getattr(error, 'strerror', None) or reason_of(error)}")
