@@ -1,4 +1,4 @@
-// The C++17 face of tisdiss_rt.h: handles that free themselves, and exceptions with the text of the error.
+// The C++17 interface of tisdiss_rt.h: handles that free themselves, and exceptions that carry the error message.
 //
 //     tisdiss::Separator separator("edge-16k");
 //     tisdiss::Voices voices = separator.separate(mix);
@@ -15,8 +15,8 @@ namespace tisdiss {
 
 using Voices = std::vector<std::vector<float>>;  // (sources, samples)
 
-// Sound in memory of the caller: what has data() and size(), such as std::vector<float> or std::span<const float>,
-// or a pointer and a length.
+// Sound in the caller's memory: anything with data() and size(), such as std::vector<float> or
+// std::span<const float>, or a pointer and a length.
 class Span {
  public:
   Span(const float* data, size_t size) : data_(data), size_(size) {}
@@ -57,7 +57,7 @@ struct Info : tisdiss_info {
 
 namespace detail {
 
-// Rows that a call has written one after the other, each in memory of its own.
+// Copy the rows that a call writes one after the other into vectors of their own.
 template <class Write>
 Voices rows(size_t sources, size_t samples, Write&& write) {
   std::vector<float> flat(sources * samples);
@@ -72,23 +72,23 @@ Voices rows(size_t sources, size_t samples, Write&& write) {
 
 }  // namespace detail
 
-// Live sound, made by Separator::stream. Not for several threads at once.
+// Live sound, opened by Separator::stream. Not thread-safe.
 class Stream {
  public:
-  // Takes a chunk of any length; gives what has become ready.
+  // Push a chunk of any length; return the output that has become ready.
   Voices process(Span mix) {
     return detail::rows(sources_, ready(mix.size()), [&](float* out, size_t capacity) { process(mix, out, capacity); });
   }
 
-  // The same without new memory but that of ONNX Runtime: writes to rows of `capacity` floats, one for each source,
-  // and gives how many of each were written.
+  // The same without allocating, except in ONNX Runtime: write rows of `capacity` floats, one for each source, and
+  // return the number of samples written to each.
   size_t process(Span mix, float* out, size_t capacity) {
     size_t given = 0;
     check(tisdiss_stream_process(handle_.get(), mix.data(), mix.size(), out, capacity, &given));
     return given;
   }
 
-  // Ends the stream and gives the rest.
+  // End the stream; return the rest of the output.
   Voices flush() {
     return detail::rows(sources_, tisdiss_stream_rest(handle_.get()), [&](float* out, size_t capacity) {
       size_t given = 0;
@@ -119,8 +119,8 @@ class Stream {
   size_t sources_;
 };
 
-// A bundle that is ready to separate. Calls from several threads wait for each other; several streams of it may run
-// at once, each on a thread.
+// An opened bundle. Calls from several threads wait for each other; several streams of it may run at once, each on a
+// thread of its own.
 class Separator {
  public:
   explicit Separator(const std::string& folder, const OpenOptions& options = {}) : handle_(nullptr, tisdiss_close) {
@@ -136,7 +136,7 @@ class Separator {
     return info;
   }
 
-  // Separates a whole signal at the bundle's sample rate.
+  // Separate a whole signal at the bundle's sample rate.
   Voices separate(Span mix, const RunOptions& options = {}, Report* report = nullptr) {
     return detail::rows(static_cast<size_t>(info().sources), mix.size(), [&](float* out, size_t capacity) {
       check(tisdiss_separate(handle_.get(), mix.data(), mix.size(), &options, out, capacity, report));

@@ -108,7 +108,7 @@ void Sessions::check_names() const {
     const bool same = ort.input_names(sessions_[i].get()) == names_of(manifest.graphs[i].inputs) &&
                       ort.output_names(sessions_[i].get()) == names_of(manifest.graphs[i].outputs);
     need(same, TISDISS_ERROR_BUNDLE,
-         std::string("the ") + kGraphNames[i] + " graph has not the inputs and outputs that the manifest says");
+         std::string("the ") + kGraphNames[i] + " graph does not have the inputs and outputs that the manifest lists");
   }
 }
 

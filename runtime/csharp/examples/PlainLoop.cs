@@ -38,7 +38,7 @@ internal static class PlainLoop
             decoder = new InferenceSession(Path.Combine(folder, "decoder.onnx"));
         }
 
-        /// <summary>Gives (sources, samples), one source after the other.</summary>
+        /// <summary>Returns (sources, samples), one source after the other.</summary>
         public float[] Separate(float[] mix, int depth)
         {
             var tensors = new Dictionary<string, DenseTensor<float>>

@@ -33,7 +33,7 @@ namespace TisdissRt
         }
     }
 
-    /// <summary>A text as the library takes it: UTF-8 with a zero at its end; null stays null.</summary>
+    /// <summary>A string as the library takes it: UTF-8, terminated by a zero; null stays null.</summary>
     internal sealed class Utf8Text : IDisposable
     {
         internal Utf8Text(string text)
@@ -56,7 +56,7 @@ namespace TisdissRt
         }
     }
 
-    /// <summary>The calls and structs of tisdiss_rt.h, where they are explained.</summary>
+    /// <summary>The calls and structs of tisdiss_rt.h, which documents them.</summary>
     internal static class Native
     {
         private const string Library = "tisdiss_rt";

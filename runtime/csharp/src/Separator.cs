@@ -2,15 +2,15 @@ using System;
 
 namespace TisdissRt
 {
-    /// <summary>A bundle that is ready to separate.</summary>
-    /// <remarks>Sound is mono at the bundle's sample rate, which <see cref="Info"/> tells. Calls from several threads
-    /// wait for each other; several streams of it may run at once, each on a thread.</remarks>
+    /// <summary>An opened bundle.</summary>
+    /// <remarks>Sound is mono at the bundle's sample rate, see <see cref="Info"/>. Calls from several threads wait
+    /// for each other; several streams of it may run at once, each on a thread of its own.</remarks>
     public sealed class Separator : IDisposable
     {
         private readonly BundleHandle handle;
 
         /// <summary>Opens the bundle in a folder.</summary>
-        /// <exception cref="TisdissException">It is no bundle, or ONNX Runtime is missing.</exception>
+        /// <exception cref="TisdissException">The folder is not a bundle, or ONNX Runtime is missing.</exception>
         public Separator(string folder, OpenOptions options = null)
         {
             options = options ?? new OpenOptions();
@@ -44,11 +44,11 @@ namespace TisdissRt
         /// <summary>What the bundle is, and how it runs.</summary>
         public Info Info { get; }
 
-        /// <summary>What the last separation planned and did; null before the first.</summary>
+        /// <summary>Plan and result of the last separation; null before the first.</summary>
         public Report Report { get; private set; }
 
         /// <summary>Separates a whole signal.</summary>
-        /// <returns>One array as long as the mixture for each voice.</returns>
+        /// <returns>For each voice, an array as long as the mixture.</returns>
         /// <exception cref="TisdissException">An impossible option, or sound that cannot be used.</exception>
         public float[][] Separate(float[] mix, RunOptions options = null)
         {
@@ -62,8 +62,8 @@ namespace TisdissRt
             return Native.Rows(flat, Info.Sources, mix.Length);
         }
 
-        /// <summary>Begins a stream of a streaming bundle.</summary>
-        /// <exception cref="TisdissException">An impossible option, or the bundle has no streams.</exception>
+        /// <summary>Opens a stream of a streaming bundle.</summary>
+        /// <exception cref="TisdissException">An impossible option, or an offline bundle.</exception>
         public Stream OpenStream(RunOptions options = null)
         {
             Native.RunOptions native = (options ?? new RunOptions()).ToNative();
@@ -71,7 +71,7 @@ namespace TisdissRt
             return new Stream(stream, Info.Sources);
         }
 
-        /// <summary>Frees the bundle; its streams go on working.</summary>
+        /// <summary>Frees the bundle; its streams keep working.</summary>
         public void Dispose() => handle.Dispose();
 
         private void Check(Status status)

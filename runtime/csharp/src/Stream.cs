@@ -2,7 +2,7 @@ using System;
 
 namespace TisdissRt
 {
-    /// <summary>Live sound, made by <see cref="Separator.OpenStream"/>. Not for several threads at once.</summary>
+    /// <summary>Live sound, opened by <see cref="Separator.OpenStream"/>. Not thread-safe.</summary>
     /// <remarks>The methods throw <see cref="TisdissException"/>.</remarks>
     public sealed class Stream : IDisposable
     {
@@ -26,10 +26,10 @@ namespace TisdissRt
             }
         }
 
-        /// <summary>How many samples of each voice <see cref="Process(float[])"/> will give for so many.</summary>
+        /// <summary>Returns how many samples of each voice <see cref="Process(float[])"/> will return.</summary>
         public int Ready(int samples) => (int)Native.tisdiss_stream_ready(handle, (UIntPtr)samples);
 
-        /// <summary>Takes a chunk of any length; gives what has become ready, one array for each voice.</summary>
+        /// <summary>Pushes a chunk of any length; returns the output that is ready, an array for each voice.</summary>
         public float[][] Process(float[] chunk)
         {
             chunk = chunk ?? throw new ArgumentNullException(nameof(chunk));
@@ -39,11 +39,11 @@ namespace TisdissRt
             return Native.Rows(flat, sources, ready);
         }
 
-        /// <summary>The same without new arrays.</summary>
+        /// <summary>Does the same without allocating arrays.</summary>
         /// <param name="chunk">The sound.</param>
-        /// <param name="samples">How many of its samples are meant.</param>
-        /// <param name="rows">Gets a row of equal length for each voice, long enough for Ready(samples).</param>
-        /// <returns>How many samples of each row were written.</returns>
+        /// <param name="samples">Number of its samples to use.</param>
+        /// <param name="rows">Receives a row of equal length for each voice, of at least Ready(samples).</param>
+        /// <returns>Number of samples written to each row.</returns>
         public int Process(float[] chunk, int samples, float[] rows)
         {
             chunk = chunk ?? throw new ArgumentNullException(nameof(chunk));
@@ -57,7 +57,7 @@ namespace TisdissRt
             return (int)given;
         }
 
-        /// <summary>Ends the stream and gives the rest, so that all output is as long as all input.</summary>
+        /// <summary>Ends the stream; returns the rest: the whole output is as long as the whole input.</summary>
         public float[][] Flush()
         {
             UIntPtr rest = Native.tisdiss_stream_rest(handle);
@@ -66,10 +66,10 @@ namespace TisdissRt
             return Native.Rows(flat, sources, (int)rest);
         }
 
-        /// <summary>Begins anew as if just opened; what was learnt about the machine's speed stays.</summary>
+        /// <summary>Begins anew, as if just opened, but keeps what was measured about the machine's speed.</summary>
         public void Reset() => Check(Native.tisdiss_stream_reset(handle));
 
-        /// <summary>Sets the depth of the steps to come, up to the one that it was opened with.</summary>
+        /// <summary>Sets the depth of later steps, up to the depth that the stream was opened with.</summary>
         public void SetDepth(int depth) => Check(Native.tisdiss_stream_set_depth(handle, depth));
 
         /// <summary>Frees the stream.</summary>

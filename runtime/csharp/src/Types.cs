@@ -5,17 +5,17 @@ namespace TisdissRt
     /// <summary>Why a call failed.</summary>
     public enum Status
     {
-        /// <summary>It did not fail.</summary>
+        /// <summary>Success.</summary>
         Ok = 0,
-        /// <summary>A buffer that is too small, or NaN or infinity in the sound.</summary>
+        /// <summary>A buffer is too small, or the sound has NaN or infinity.</summary>
         Argument = 1,
-        /// <summary>An option that is impossible, here or for this bundle.</summary>
+        /// <summary>An option has an impossible value, or this bundle does not have it.</summary>
         Option = 2,
-        /// <summary>The folder is no bundle, or is damaged, or its network failed.</summary>
+        /// <summary>The folder is not a bundle or is damaged, or the network failed.</summary>
         Bundle = 3,
-        /// <summary>ONNX Runtime is missing, too old or has not the provider.</summary>
+        /// <summary>ONNX Runtime is missing, too old, or does not have the provider.</summary>
         OnnxRuntime = 4,
-        /// <summary>A stream with an offline bundle.</summary>
+        /// <summary>A stream of an offline bundle.</summary>
         Unsupported = 5,
         /// <summary>The stream has ended or failed: reset it.</summary>
         State = 6,
@@ -40,7 +40,7 @@ namespace TisdissRt
     /// <summary>How to open a bundle.</summary>
     public sealed class OpenOptions
     {
-        /// <summary>Path of ONNX Runtime's library; null takes TISDISS_ONNXRUNTIME, or else its usual names.</summary>
+        /// <summary>Path of ONNX Runtime's library; null means TISDISS_ONNXRUNTIME, or its usual names.</summary>
         public string OnnxRuntime { get; set; }
 
         /// <summary>"auto" (CUDA where it works), "cpu" or "cuda".</summary>
@@ -49,7 +49,7 @@ namespace TisdissRt
         /// <summary>"auto", or one that the bundle carries.</summary>
         public string Precision { get; set; } = "auto";
 
-        /// <summary>0 is one for each physical core, or one alone for a streaming bundle.</summary>
+        /// <summary>0 means one per physical core, or a single one for a streaming bundle.</summary>
         public int Threads { get; set; }
     }
 
@@ -65,7 +65,7 @@ namespace TisdissRt
         /// <summary>With a budget, repetitions that always run.</summary>
         public int MinDepth { get; set; } = 1;
 
-        /// <summary>Length of the windows of an offline bundle; null is as planned, or the longest.</summary>
+        /// <summary>Length of the windows of an offline bundle; null means as planned, or the longest.</summary>
         public double? WindowS { get; set; }
 
         internal Native.RunOptions ToNative() => new Native.RunOptions
@@ -106,31 +106,31 @@ namespace TisdissRt
         /// <summary>What really runs.</summary>
         public string Precision { get; }
 
-        /// <summary>Of the weights.</summary>
+        /// <summary>Licence of the weights.</summary>
         public string Licence { get; }
 
-        /// <summary>Threads of the CPU.</summary>
+        /// <summary>Number of CPU threads.</summary>
         public int Threads { get; }
 
-        /// <summary>In Hz; nothing here resamples.</summary>
+        /// <summary>Sample rate in Hz; nothing here resamples.</summary>
         public int SampleRate { get; }
 
-        /// <summary>How many voices come out.</summary>
+        /// <summary>Number of voices.</summary>
         public int Sources { get; }
 
-        /// <summary>Repetitions that it was trained with.</summary>
+        /// <summary>Repetitions that the network was trained with.</summary>
         public int TrainedDepth { get; }
 
-        /// <summary>Repetitions that it may run.</summary>
+        /// <summary>Most repetitions that may run.</summary>
         public int MaxDepth { get; }
 
-        /// <summary>Whether it has streams.</summary>
+        /// <summary>Whether this is a streaming bundle.</summary>
         public bool Streaming { get; }
 
-        /// <summary>Of a streaming bundle; else 0.</summary>
+        /// <summary>Length of a step of a streaming bundle; otherwise 0.</summary>
         public int StepSamples { get; }
 
-        /// <summary>Of a streaming bundle: a sample comes out once so many from it on went in.</summary>
+        /// <summary>Of a streaming bundle: a sample comes out once this many, counted from it, have gone in.</summary>
         public int LatencySamples { get; }
     }
 
@@ -152,7 +152,7 @@ namespace TisdissRt
         /// <summary>Length of a window or step.</summary>
         public double WindowS { get; }
 
-        /// <summary>For a step at PlannedDepth; NaN without a budget. Above the budget: that is too small.</summary>
+        /// <summary>Of a step at PlannedDepth; NaN without a budget. Above BudgetMs: the budget is too small.</summary>
         public double PredictedMs { get; }
 
         /// <summary>What the manifest promises; NaN if unknown.</summary>
@@ -161,10 +161,10 @@ namespace TisdissRt
         /// <summary>Milliseconds of the last step.</summary>
         public double ElapsedMs { get; }
 
-        /// <summary>Steps that have run.</summary>
+        /// <summary>Number of steps that ran.</summary>
         public long Steps { get; }
 
-        /// <summary>Of those, the ones that took longer than the budget.</summary>
+        /// <summary>Number of these that took longer than the budget.</summary>
         public long Misses { get; }
 
         /// <summary>Depth that the planner expects.</summary>
