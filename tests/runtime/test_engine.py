@@ -157,6 +157,42 @@ def test_nothing_heavy_is_imported(gain_toy):
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+# ---- standard output ----
+
+
+def test_standard_output_is_left_alone(gain_toy, monkeypatch):
+    """Whoever redirects it for a moment redirects it for all threads, and two of them do not take turns."""
+    seen = []
+    real = onnx_runtime.ort.InferenceSession
+
+    def session(*arguments, **options):
+        seen.append(sys.stdout)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(onnx_runtime.ort, "InferenceSession", session)
+    OfflineEngine(bundles.load(gain_toy), provider="cpu", threads=1)
+    assert len(seen) == 3
+    assert all(stream is sys.stdout for stream in seen)
+
+
+def test_a_provider_that_does_not_start_is_told_on_standard_error(gain_toy, monkeypatch, capsys):
+    real = onnx_runtime.ort.InferenceSession
+
+    def session(content, options, providers, enable_fallback):
+        assert not enable_fallback
+        if providers != ["CPUExecutionProvider"]:
+            raise RuntimeError("the driver is too old")
+        return real(content, options, providers=providers)
+
+    monkeypatch.setattr(onnx_runtime.ort, "InferenceSession", session)
+    graph = bundles.load(gain_toy).read_graph("stem", "fp32")
+    opened = onnx_runtime.open_ort(graph, ["Other", "CPUExecutionProvider"], 1, "stem graph")
+    assert opened.inputs == ["mix"]
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "the driver is too old" in captured.err
+
+
 # ---- the machine around ----
 
 

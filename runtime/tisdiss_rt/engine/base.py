@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from typing import Any, Protocol
 
 from tisdiss_rt.audio import Array
@@ -88,14 +86,11 @@ class Engine(ABC):
 
     def _open_ort(self, bundle: Bundle, provider: str) -> str:
         """Open the graphs in ONNX Runtime; gives the provider that really runs."""
-        with redirect_stdout(sys.stderr):  # where ONNX Runtime prints that CUDA does not start
-            providers = choose_providers(provider)
-            graphs = {
-                name: open_ort(
-                    bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph"
-                )
-                for name in GRAPHS
-            }
+        providers = choose_providers(provider)
+        graphs = {
+            name: open_ort(bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph")
+            for name in GRAPHS
+        }
         on_cuda = all(graph.on_cuda for graph in graphs.values())
         if provider == "cuda" and not on_cuda:
             raise ProviderError("CUDA is installed for ONNX Runtime but does not start; see the lines above")

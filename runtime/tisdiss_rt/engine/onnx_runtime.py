@@ -108,8 +108,11 @@ def open_ort(content: bytes, providers: list[Any], threads: int, label: str) -> 
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        return OrtGraph(ort.InferenceSession(content, options, providers=providers))
+        return OrtGraph(ort.InferenceSession(content, options, providers=providers, enable_fallback=0))
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
+        if len(providers) > 1:  # its own fallback to the CPU prints on standard output
+            print(f"tisdiss-rt: {first_line(error)}", file=sys.stderr)
+            return open_ort(content, providers[-1:], threads, label)
         raise BundleError(f"ONNX Runtime cannot load the {label}: {first_line(error)}") from error
 
 
@@ -126,6 +129,7 @@ def choose_providers(provider: str) -> list[Any]:
     if provider == "cpu" or _CUDA not in available:
         return ["CPUExecutionProvider"]
     if hasattr(ort, "preload_dlls"):
+        ort.print = _print_on_stderr  # what it prints belongs to no result
         ort.preload_dlls()  # finds the CUDA libraries that pip installed
     return [(_CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"]
 
@@ -146,6 +150,10 @@ def physical_cores() -> int:
     except OSError:  # hidden in some containers
         cores = len(usable)
     return min(cores, quota_cores() or cores)
+
+
+def _print_on_stderr(*words: object) -> None:
+    print(*words, file=sys.stderr)
 
 
 @cache
