@@ -144,7 +144,7 @@ def load() -> None:
     load_at("real-time")
     with (
         mock.patch("tisdiss_rt.live.session.raised_priority", lambda: nullcontext("normal")),
-        mock.patch("tisdiss_rt.live.devices.raised_new_threads", nullcontext),
+        mock.patch("tisdiss_rt.live.open_pair.raised_new_threads", nullcontext),
     ):
         load_at("normal")
 
@@ -201,7 +201,7 @@ def draw() -> None:
     """The display in the middle of a run, as an SVG file."""
     looks: list[Look] = []
     live(16000, 6.0, looks.append)
-    console = Console(record=True, width=104, file=io.StringIO())
+    console = Console(record=True, width=84, file=io.StringIO())
     depth = tisdiss_rt.Separator(BUNDLE, provider="cpu").bundle.manifest.depth.trained
     title = f"{BUNDLE} on cpu, Microphone to Headphones at 16000 Hz"
     console.print(picture(title, looks[40].status, BUDGET_MS, depth))

@@ -6,6 +6,7 @@ What is heard is tapped from the headphones, outside of the program.
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,6 +112,8 @@ def check(bundle, mix, rate, report, recorded, played, heard_s, tap_s):
         np.testing.assert_allclose(ours[start:end], theirs[start:end], atol=1e-3)
     begin = find(apart[0][start:end], played)
     np.testing.assert_allclose(played[begin : begin + len(mix)], apart[0][start:end], atol=1e-3)
+    loudest = [float(np.abs(track).max()) for track in recorded]
+    np.testing.assert_allclose(report["peaks"], loudest, atol=1e-6)  # of the whole run
     assert report["underflows"] == report["overflows"] == 0
     assert report["restarts"] == 0
     return 1e3 * (tap_s + begin / rate - heard_s)
@@ -420,3 +423,25 @@ def test_listing_devices_of_a_stopped_server_ends():
         done = subprocess.run(command, env=sound.environment, capture_output=True, text=True, timeout=40)
     assert done.returncode == 1
     assert "the sound server has not answered for 10 s" in done.stderr
+
+
+def test_a_closed_standard_error_changes_nothing(stream_toy, tmp_path):
+    with VirtualSound(16000) as sound:
+        options = f"--bundle {stream_toy} --record {tmp_path / 'rec'} --duration-s 2 --json --no-ui"
+        code = "from tisdiss_rt.cli.main import main; main()"
+        command = f"{sys.executable} -c '{code}' live --provider cpu {options} 2>&-"
+        done = subprocess.run(["sh", "-c", command], env=sound.environment, capture_output=True, timeout=40)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["recorded_s"] > 1
+
+
+def test_a_summary_for_people_has_narrow_lines_and_advice(stream_toy, tmp_path):
+    with VirtualSound(16000) as sound:
+        running = start(sound, "--bundle", stream_toy, "--budget-ms", 0.01, "--duration-s", 2)
+        _, err = running.communicate(timeout=40)
+    assert running.returncode == 0, err
+    begin = re.search(r"^[0-9.]+ s, [0-9]+ steps", err, re.MULTILINE).start()
+    lines = err[begin:].splitlines()
+    assert "late steps" in lines[1]
+    assert max(map(len, lines)) <= 80, err
+    assert "`tisdiss-rt bench` recommends a --depth" in err

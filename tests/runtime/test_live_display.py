@@ -2,7 +2,10 @@
 
 import io
 import os
+import select
 import sys
+import tempfile
+import time
 
 import pytest
 from rich.console import Console
@@ -29,6 +32,7 @@ def status(**changes):
         "priority": "real-time",
         "latency_ms": {"input device": 16.0, "algorithmic": 16.0, "compute": 4.5, "output device": 16.0},
         "peaks": [0.5, 1.0, 0.0],
+        "loudest": [0.6, 1.0, 0.0],
         "recorded_s": 9.5,
         "messages": (),
     }
@@ -51,7 +55,8 @@ def test_everything_is_shown():
         "heard",
         "3 of 4",
         "75 % of 6 ms",
-        "7 of 1250 steps missed, 2 underflows, 1 overflows",
+        "7 of 1250",
+        "2 underflows, 1 overflows",
         "+100 ppm",
         "16.0 ms algorithmic",
         "4.5 ms compute",
@@ -70,6 +75,83 @@ def test_muted_sound_is_not_shown_as_heard():
     line = next(line for line in drawn(is_muted=True).splitlines() if "source 2" in line)
     assert "muted" in line
     assert "heard" not in line
+
+
+def test_rows_fit_80_columns_and_names_are_not_markup():
+    long = {f"part {number}": 16.0 for number in range(4)}
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    shown_now = status(misses=123456, steps=12345678, restarts=12, latency_ms=long)
+    console.print(picture(f"live-16k on cpu, Mic [/x] [usb] to {'Headset ' * 9}", shown_now, 6.0, 4))
+    lines = console.file.getvalue().splitlines()
+    assert {len(line) for line in lines} == {80}
+    assert "Mic [/x] [usb]" in lines[0]
+    assert "…" not in "".join(lines[1:])
+    assert all(line.startswith("│ ") for line in lines[1:-1])
+
+
+def test_keys_are_offered_where_there_are_some():
+    assert "keys 1 to 2" in drawn()
+    console = Console(file=io.StringIO(), width=80, color_system=None)
+    console.print(picture("title", status(), 6.0, 4, has_keys=False))
+    assert "keys" not in console.file.getvalue()
+    assert "Ctrl-C" in console.file.getvalue()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are other things there")
+def test_in_the_background_a_shell_keeps_its_terminal():
+    """A shell with job control: in the background nothing stops it, in the foreground keys come at once."""
+    import pty  # is not everywhere
+
+    program = (
+        "import time\n"
+        "from tisdiss_rt.live.display import keys\n"
+        "with keys() as press:\n"
+        "    end = time.monotonic() + 20\n"
+        "    print('be' 'gun', flush=True)\n"
+        "    while (key := press(0.05)) != 'q' and time.monotonic() < end:\n"
+        "        if key:\n"
+        "            print('k' 'ey', repr(key), flush=True)\n"
+        "print('en' 'ded', flush=True)\n"
+    )
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+        file.write(program)
+        file.flush()
+        shell, terminal = pty.fork()
+        if shell == 0:
+            os.execvp("bash", ["bash", "--norc", "-i"])
+        seen = b""
+
+        def until(word):
+            nonlocal seen
+            end = time.monotonic() + 20
+            while word not in seen:
+                assert time.monotonic() < end, seen
+                if select.select([terminal], [], [], 0.1)[0]:
+                    seen += os.read(terminal, 4096)
+            seen = b""
+
+        try:
+            os.write(terminal, f"{sys.executable} {file.name} &\n".encode())
+            until(b"begun")
+            time.sleep(0.3)
+            os.write(terminal, b"jobs\n")
+            until(b"Running")
+            os.write(terminal, b"fg\n")
+            time.sleep(0.5)
+            os.write(terminal, b"2")
+            until(b"key '2'")
+            os.write(terminal, b"\x1a")  # Ctrl-Z
+            until(b"Stopped")
+            os.write(terminal, b"fg\n")
+            time.sleep(0.5)
+            os.write(terminal, b"m")
+            until(b"key 'm'")
+            os.write(terminal, b"q")
+            until(b"ended")
+        finally:
+            os.kill(shell, 9)
+            os.waitpid(shell, 0)
+            os.close(terminal)
 
 
 def test_messages_stay_above_as_they_are(capsys):

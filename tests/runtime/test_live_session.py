@@ -12,7 +12,7 @@ from example import mixture
 import tisdiss_rt
 from tisdiss_rt.cli import main
 from tisdiss_rt.errors import DeviceError, OptionError
-from tisdiss_rt.live import connection, devices, intake, queues, time_limit
+from tisdiss_rt.live import connection, devices, intake, open_pair, queues, time_limit
 from tisdiss_rt.live import session as live_session
 from tisdiss_rt.live.intake import Intake
 from tisdiss_rt.live.queues import InputQueue, OutputQueue
@@ -142,6 +142,21 @@ def test_no_default_device(fake):
         devices.choose(None, None, None, RATE)
 
 
+def test_the_server_that_was_looked_for_is_named(fake, monkeypatch, tmp_path):
+    fake.devices = []
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("PULSE_SERVER", "XDG_RUNTIME_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(DeviceError, match="XDG_RUNTIME_DIR is not set"):
+        devices.listing()
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with pytest.raises(DeviceError, match=f"no sound server at {tmp_path}/pulse/native"):
+        devices.listing()
+    monkeypatch.setenv("PULSE_SERVER", "elsewhere:4713")
+    with pytest.raises(DeviceError, match="PULSE_SERVER, elsewhere:4713"):
+        devices.listing()
+
+
 def test_no_portaudio(monkeypatch, capsys):
     class Missing:
         def find_spec(self, name, *_):
@@ -176,7 +191,7 @@ def test_a_device_that_cannot_be_opened(fake):
     with pytest.raises(
         DeviceError, match=r"'USB headset' cannot be opened \(device unavailable\): close other"
     ):
-        devices.OpenPair(pair, BLOCK, print, print)
+        open_pair.OpenPair(pair, BLOCK, print, print)
     assert not any(stream.active for stream in fake.opened)
 
 
@@ -379,9 +394,9 @@ def test_a_device_that_comes_back_goes_on_and_what_was_missed_is_silence(driven,
 
 
 def test_a_device_without_callbacks_is_lost_too(fake, monkeypatch):
-    opened = devices.OpenPair(devices.choose(None, None, None, RATE), BLOCK, print, print)
+    opened = open_pair.OpenPair(devices.choose(None, None, None, RATE), BLOCK, print, print)
     assert opened.stopped() == []
-    monkeypatch.setattr(devices, "STALLED_S", 0.01)
+    monkeypatch.setattr(open_pair, "STALLED_S", 0.01)
     time.sleep(0.02)
     assert [endpoint.kind for endpoint in opened.stopped()] == ["input", "output"]
 
@@ -400,7 +415,7 @@ def test_a_failing_network_ends_the_run(driven, noise, monkeypatch):
 
 
 def test_a_microphone_that_never_delivers_ends_the_run(driven, monkeypatch):
-    monkeypatch.setattr(devices, "STALLED_S", 0.05)
+    monkeypatch.setattr(open_pair, "STALLED_S", 0.05)
     monkeypatch.setattr(connection, "FIRST_S", 0.3)
     run = driven()
     while run.error is None:

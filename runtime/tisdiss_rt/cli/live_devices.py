@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
@@ -20,7 +21,7 @@ import click
 from tisdiss_rt.cli.live_file import depth_spread
 from tisdiss_rt.cli.stopping import Stop, signals_noted
 from tisdiss_rt.errors import OptionError
-from tisdiss_rt.live.display import keys, picture, shown
+from tisdiss_rt.live.display import WIDTH, has_keys, keys, picture, shown
 from tisdiss_rt.live.microphone import name_warning
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from tisdiss_rt.streaming.stream import Stream
 
 _TICK_S = 0.1
+_MOST_LATE = 0.01  # of the steps, which nobody needs advice for
 _FITTING = ("headphone", "headset", "earphone", "earbud", "airpods")
 
 
@@ -79,8 +81,9 @@ def play_devices(
                 title = f"{manifest.name} on {separator.engine.provider}, {_names(pair)}"
                 if not quiet:
                     click.echo(f"{title}\n{_note(pair, session.status())}", err=True)
+                budget_ms, most_depth = options["budget_ms"], stream.plan.max_depth
                 draw = partial(
-                    picture, title, budget_ms=options["budget_ms"], most_depth=stream.plan.max_depth
+                    picture, title, budget_ms=budget_ms, most_depth=most_depth, has_keys=has_keys()
                 )
                 ticker = _ticker(session, None if quiet or no_ui else draw, duration_s, stop)
                 report = partial(_tell, session, stream, pair, options, recorder, paths, as_json, quiet)
@@ -199,26 +202,53 @@ def _tell(
     paths = paths if recorder and recorder.samples else []  # else there are none
     depth_run = depth_spread(stream)
     if not quiet:
-        spread = "depth {min} to {max}, median {median}".format(**depth_run) if depth_run else "no step"
-        faults = f"{status.underflows} underflows, {status.overflows} overflows"
-        lines = [
-            f"{status.running_s:.1f} s, {status.steps} steps at {status.priority} priority: {spread}, "
-            f"{status.misses} missed, {faults}"
-        ]
-        parts = ", ".join(f"{name} {part_ms:.1f}" for name, part_ms in status.latency_ms.items())
-        lines.append(f"latency {status.total_ms:.0f} ms: {parts}")
-        if status.recorded_s:
-            lines.append(f"recorded {status.recorded_s:.1f} s: {', '.join(map(str, paths))}")
-        click.echo("\n".join(lines), err=True)
+        for line in (*_summary(status, depth_run, paths), *_advice(status)):
+            click.echo(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False), err=True)
     if as_json:
+        fields = dataclasses.asdict(status)
+        fields["peaks"] = fields.pop("loudest")
         report = {
             "input_device": pair.source.name,
             "output_device": pair.sink.name,
             "sample_rate": pair.sample_rate,
             **options,
-            **dataclasses.asdict(status),
+            **fields,
             "latency_ms": {**status.latency_ms, "total": status.total_ms},
             "depth_run": depth_run,
             "outputs": [str(path) for path in paths],
         }
         click.echo(json.dumps(report, indent=1))
+
+
+def _summary(status: Status, depth_run: dict[str, int] | None, paths: list[Path]) -> Iterator[str]:
+    """Say in lines how it went."""
+    spread = "depth {min} to {max}, median {median}".format(**depth_run) if depth_run else "no step"
+    yield f"{status.running_s:.1f} s, {status.steps} steps at {status.priority} priority: {spread}"
+    faults = {
+        "late steps": status.misses,
+        "underflows": status.underflows,
+        "overflows": status.overflows,
+        "restarts": status.restarts,
+        "times muted for feedback": status.feedbacks,
+        "samples that were no numbers": status.invalid,
+    }
+    always = ("late steps", "underflows", "overflows")
+    yield ", ".join(f"{count} {name}" for name, count in faults.items() if count or name in always)
+    parts = ", ".join(f"{name} {part_ms:.1f}" for name, part_ms in status.latency_ms.items())
+    yield f"latency {status.total_ms:.0f} ms: {parts}"
+    if status.recorded_s and paths:
+        names = ", ".join(path.name for path in paths)
+        yield f"recorded {status.recorded_s:.1f} s in {paths[0].parent}: {names}"
+
+
+def _advice(status: Status) -> Iterator[str]:
+    """Say what helps, where steps were late or sound had gaps."""
+    if status.misses <= _MOST_LATE * status.steps and not status.underflows + status.overflows:
+        return
+    if status.priority != "real-time":
+        where = "/etc/security/limits.d/audio.conf (@audio - rtprio 20, and you in that group)"
+        yield f"other programs took the processor: allow real-time priority with a line in {where}"
+    if status.misses > _MOST_LATE * status.steps:
+        yield "steps were late: `tisdiss-rt bench` recommends a --depth for this machine"
+    elif status.underflows:
+        yield "the device was late; the queue has become longer, which covers that from now on"

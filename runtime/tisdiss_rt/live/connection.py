@@ -17,16 +17,8 @@ from concurrent.futures import Future
 from contextlib import suppress
 
 from tisdiss_rt.errors import DeviceError, TisdissError
-from tisdiss_rt.live.devices import (
-    LIST_THEM,
-    STALLED_S,
-    Callback,
-    Endpoint,
-    OpenPair,
-    Pair,
-    choose,
-    look_again,
-)
+from tisdiss_rt.live.devices import LIST_THEM, Endpoint, Pair, choose, look_again
+from tisdiss_rt.live.open_pair import STALLED_S, Callback, OpenPair
 from tisdiss_rt.live.time_limit import ANSWER_S, in_background, leave_behind, within
 
 FIRST_S = 5.0  # for the first sound to come
@@ -41,7 +33,7 @@ class Connection:
     Args:
         pair: what to open.
         block: samples for each callback.
-        on_input, on_output: callbacks, as of `devices.OpenPair`.
+        on_input, on_output: callbacks, as of `open_pair.OpenPair`.
         before_reopen: called before lost devices are opened again, in another thread.
         tell: called with a message when a device is lost and when it is back.
         wait_s: for lost devices to come back.

@@ -1,4 +1,4 @@
-"""Sound devices: found, checked and opened so that everything that can be wrong with them says what to do.
+"""Sound devices: found and chosen so that everything that can be wrong with them says what to do.
 
 PortAudio's own messages name neither the device nor the way out, and without its library not even
 ``import sounddevice`` works; so nothing else imports it.
@@ -8,19 +8,15 @@ from __future__ import annotations
 
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from tisdiss_rt.errors import DeviceError, OptionError
-from tisdiss_rt.priority import raised_new_threads
-
-Callback = Callable[..., None]
 
 USUAL_RATES_HZ = (8000, 16000, 32000, 44100, 48000, 96000)
-STALLED_S = 2.0  # without a callback, though the stream calls itself active
 LIST_THEM = "`tisdiss-rt devices` lists what there is"
 
 
@@ -77,7 +73,7 @@ def listing() -> list[str]:
         text = f"{index:3d}  {device['name']} ({host}): {channels}, {device['default_samplerate']:g} Hz"
         lines.append(f"{text}  [{', '.join(marks)}]" if marks else text)
     if not lines:
-        raise DeviceError("no sound device at all: connect one, or start the sound server")
+        raise DeviceError(f"no sound device at all: connect one, or start the sound server{_server()}")
     return lines
 
 
@@ -123,7 +119,7 @@ def _find(sounddevice: Any, kind: str, wanted: str | None) -> Endpoint:
     if wanted is None:
         default = sounddevice.default.device[kind == "output"]
         matching = [(index, device) for index, device in devices if index == default]
-        problem = f"no {kind} device: connect one, or choose it with --{kind}-device; {LIST_THEM}"
+        problem = f"no {kind} device: connect one, or choose it with --{kind}-device{_server()}; {LIST_THEM}"
     else:
         matching = [pair for pair in devices if str(pair[0]) == wanted]
         matching = matching or [pair for pair in devices if pair[1]["name"].lower() == wanted.lower()]
@@ -175,78 +171,6 @@ def _no_rate(sounddevice: Any, found: list[Endpoint], candidates: list[int]) -> 
     return DeviceError(f"the {names} cannot be opened at {rates} Hz: {way_out}")
 
 
-class OpenPair:
-    """Both streams of a pair, running. Two of them: one for both directions is not reliable everywhere.
-
-    Args:
-        pair: what to open.
-        block: samples for each callback.
-        on_input: called as sounddevice does for an InputStream.
-        on_output: called as sounddevice does for an OutputStream.
-
-    Attribute ``latency_s``: what input and output say that they take. Raises DeviceError.
-    """
-
-    def __init__(self, pair: Pair, block: int, on_input: Callback, on_output: Callback) -> None:
-        sounddevice = portaudio()
-        self._ends = (pair.sink, pair.source)
-        self._opened_s = time.monotonic()
-        self._called_s = [self._opened_s, self._opened_s]
-        self._streams: list[Any] = []
-        # The output first: it fills its own buffer with silence before there is anything to hear.
-        ends = (
-            (pair.sink, sounddevice.OutputStream, on_output),
-            (pair.source, sounddevice.InputStream, on_input),
-        )
-        try:
-            with raised_new_threads():  # that call back, and that talk to the sound server
-                for number, (endpoint, kind, callback) in enumerate(ends):
-                    stream = kind(
-                        samplerate=pair.sample_rate,
-                        blocksize=block,
-                        device=endpoint.index,
-                        channels=endpoint.channels,
-                        dtype="float32",
-                        latency="low",
-                        callback=self._noting(number, callback),
-                    )
-                    self._streams.append(stream)
-                    stream.start()
-        except (sounddevice.PortAudioError, ValueError) as error:
-            self.close()
-            raise DeviceError(
-                f"the {endpoint.kind} device {endpoint.name!r} cannot be opened ({_reason(error)}): close "
-                f"other programs that use it, or choose another; {LIST_THEM}"
-            ) from error
-        self.latency_s: tuple[float, float] = (self._streams[1].latency, self._streams[0].latency)
-
-    def _noting(self, number: int, callback: Callback) -> Callback:
-        def call(data: Any, frames: int, when: Any, status: Any) -> None:
-            self._called_s[number] = time.monotonic()
-            callback(data, frames, when, status)
-
-        return call
-
-    def stopped(self) -> list[Endpoint]:
-        """Those that do not run, none of them if all is well; a device that was lost only stops."""
-        late_s = time.monotonic() - STALLED_S
-        states = zip(self._ends, self._streams, self._called_s, strict=True)
-        return [end for end, stream, called_s in states if called_s < late_s or not stream.active][::-1]
-
-    @property
-    def delivers(self) -> bool:
-        """Whether both have called back."""
-        return min(self._called_s) > self._opened_s
-
-    def close(self) -> None:
-        """Stop at once."""
-        sounddevice = portaudio()
-        for stream in self._streams:
-            with suppress(sounddevice.PortAudioError):  # the device is gone already
-                stream.abort()
-                stream.close()
-
-
 def look_again() -> None:
     """Let PortAudio find devices that have come since it was loaded; no stream may be open."""
     sounddevice = portaudio()
@@ -256,13 +180,25 @@ def look_again() -> None:
         sounddevice._initialize()
 
 
-def _reason(error: Exception) -> str:
-    return str(error).split(":")[-1].strip().split(" [PaError")[0].lower()
+def _server() -> str:
+    """Where a sound server was looked for, on Linux, if it is not there."""
+    if not sys.platform.startswith("linux"):
+        return ""
+    if named := os.environ.get("PULSE_SERVER"):
+        return f"; the sound server was looked for at PULSE_SERVER, {named}"
+    folder = os.environ.get("XDG_RUNTIME_DIR")
+    if not folder:
+        return "; no sound server was looked for, as XDG_RUNTIME_DIR is not set: set it to /run/user/ID"
+    socket = Path(folder, "pulse", "native")
+    return "" if socket.exists() else f"; there is no sound server at {socket}"
 
 
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """While the block runs, keep what PortAudio and ALSA print themselves off standard error; ours stays."""
+    if sys.stderr is None:  # closed, and another file may have its number
+        yield
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     ours, python_stderr = os.fdopen(os.dup(2), "w", buffering=1), sys.stderr

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
     from tisdiss_rt.live.session import Status
 
 FLOOR_DB = -60.0  # left end of the levels
-_BAR = 30  # characters
+WIDTH = 80  # characters
+_BAR = 30
 
 
-def picture(title: str, status: Status, budget_ms: float | None, most_depth: int) -> RenderableType:
-    """The whole display for one moment; ``title`` says what runs."""
+def picture(
+    title: str, status: Status, budget_ms: float | None, most_depth: int, has_keys: bool = True
+) -> RenderableType:
+    """The whole display for one moment; ``title`` says what runs, ``has_keys`` whether keys do something."""
     from rich.panel import Panel
     from rich.table import Table
+    from rich.text import Text
 
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
@@ -42,9 +46,11 @@ def picture(title: str, status: Status, budget_ms: float | None, most_depth: int
         share = status.compute_ms / budget_ms
         text = f"{100 * share:.0f} % of {budget_ms:g} ms"
         table.add_row("budget", _bar(share, "red" if share > 1 else "cyan"), text)
-    faults = f"{status.misses} of {status.steps} steps missed, {status.underflows} underflows, "
-    faults += f"{status.overflows} overflows"
-    table.add_row("faults", faults, f"clock {1e6 * (status.speed - 1):+.0f} ppm")
+    table.add_row(
+        "late steps", f"{status.misses} of {status.steps}", f"clock {1e6 * (status.speed - 1):+.0f} ppm"
+    )
+    gaps = f"{status.underflows} underflows, {status.overflows} overflows"
+    table.add_row("gaps", gaps, f"{status.restarts} restarts" if status.restarts else "")
     table.add_row("latency", f"[bold]{status.total_ms:.0f} ms[/]", "")
     for name, part_ms in status.latency_ms.items():
         table.add_row("", _bar(part_ms / max(1.0, status.total_ms), "blue"), f"{part_ms:5.1f} ms {name}")
@@ -52,7 +58,8 @@ def picture(title: str, status: Status, budget_ms: float | None, most_depth: int
         table.add_row("recorded", f"{status.recorded_s:.0f} s", "")
     sources = len(status.peaks) - 1
     footer = f"keys 1 to {sources}: listen to a source, m: to the mixture, q: stop"
-    return Panel(table, title=title, subtitle=footer, width=100)
+    footer = footer if has_keys else "Ctrl-C: stop"
+    return Panel(table, title=Text(title, overflow="ellipsis"), subtitle=footer, width=WIDTH)
 
 
 def _bar(share: float, colour: str) -> str:
@@ -79,26 +86,32 @@ def shown(
         )
 
 
+def has_keys() -> bool:
+    """Whether standard input is a terminal."""
+    return bool(sys.stdin) and sys.stdin.isatty()
+
+
 @contextmanager
 def keys() -> Iterator[Callable[[float], str]]:
     """While the block runs, give every key at once; the yielded function waits so many seconds for one.
 
-    It returns an empty string if none came, or where standard input is no terminal.
+    It returns an empty string if none came, or where there are none. A process in the background has none
+    until it is brought to the foreground: asking for them would stop it.
     """
-    if not sys.stdin or not sys.stdin.isatty():
+    if not has_keys():
         yield _no_key
     elif sys.platform == "win32":
         yield _windows_key
     else:
         import termios
-        import tty
 
         before = termios.tcgetattr(sys.stdin)
-        tty.setcbreak(sys.stdin)
         try:
             yield _posix_key
         finally:
-            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+            if _is_foreground():
+                with suppress(termios.error):  # it is closed
+                    termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def _no_key(wait_s: float) -> str:
@@ -106,12 +119,29 @@ def _no_key(wait_s: float) -> str:
     return ""
 
 
+def _is_foreground() -> bool:
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # not the terminal that we were started from, which stops nobody
+        return True
+
+
 def _posix_key(wait_s: float) -> str:
     import select
+    import termios
+    import tty
 
-    if not select.select([sys.stdin], [], [], wait_s)[0]:
-        return ""
-    return os.read(sys.stdin.fileno(), 1).decode("ascii", "ignore")
+    if not _is_foreground():
+        return _no_key(wait_s)
+    with suppress(termios.error):
+        if termios.tcgetattr(sys.stdin)[3] & termios.ICANON:  # at first, and after a shell has had it
+            tty.setcbreak(sys.stdin)
+    key = b""
+    with suppress(OSError):  # the terminal is closed
+        if not select.select([sys.stdin], [], [], wait_s)[0]:
+            return ""
+        key = os.read(sys.stdin.fileno(), 1)
+    return key.decode("ascii", "ignore") if key else _no_key(wait_s)
 
 
 def _windows_key(wait_s: float) -> str:

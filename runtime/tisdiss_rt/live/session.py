@@ -50,8 +50,9 @@ LOCK_TURN_S = 1e-4  # a thread that computes in Python gives way to the others a
 class Status:
     """How it goes.
 
-    ``latency_ms`` is by parts in the order of the sound, ``peaks`` since the last look, ``feedbacks`` how
-    often the output was muted for feedback, ``messages`` what the user should be told, in order of time.
+    ``latency_ms`` is by parts in the order of the sound, ``peaks`` since the last look, ``loudest`` since
+    the beginning, ``feedbacks`` how often the output was muted for feedback, ``messages`` what the user is to
+    be told, in order of time.
     """
 
     running_s: float
@@ -70,6 +71,7 @@ class Status:
     priority: str
     latency_ms: dict[str, float]
     peaks: list[float]  # mixture, then each source
+    loudest: list[float]
     recorded_s: float | None
     messages: tuple[str, ...]
 
@@ -120,7 +122,7 @@ class LiveSession:
         self._playback = Playback(self.output, rate, listen)
         self._findings = Findings(pair.source.name)
         self._mixture: Array = np.zeros(0, np.float32)  # whose sources have not come yet
-        self._peaks = np.zeros(1 + sources)
+        self._peaks = self._loudest = np.zeros(1 + sources)
         self._failure: BaseException | None = None
         self._connection: Connection | None = None
         self._priority = "normal"
@@ -165,6 +167,7 @@ class LiveSession:
         recent = list(self._stream.steps)[-RECENT:]
         compute_ms = sum(step.elapsed_ms for step in recent) / max(1, len(recent))
         peaks, self._peaks = self._peaks, np.zeros_like(self._peaks)
+        self._loudest = np.maximum(self._loudest, peaks)
         device_s = self._connection.latency_s if self._connection else (0.0, 0.0)
         inside_ms = {**self._fixed_ms, "compute": compute_ms}
         latency_ms = {
@@ -191,6 +194,7 @@ class LiveSession:
             priority=self._priority,
             latency_ms=latency_ms,
             peaks=peaks.tolist(),
+            loudest=self._loudest.tolist(),
             recorded_s=recorder.samples / self._pair.sample_rate if recorder else None,
             messages=tuple(self._findings.messages),
         )

@@ -1,0 +1,92 @@
+"""Two running streams, one for each device: opened, with errors that say what to do, and watched."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from tisdiss_rt.errors import DeviceError
+from tisdiss_rt.live.devices import LIST_THEM, Endpoint, Pair, portaudio
+from tisdiss_rt.priority import raised_new_threads
+
+Callback = Callable[..., None]
+
+STALLED_S = 2.0  # without a callback, though the stream calls itself active
+
+
+class OpenPair:
+    """Both streams of a pair, running. Two of them: one for both directions is not reliable everywhere.
+
+    Args:
+        pair: what to open.
+        block: samples for each callback.
+        on_input: called as sounddevice does for an InputStream.
+        on_output: called as sounddevice does for an OutputStream.
+
+    Attribute ``latency_s``: what input and output say that they take. Raises DeviceError.
+    """
+
+    def __init__(self, pair: Pair, block: int, on_input: Callback, on_output: Callback) -> None:
+        sounddevice = portaudio()
+        self._ends = (pair.sink, pair.source)
+        self._opened_s = time.monotonic()
+        self._called_s = [self._opened_s, self._opened_s]
+        self._streams: list[Any] = []
+        # The output first: it fills its own buffer with silence before there is anything to hear.
+        ends = (
+            (pair.sink, sounddevice.OutputStream, on_output),
+            (pair.source, sounddevice.InputStream, on_input),
+        )
+        try:
+            with raised_new_threads():  # that call back, and that talk to the sound server
+                for number, (endpoint, kind, callback) in enumerate(ends):
+                    stream = kind(
+                        samplerate=pair.sample_rate,
+                        blocksize=block,
+                        device=endpoint.index,
+                        channels=endpoint.channels,
+                        dtype="float32",
+                        latency="low",
+                        callback=self._noting(number, callback),
+                    )
+                    self._streams.append(stream)
+                    stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            self.close()
+            raise DeviceError(
+                f"the {endpoint.kind} device {endpoint.name!r} cannot be opened ({_reason(error)}): close "
+                f"other programs that use it, or choose another; {LIST_THEM}"
+            ) from error
+        self.latency_s: tuple[float, float] = (self._streams[1].latency, self._streams[0].latency)
+
+    def _noting(self, number: int, callback: Callback) -> Callback:
+        def call(data: Any, frames: int, when: Any, status: Any) -> None:
+            self._called_s[number] = time.monotonic()
+            callback(data, frames, when, status)
+
+        return call
+
+    def stopped(self) -> list[Endpoint]:
+        """Those that do not run, none of them if all is well; a device that was lost only stops."""
+        late_s = time.monotonic() - STALLED_S
+        states = zip(self._ends, self._streams, self._called_s, strict=True)
+        return [end for end, stream, called_s in states if called_s < late_s or not stream.active][::-1]
+
+    @property
+    def delivers(self) -> bool:
+        """Whether both have called back."""
+        return min(self._called_s) > self._opened_s
+
+    def close(self) -> None:
+        """Stop at once."""
+        sounddevice = portaudio()
+        for stream in self._streams:
+            with suppress(sounddevice.PortAudioError):  # the device is gone already
+                stream.abort()
+                stream.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(error).split(":")[-1].strip().split(" [PaError")[0].lower()
