@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import GRAPHS, Bundle
+from tisdiss_rt.engine.forks import leave_in_parent
 from tisdiss_rt.engine.onnx_runtime import Graph, choose_providers, open_ort, physical_cores
 from tisdiss_rt.engine.openvino import choose_precision, open_openvino
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError
@@ -67,6 +68,8 @@ class Engine(ABC):
             self.precision = bundle.choose_precision(precision)
             self.provider = self._open_ort(bundle, provider)
         self._check_names()
+        if self.threads > 1 or self.provider != "cpu":
+            leave_in_parent(self)
 
     @abstractmethod
     def open(self, max_depth: int) -> StepEngine:

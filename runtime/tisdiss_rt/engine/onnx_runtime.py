@@ -49,6 +49,9 @@ class Graph(Protocol):
     def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
         """Run on arrays, for steps so short that tensors are not worth their trouble."""
 
+    def handles(self) -> list[Any]:
+        """Return what would wait for the graph's threads if it were to end."""
+
 
 class OrtGraph:
     """A graph in ONNX Runtime; errors as it raises them, which have no common base.
@@ -84,6 +87,10 @@ class OrtGraph:
                 binding.bind_output(name, self._device)
         self._session.run_with_iobinding(binding)
         return dict(zip(self.outputs, binding.get_outputs(), strict=True))
+
+    def handles(self) -> list[Any]:
+        """See `Graph`."""
+        return [self._session]
 
     def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
         """See `Graph`."""

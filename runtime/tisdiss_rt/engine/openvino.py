@@ -48,6 +48,11 @@ class OpenVinoGraph:
         """See `Graph`; ``into`` is not used, as the outputs are copies."""
         return dict(zip(self.outputs, self.run_arrays(tensors), strict=True))
 
+    def handles(self) -> list[Any]:
+        """See `Graph`."""
+        request = getattr(self._requests, "own", None)
+        return [self._compiled] if request is None else [self._compiled, request]
+
     def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
         """See `Graph`."""
         if not hasattr(self._requests, "own"):  # a request is for one thread at a time
