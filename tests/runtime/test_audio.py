@@ -127,6 +127,21 @@ def test_ogg_without_its_last_page_is_cut(tmp_path, noise, subtype):
     assert "cut off" in reader.problem
 
 
+def test_joined_ogg_streams_are_read_to_their_end(tmp_path, noise):
+    for name, rate, channels in (("one", 16000, 1), ("two", 16000, 2), ("three", 8000, 1)):
+        soundfile.write(tmp_path / f"{name}.ogg", noise(30_000, channels), rate)
+    one, two, three = ((tmp_path / f"{name}.ogg").read_bytes() for name in ("one", "two", "three"))
+    (tmp_path / "a.ogg").write_bytes(one + two + one)
+    there, reader = read(tmp_path / "a.ogg")
+    assert (reader.frames, reader.done, reader.problem) == (90_000, 90_000, None)
+    parts = [soundfile.read(tmp_path / f"{name}.ogg", always_2d=True)[0] for name in ("one", "two", "one")]
+    np.testing.assert_allclose(there, np.concatenate([part.mean(axis=1) for part in parts]), atol=1e-6)
+    (tmp_path / "a.ogg").write_bytes(one + three)
+    there, reader = read(tmp_path / "a.ogg")
+    assert len(there) == 30_000
+    assert "8000 Hz" in reader.problem
+
+
 def test_a_damaged_file_is_read_up_to_there(tmp_path, noise):
     path = tmp_path / "a.flac"
     soundfile.write(path, noise(100_000), 16000)

@@ -71,8 +71,9 @@ class AudioReader:
             measured = self._open(path, resources)
             self.sample_rate: int = self._file.samplerate
             self.subtype = _OUTPUT_SUBTYPE.get(self._file.subtype, "PCM_16")
-            is_open = measured.is_open or self._file.frames >= _UNKNOWN_FRAMES
-            self.frames: int | None = None if is_open else self._file.frames
+            frames = sum(file.frames for file in (self._file, *self._rest))
+            is_open = measured.is_open or frames >= _UNKNOWN_FRAMES
+            self.frames: int | None = None if is_open else frames
             self._beyond = _beyond(self._file, measured)  # frames
             if measured.is_cut:
                 self._damage = "cut off, nobody can tell how much is missing"
@@ -90,6 +91,7 @@ class AudioReader:
         file.seek(0)
         try:
             self._file = resources.enter_context(_ForwardFile(measured.source or native_path(source)))
+            self._rest = [resources.enter_context(_ForwardFile(each)) for each in measured.rest]
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
             raise AudioError(f"{self._label}: not readable as audio: {reason_of(error)}") from error
         return measured
@@ -114,19 +116,25 @@ class AudioReader:
 
     def blocks(self) -> Iterator[Array]:
         """Yield the mono mixture as (m,) float32; their lengths add up to ``done``."""
-        while True:
-            try:
-                block = self._file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:
-                self._damage = reason_of(error)
+        for file in (self._file, *self._rest):
+            if file.samplerate != self.sample_rate:
+                self._damage = f"what follows has {file.samplerate} Hz"
                 break
-            if len(block) == 0:
-                break
-            self.done += len(block)
-            yield mix_down(block, self._label)
+            while len(block := self._read(file)):
+                self.done += len(block)
+                yield mix_down(block, self._label)
         if self.done == 0:
             reason = f"damaged: {self._damage}" if self._damage else "has no samples"
             raise AudioError(f"{self._label}: {reason}")
+
+    def _read(self, file: Any) -> Array:
+        """Return the next frames (m, channels), none where the file ends or is damaged."""
+        try:
+            block: Array = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            self._damage = reason_of(error)
+            block = np.zeros((0, 1), np.float32)
+        return block
 
     @property
     def missing_s(self) -> float:

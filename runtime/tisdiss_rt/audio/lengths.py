@@ -17,7 +17,6 @@ _MOST_HEADER_BYTES = 2**24
 _WAV_FORMS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _UNKNOWN = 2**32 - 1
 _ENDLESS = 2**40  # bytes of an MP3 whose guessed length must not be too short
-_MOST_PAGE_BYTES = 27 + 255 + 255 * 255  # of Ogg
 _TAG_BYTES = 128  # at the end of an MP3
 _SAME_STREAM = 0xFFFE0C00  # of an MPEG frame's header: sync, version, layer and sample rate
 
@@ -30,12 +29,14 @@ class Measured:
         source: to be read instead of the file; None where libsndfile understands it as it is.
         missing: audio that the header promises and that is not there, as a multiple of what is there; None
             where only libsndfile can tell.
+        rest: to be read after it, one after the other: libsndfile reads the first of joined streams.
         is_open: its length only shows at the end.
         is_cut: something is missing, and nobody can tell how much.
     """
 
     source: Spliced | None = None
     missing: float | None = None
+    rest: tuple[Spliced, ...] = ()
     is_open: bool = False
     is_cut: bool = False
 
@@ -243,10 +244,22 @@ def _goes_on(file: BinaryIO, position: int, header: bytes) -> bool:
 
 
 def _ogg(file: BinaryIO, total: int) -> Measured:
-    """Measure Ogg, whose last page is marked; libsndfile takes the length from whichever page is the last."""
-    end = _at(file, max(0, total - _MOST_PAGE_BYTES), _MOST_PAGE_BYTES)
-    at = end.rfind(b"OggS")
-    return Measured(is_cut=at < 0 or len(end) < at + 6 or not end[at + 5] & 4)
+    """Measure Ogg, whose streams may follow each other, and whose last page is marked."""
+    starts = [0]
+    position = flags = 0
+    was_first = True
+    while len(header := _at(file, position, 27)) == 27 and header[:4] == b"OggS":
+        flags = header[5]
+        if flags & 2 and not was_first:  # the first page of another stream
+            starts.append(position)
+        was_first = bool(flags & 2)
+        position += 27 + header[26] + sum(file.read(header[26]))
+    is_cut = position > total or not flags & 4
+    if len(starts) == 1:
+        return Measured(is_cut=is_cut)
+    ends = [*starts[1:], total]
+    first, *rest = (Spliced(b"", file, begin, end) for begin, end in zip(starts, ends, strict=True))
+    return Measured(first, rest=tuple(rest), is_cut=is_cut)
 
 
 def wav_from_rf64(path: Path) -> None:
