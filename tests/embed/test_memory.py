@@ -98,3 +98,15 @@ def test_two_streams_on_two_threads(release: Built, toys: dict[str, Path], tmp_p
 def test_everything_needed_is_here() -> None:
     """So that a tool that is missing on the machine of CI is seen as a skip, and nothing else is."""
     assert ONNXRUNTIME.is_file()
+
+
+def test_nothing_is_reported_home(
+    release: Built, toys: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ONNX Runtime keeps what it reports, and a number of the machine, in the home folder."""
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)  # which the runtime for Python has set
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    done = run(release.programs / "cycles_c", toys["toy"], "2", "1")
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []

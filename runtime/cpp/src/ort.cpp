@@ -19,6 +19,8 @@ constexpr int kOldestVersion = 18;  // the oldest that reads the graphs of today
 constexpr const char* kEnvironmentVariable = "TISDISS_ONNXRUNTIME";
 constexpr const char* kCudaProvider = "CUDAExecutionProvider";
 
+constexpr const char* kNoTelemetry = "ORT_DISABLE_TELEMETRY";
+
 #ifdef _WIN32
 constexpr std::array<const char*, 1> kUsualNames = {"onnxruntime.dll"};
 
@@ -59,7 +61,18 @@ void* load_library(const std::string& path) {
   fail("ONNX Runtime is not found by its usual names");
 }
 
+// From 1.32 on, ONNX Runtime sends what it was used for and keeps a number of the machine, unless this is set.
+void turn_telemetry_off() {
+  if (std::getenv(kNoTelemetry)) return;  // whoever has set it knows what they want
+#ifdef _WIN32
+  _putenv_s(kNoTelemetry, "1");
+#else
+  setenv(kNoTelemetry, "1", 0);
+#endif
+}
+
 const OrtApi& load_api(std::string path) {
+  turn_telemetry_off();
   const char* variable = std::getenv(kEnvironmentVariable);
   if (path.empty() && variable) path = variable;
   void* library = load_library(path);
