@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
-from tisdiss_rt.planning import autoselect
+from tisdiss_rt.engine.backends import BACKENDS
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -17,4 +19,5 @@ def no_kept_timings(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(autouse=True)
 def auto_is_onnx_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep measurements from deciding what tests run."""
-    monkeypatch.setattr(autoselect, "installed_version", lambda: None)
+    without = dataclasses.replace(BACKENDS["openvino"], version=lambda: None)
+    monkeypatch.setitem(BACKENDS, "openvino", without)

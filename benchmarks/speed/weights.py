@@ -35,8 +35,9 @@ from benchmarks.speed.tools import (
 from tisdiss_models import Network, load_checkpoint
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.backends import BACKENDS
 from tisdiss_rt.engine.offline import OfflineEngine
-from tisdiss_rt.engine.openvino import choose_precision, installed_version
+from tisdiss_rt.engine.openvino import installed_version
 
 
 def same_weights() -> str:
@@ -108,7 +109,7 @@ def against_torch(
     reduced = {}
     if "int8" in bundle.manifest.graphs.block.files:
         reduced["int8"] = open_engine(bundle, "cpu", THREADS, "int8")
-    if choose_precision("auto") == "bf16":
+    if BACKENDS["openvino"].precisions(bundle)[0] == "bf16":
         reduced["bf16"] = open_engine(bundle, "openvino", THREADS, "bf16")
     mix = noise(bundle)
     x, parts = torch.from_numpy(mix)[None], (network.stem, network.block, network.decoder)

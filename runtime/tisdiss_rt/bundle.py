@@ -269,20 +269,10 @@ class Bundle:
     folder: Path
     manifest: Manifest
 
-    def choose_precision(self, precision: str) -> str:
-        """Return the precision to run: ``auto`` is the best that the bundle carries, today ``fp32``.
-
-        Raises OptionError, listing what there is, for one that no graph carries.
-        """
-        graphs = self.manifest.graphs
-        carried = sorted({key for graph in GRAPHS for key in getattr(graphs, graph).files})
-        if precision == "auto":
-            return "fp32"
-        if precision not in carried:
-            raise OptionError(
-                f"bundle {self.manifest.name} has no precision {precision!r}, only {', '.join(carried)}"
-            )
-        return precision
+    def precisions(self) -> tuple[str, ...]:
+        """Return the precisions in which the bundle carries any graph, ``fp32`` first."""
+        carried = {key for graph in GRAPHS for key in getattr(self.manifest.graphs, graph).files}
+        return ("fp32", *sorted(carried - {"fp32"}))
 
     def read_graph(self, graph: str, precision: str) -> bytes:
         """Return the verified content of a graph's file; fp32 where that graph lacks the precision."""

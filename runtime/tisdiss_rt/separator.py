@@ -13,7 +13,7 @@ import copy
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,10 +83,13 @@ class Separator:
 
     Args:
         bundle: name of a shipped bundle, or the folder of any bundle.
-        provider: ``auto`` (CUDA where it works, otherwise the fastest), ``cpu``, ``cuda`` or ``openvino``.
+        provider: ``auto`` (CUDA where it works, otherwise the fastest), ``cpu``, ``cuda``, ``openvino``, or
+            any execution provider of the installed ONNX Runtime, by its name or its short form: ``coreml``
+            for ``CoreMLExecutionProvider``.
         threads: number of CPU threads; None means one per physical core, or a single one for a streaming
             bundle.
         precision: ``auto``, or one that the bundle carries; with OpenVINO, ``bf16`` or ``fp32``.
+        provider_options: options of the provider, under its own names for them.
 
     The methods take these options by name:
 
@@ -109,17 +112,19 @@ class Separator:
         provider: str = "auto",
         threads: int | None = None,
         precision: str = "auto",
+        provider_options: Mapping[str, str] | None = None,
     ) -> None:
         self.bundle = load(bundle)
         name = os.fspath(bundle)
         self._name = name if name in shipped() else str(self.bundle.folder.absolute())
-        self.engine = open_fastest(self.bundle, provider, threads, precision)
+        self.engine = open_fastest(self.bundle, provider, threads, precision, provider_options)
         self._planner = Planner(self.engine)
 
-    def __reduce__(self) -> tuple[type[Separator], tuple[str, str, int, str]]:
+    def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
         """Say how to make another one, as a copy or in another process: the same bundle, opened likewise."""
         engine = self.engine
-        return Separator, (self._name, engine.provider, engine.threads, engine.precision)
+        way = (engine.provider, engine.threads, engine.precision, engine.provider_options)
+        return Separator, (self._name, *way)
 
     def separate(
         self,

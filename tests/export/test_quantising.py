@@ -109,7 +109,7 @@ def test_the_command_adds_it(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "n.pt"), "-o", str(tmp_path / "b"), "--precision", "int8"]
     result = CliRunner().invoke(export_command, arguments)
     assert result.exit_code == 0 and "6 files" in result.output, result.output
-    assert load(tmp_path / "b").choose_precision("int8") == "int8"
+    assert load(tmp_path / "b").precisions() == ("fp32", "int8")
 
 
 def test_what_is_not_as_good_leaves_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

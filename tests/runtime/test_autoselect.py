@@ -10,6 +10,7 @@ import pytest
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.backends import BACKENDS
 from tisdiss_rt.errors import BundleError, ProviderError
 from tisdiss_rt.planning import autoselect
 from tisdiss_rt.planning.autoselect import open_fastest
@@ -19,7 +20,8 @@ from tisdiss_rt.planning.autoselect import open_fastest
 def installed(monkeypatch, tmp_path):
     pytest.importorskip("openvino")
     monkeypatch.setenv("TISDISS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(autoselect, "installed_version", lambda: "1")
+    with_it = dataclasses.replace(BACKENDS["openvino"], version=lambda: "1")
+    monkeypatch.setitem(BACKENDS, "openvino", with_it)
 
 
 def opened(bundle, provider="auto", precision="auto"):
@@ -72,7 +74,7 @@ def test_the_best_of_several_is_opened_and_remembered(toy_of_two_precisions, mon
 
 
 def test_without_openvino_there_may_still_be_integers(toy_of_two_precisions, toy, monkeypatch):
-    monkeypatch.setattr(autoselect, "installed_version", lambda: None)
+    monkeypatch.setitem(BACKENDS, "openvino", dataclasses.replace(BACKENDS["openvino"], version=lambda: None))
     monkeypatch.setattr(autoselect, "_is_better", lambda *_: True)
     assert open_fastest(bundles.load(toy_of_two_precisions), "auto", 1, "auto").precision == "int8"
     monkeypatch.setattr(autoselect, "_is_better", refuse)

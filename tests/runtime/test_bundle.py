@@ -203,12 +203,11 @@ def test_precisions(toy_maker):
     graphs = dataclasses.replace(manifest.graphs, block=block)
     bundles.write_manifest(folder, dataclasses.replace(manifest, graphs=graphs))
     loaded = bundles.load(folder)
-    assert loaded.choose_precision("auto") == "fp32"
-    assert loaded.choose_precision("int8") == "int8"
+    assert loaded.precisions() == ("fp32", "int8")
     assert loaded.read_graph("block", "int8") == other
     assert loaded.read_graph("stem", "int8") == (folder / "stem.onnx").read_bytes()
     with pytest.raises(OptionError, match="only fp32, int8"):
-        loaded.choose_precision("fp16")
+        open_engine(loaded, "cpu", precision="fp16")
 
 
 def test_the_writer_refuses_what_no_reader_takes(toy_maker, tmp_path):

@@ -250,7 +250,7 @@ tisdiss_status tisdiss_get_info(tisdiss_bundle* bundle, tisdiss_info* info) {
     const Manifest& manifest = sessions.manifest;
     const tisdiss_info values = {0,
                                  manifest.name.c_str(),
-                                 sessions.on_cuda ? "cuda" : "cpu",
+                                 sessions.provider->name,
                                  sessions.precision.c_str(),
                                  manifest.licence.c_str(),
                                  sessions.threads,

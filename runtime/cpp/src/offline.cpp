@@ -15,15 +15,13 @@ void OfflineSteps::start(const float* mix, size_t samples) {
   tensors_.clear();
   spare_.reset();
   tensors_.emplace("mix", sessions_.ort.tensor(mix_.data(), mix_.size(), {1, static_cast<int64_t>(mix_.size())}));
-  const Ort& ort = sessions_.ort;
-  std::vector<Value> outputs = run(kStem, nullptr, sessions_.on_cuda ? ort.cuda.get() : ort.cpu.get());
+  std::vector<Value> outputs = run(kStem, nullptr, sessions_.device.get());
   const std::vector<TensorSpec>& specs = sessions_.manifest.graphs[kStem].outputs;
   for (size_t i = 0; i < specs.size(); ++i) tensors_.insert_or_assign(specs[i].name, std::move(outputs[i]));
 }
 
 void OfflineSteps::repeat() {
-  const Ort& ort = sessions_.ort;
-  std::vector<Value> outputs = run(kBlock, spare_.get(), sessions_.on_cuda ? ort.cuda.get() : ort.cpu.get());
+  std::vector<Value> outputs = run(kBlock, spare_.get(), sessions_.device.get());
   Value& z = tensors_.at("z");
   spare_ = std::move(z);
   z = std::move(outputs[0]);

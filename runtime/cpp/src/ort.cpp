@@ -17,6 +17,7 @@ namespace {
 constexpr int kApiVersion = 11;      // the oldest that has all that is used here: CUDA's options by name
 constexpr int kOldestVersion = 18;  // the oldest that reads the graphs of today's bundles
 constexpr const char* kEnvironmentVariable = "TISDISS_ONNXRUNTIME";
+constexpr const char* kCpuProvider = "CPUExecutionProvider";
 constexpr const char* kCudaProvider = "CUDAExecutionProvider";
 
 constexpr const char* kNoTelemetry = "ORT_DISABLE_TELEMETRY";
@@ -96,21 +97,30 @@ void ORT_API_CALL drop_message(void*, OrtLoggingLevel, const char*, const char*,
 
 std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
+void use_cuda(const Ort& ort, OrtSessionOptions* options) {
+  OrtCUDAProviderOptionsV2* raw = nullptr;
+  ort.check(ort.api.CreateCUDAProviderOptions(&raw), "starting CUDA");
+  const Owned<OrtCUDAProviderOptionsV2> cuda_options(raw, ort.api.ReleaseCUDAProviderOptions);
+  // Every new length would otherwise start an exhaustive search for convolution algorithms.
+  const char *key = "cudnn_conv_algo_search", *value = "HEURISTIC";
+  ort.check(ort.api.UpdateCUDAProviderOptions(raw, &key, &value, 1), "starting CUDA");
+  ort.check(ort.api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, raw), "starting CUDA");
+}
+
 }  // namespace
+
+const std::array<Provider, 2> kProviders = {{
+    {"cpu", kCpuProvider, "Cpu", false, nullptr},
+    {"cuda", kCudaProvider, "Cuda", true, use_cuda},
+}};
 
 std::atomic<bool> is_exiting{false};
 
 Ort::Ort(const std::string& path)
-    : api(load_api(path)),
-      cpu(nullptr, api.ReleaseMemoryInfo),
-      cuda(nullptr, api.ReleaseMemoryInfo) {
+    : api(load_api(path)), cpu(nullptr, api.ReleaseMemoryInfo) {
   check(api.CreateEnvWithCustomLogger(drop_message, nullptr, ORT_LOGGING_LEVEL_FATAL, "tisdiss", &env_), "starting");
   check(api.GetAllocatorWithDefaultOptions(&allocator), "starting");
-  OrtMemoryInfo* info = nullptr;
-  check(api.CreateMemoryInfo("Cpu", OrtArenaAllocator, 0, OrtMemTypeDefault, &info), "starting");
-  cpu.reset(info);
-  check(api.CreateMemoryInfo("Cuda", OrtArenaAllocator, 0, OrtMemTypeDefault, &info), "starting");
-  cuda.reset(info);
+  cpu = memory_of(kProviders[0]);
   // All graphs allocate from one arena, because only one of them runs at a time. Where the program, or another
   // bundle, has registered one already, that one serves.
   OrtArenaCfg* arena = nullptr;
@@ -125,7 +135,7 @@ void Ort::check(OrtStatus* status, const std::string& what) const {
   throw Error(TISDISS_ERROR_BUNDLE, what + " failed: " + first_line(api.GetErrorMessage(status)));
 }
 
-Owned<OrtSession> Ort::open(const std::string& content, int threads, bool on_cuda,
+Owned<OrtSession> Ort::open(const std::string& content, int threads, const Provider& provider,
                             const std::string& label) const {
   const DenormalsAreZero kept;  // ONNX Runtime changes the mode of the thread that opens the first session
   const std::string what = "opening the " + label + " graph";
@@ -139,30 +149,26 @@ Owned<OrtSession> Ort::open(const std::string& content, int threads, bool on_cud
   check(api.AddSessionConfigEntry(raw, "session.use_env_allocators", "1"), what);
   check(api.AddSessionConfigEntry(raw, "session.set_denormal_as_zero", "1"), what);
   check(api.AddSessionConfigEntry(raw, "session.force_spinning_stop", "1"), what);  // idle threads leave the cores
-  if (on_cuda) use_cuda(raw);
+  if (provider.use) provider.use(*this, raw);
   OrtSession* session = nullptr;
   check(api.CreateSessionFromArray(env_, content.data(), content.size(), raw, &session), what);
   return {session, api.ReleaseSession};
 }
 
-void Ort::use_cuda(OrtSessionOptions* options) const {
-  OrtCUDAProviderOptionsV2* raw = nullptr;
-  check(api.CreateCUDAProviderOptions(&raw), "starting CUDA");
-  const Owned<OrtCUDAProviderOptionsV2> cuda_options(raw, api.ReleaseCUDAProviderOptions);
-  // Every new length would otherwise start an exhaustive search for convolution algorithms.
-  const char *key = "cudnn_conv_algo_search", *value = "HEURISTIC";
-  check(api.UpdateCUDAProviderOptions(raw, &key, &value, 1), "starting CUDA");
-  check(api.SessionOptionsAppendExecutionProvider_CUDA_V2(options, raw), "starting CUDA");
-}
-
-bool Ort::has_cuda() const {
+bool Ort::has(const Provider& provider) const {
   char** names = nullptr;
   int count = 0;
   check(api.GetAvailableProviders(&names, &count), "asking for providers");
   bool found = false;
-  for (int i = 0; i < count; ++i) found = found || std::string(names[i]) == kCudaProvider;
+  for (int i = 0; i < count; ++i) found = found || std::string(names[i]) == provider.ort_name;
   check(api.ReleaseAvailableProviders(names, count), "asking for providers");
   return found;
+}
+
+Owned<OrtMemoryInfo> Ort::memory_of(const Provider& provider) const {
+  OrtMemoryInfo* info = nullptr;
+  check(api.CreateMemoryInfo(provider.memory, OrtArenaAllocator, 0, OrtMemTypeDefault, &info), "starting");
+  return {info, api.ReleaseMemoryInfo};
 }
 
 std::vector<std::string> Ort::input_names(OrtSession* session) const {

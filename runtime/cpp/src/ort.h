@@ -3,6 +3,7 @@
 
 #include <onnxruntime_c_api.h>
 
+#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -20,6 +21,19 @@ using Value = Owned<OrtValue>;
 // Whether the program is ending, so that ONNX Runtime must not be called any more.
 extern std::atomic<bool> is_exiting;
 
+class Ort;
+
+// What runs the graphs. A new one needs an entry in `kProviders`, and nothing else.
+struct Provider {
+  const char* name;                                     // as the options have it
+  const char* ort_name;                                 // as ONNX Runtime has it
+  const char* memory;                                   // where its tensors are, as ONNX Runtime has it
+  bool preferred;                                       // taken by `auto` wherever it starts
+  void (*use)(const Ort& ort, OrtSessionOptions* raw);  // null where nothing is to be set
+};
+
+extern const std::array<Provider, 2> kProviders;  // the first runs everywhere
+
 // The environment in a loaded library.
 class Ort {
  public:
@@ -30,7 +44,8 @@ class Ort {
   void check(OrtStatus* status, const std::string& what) const;
 
   // Opens a graph.
-  Owned<OrtSession> open(const std::string& content, int threads, bool on_cuda, const std::string& label) const;
+  Owned<OrtSession> open(const std::string& content, int threads, const Provider& provider,
+                         const std::string& label) const;
 
   // Names of the inputs or outputs of a session, in order.
   std::vector<std::string> input_names(OrtSession* session) const;
@@ -39,17 +54,19 @@ class Ort {
   // A tensor over numbers that belong to the caller and outlive it.
   Value tensor(float* data, size_t count, const std::vector<int64_t>& shape) const;
 
-  bool has_cuda() const;
+  bool has(const Provider& provider) const;
+
+  // Where the tensors of a provider are.
+  Owned<OrtMemoryInfo> memory_of(const Provider& provider) const;
 
   const OrtApi& api;
-  OrtAllocator* allocator;        // for names; belongs to ONNX Runtime
-  Owned<OrtMemoryInfo> cpu, cuda;  // where a tensor is
+  OrtAllocator* allocator;  // for names; belongs to ONNX Runtime
+  Owned<OrtMemoryInfo> cpu;  // where tensors of the caller are
 
  private:
   using CountCall = decltype(OrtApi::SessionGetInputCount);
   using NameCall = decltype(OrtApi::SessionGetInputName);
   std::vector<std::string> names(OrtSession* session, CountCall count, NameCall name) const;
-  void use_cuda(OrtSessionOptions* options) const;
 
   // Never given back: ONNX Runtime has one for the whole process, and fails where one thread gives back the last
   // reference while another takes a new one.

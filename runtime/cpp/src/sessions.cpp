@@ -1,5 +1,6 @@
 #include "sessions.h"
 
+#include <cctype>
 #include <fstream>
 #include <set>
 #include <thread>
@@ -64,6 +65,20 @@ std::array<std::string, 3> read_graphs(const std::string& folder, const Manifest
   return graphs;
 }
 
+const Provider& find_provider(const std::string& name) {
+  std::string there = "auto";
+  for (const Provider& provider : kProviders) {
+    if (name == provider.name) return provider;
+    there += std::string(", ") + provider.name;
+  }
+  throw Error(TISDISS_ERROR_OPTION, "unknown provider '" + name + "'; there are " + there);
+}
+
+std::string upper(std::string text) {
+  for (char& letter : text) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+  return text;
+}
+
 std::vector<std::string> names_of(const std::vector<TensorSpec>& tensors) {
   std::vector<std::string> names;
   for (const TensorSpec& tensor : tensors) names.push_back(tensor.name);
@@ -76,31 +91,46 @@ Sessions::Sessions(const std::string& folder, const OpenOptions& options)
     : manifest(load_manifest(std::filesystem::u8path(folder))),
       ort(options.onnxruntime),
       precision(choose_precision(options.precision, manifest)),
-      threads(choose_threads(options.threads, manifest)) {
-  const std::string& provider = options.provider;
-  need(provider == "auto" || provider == "cpu" || provider == "cuda", TISDISS_ERROR_OPTION,
-       "unknown provider '" + provider + "'; there are auto, cpu, cuda");
-  const bool has_cuda = provider != "cpu" && ort.has_cuda();
-  need(has_cuda || provider != "cuda", TISDISS_ERROR_ONNXRUNTIME,
-       "CUDA is not available in this ONNX Runtime: give the path of one with CUDA, or use the provider cpu");
-  on_cuda = has_cuda;
+      threads(choose_threads(options.threads, manifest)),
+      device(nullptr, ort.api.ReleaseMemoryInfo) {
   const std::array<std::string, 3> graphs = read_graphs(folder, manifest, precision);
-  try {
-    open(graphs);
-  } catch (const Error& error) {
-    if (!has_cuda) throw;
-    need(provider == "auto", TISDISS_ERROR_ONNXRUNTIME, std::string("CUDA does not start: ") + error.what());
-    on_cuda = false;
-    open(graphs);
+  if (options.provider != "auto") {
+    const Provider& asked = find_provider(options.provider);
+    const std::string name = upper(asked.name);
+    need(ort.has(asked), TISDISS_ERROR_ONNXRUNTIME,
+         name + " is not available in this ONNX Runtime: give the path of one with " + name +
+             ", or use the provider cpu");
+    try {
+      open(graphs, asked);
+    } catch (const Error& error) {
+      need(!asked.use, TISDISS_ERROR_ONNXRUNTIME, name + " does not start: " + error.what());
+      throw;
+    }
+  } else if (!open_preferred(graphs)) {
+    open(graphs, kProviders[0]);
   }
   check_names();
 }
 
-void Sessions::open(const std::array<std::string, 3>& graphs) {
+bool Sessions::open_preferred(const std::array<std::string, 3>& graphs) {
+  for (const Provider& candidate : kProviders) {
+    if (!candidate.preferred || !ort.has(candidate)) continue;
+    try {
+      open(graphs, candidate);
+      return true;
+    } catch (const Error&) {  // it does not start
+    }
+  }
+  return false;
+}
+
+void Sessions::open(const std::array<std::string, 3>& graphs, const Provider& chosen) {
   sessions_.clear();
   for (size_t i = 0; i < graphs.size(); ++i) {
-    sessions_.push_back(ort.open(graphs[i], threads, on_cuda, kGraphNames[i]));
+    sessions_.push_back(ort.open(graphs[i], threads, chosen, kGraphNames[i]));
   }
+  provider = &chosen;
+  device = ort.memory_of(chosen);
 }
 
 void Sessions::check_names() const {

@@ -25,10 +25,12 @@ class Sessions {
   const Ort ort;
   const std::string precision;  // that runs
   const int threads;
-  bool on_cuda = false;
+  const Provider* provider = nullptr;    // that runs
+  Owned<OrtMemoryInfo> device;           // where its tensors are
 
  private:
-  void open(const std::array<std::string, 3>& graphs);
+  void open(const std::array<std::string, 3>& graphs, const Provider& chosen);
+  bool open_preferred(const std::array<std::string, 3>& graphs);
   void check_names() const;
 
   std::vector<Owned<OrtSession>> sessions_;

@@ -7,11 +7,11 @@ import io
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tisdiss_rt.cli.options import duration
+from tisdiss_rt.cli.options import JSON, duration, engine_options, running
 from tisdiss_rt.errors import OptionError, OutputError, SeparationWarning
 
 if TYPE_CHECKING:
@@ -21,22 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--bundle", default="edge-16k", show_default=True, help="Name of a bundle, or a folder.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
-@click.option(
-    "--threads", type=int, help="Threads of the CPU; by default one per physical core, or 1 for steps."
-)
-@click.option("--precision", default="auto", show_default=True, help="auto, or one that the bundle has.")
+@engine_options("edge-16k")
 @click.option(
     "--seconds", type=float, default=5.0, show_default=True, help="How long to measure each window."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table.")
+@JSON
 @click.option("--plot", type=click.Path(), help="Draw quality against time to this file; needs matplotlib.")
 def bench(
-    bundle: str,
-    provider: str,
-    threads: int | None,
-    precision: str,
+    engine: dict[str, Any],
     seconds: float,
     as_json: bool,
     plot: str | None,
@@ -52,45 +44,39 @@ def bench(
 
     if not 0 < seconds < float("inf"):
         raise OptionError(f"the seconds must be above 0, not {seconds:g}")
-    loaded = load(bundle)
+    loaded = load(engine.pop("bundle"))
     if plot is not None:
         _check_plot(loaded.manifest, Path(plot))
-    engine = open_fastest(loaded, provider, threads, precision)
-    costs, timings = benchmark.measure_bundle(engine, seconds)
-    advice = benchmark.recommend(loaded.manifest, costs, timings, engine.threads)
+    opened = open_fastest(loaded, **engine)
+    costs, timings = benchmark.measure_bundle(opened, seconds)
+    advice = benchmark.recommend(loaded.manifest, costs, timings, opened.threads)
     if as_json:
         document = {
-            **_where(engine),
+            **_where(opened),
             "recommendation": advice,
             "costs": [dataclasses.asdict(cost) for cost in costs],
         }
         click.echo(json.dumps(document, indent=1))
     else:
-        click.echo(", ".join(f"{name} {value}" for name, value in _where(engine).items()))
+        click.echo(", ".join(f"{name} {value}" for name, value in _where(opened).items()))
         for line in _table(costs, loaded.manifest.unit):
             click.echo(line)
         click.echo(advice)
     try:
-        kept = timing_cache.write(engine, timings)
+        kept = timing_cache.write(opened, timings)
     except OSError as error:
         warnings.warn(f"budgets cannot plan with this: {error}", SeparationWarning, stacklevel=1)
     else:
         if not as_json:
             click.echo(f"budgets plan with this from now on: {kept}", err=True)
     if plot is not None:
-        _draw(engine, costs, Path(plot))
+        _draw(opened, costs, Path(plot))
 
 
 def _where(engine: Engine) -> dict[str, object]:
     from tisdiss_rt.planning.timing_cache import processor
 
-    return {
-        "bundle": engine.manifest.name,
-        "provider": engine.provider,
-        "threads": engine.threads,
-        "precision": engine.precision,
-        "processor": processor(),
-    }
+    return {**running(engine), "processor": processor()}
 
 
 def _table(costs: list[DepthCost], unit: str) -> list[str]:

@@ -9,6 +9,15 @@ from click.core import ParameterSource
 
 from tisdiss_rt.cli.live_devices import play_devices
 from tisdiss_rt.cli.live_file import play_file
+from tisdiss_rt.cli.options import (
+    DEPTH,
+    FORCE,
+    JSON,
+    MIN_DEPTH,
+    QUIET,
+    budget_option,
+    engine_options,
+)
 from tisdiss_rt.errors import OptionError
 
 _FILE_ONLY = ("output_dir", "chunk_ms", "no_realtime")
@@ -41,36 +50,28 @@ _DEVICES_ONLY = (
     "--wait-s", type=float, default=30.0, show_default=True, help="How long to wait for a lost device."
 )
 @click.option("--no-ui", is_flag=True, help="No display, no keys.")
-@click.option("--bundle", default="live-16k", show_default=True, help="Name of a bundle, or a folder.")
-@click.option(
-    "--budget-ms",
-    type=float,
-    help="Time that one step may take; by default, of a streaming bundle, 75 % of it.",
-)
-@click.option("--depth", type=int, help="Fixed number of repetitions, instead of a budget.")
-@click.option("--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run.")
+@engine_options("live-16k")
+@budget_option("Time that one step may take; by default, of a streaming bundle, 75 % of it.")
+@DEPTH
+@MIN_DEPTH
 @click.option("--input", "source", metavar="FILE", help="Audio file to take in the place of the microphone.")
 @click.option("--output-dir", default="live", show_default=True, help="With --input: folder for the results.")
 @click.option(
     "--chunk-ms", type=float, default=8.0, show_default=True, help="With --input: length of chunks."
 )
 @click.option("--no-realtime", is_flag=True, help="With --input: as fast as it goes, no budget by default.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
-@click.option("--threads", type=int, help="Threads of the CPU; by default as for separate.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
-@click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
+@JSON
+@FORCE
+@QUIET
 @click.pass_context
 def live(
     context: click.Context,
     /,
     source: str | None,
-    bundle: str,
+    engine: dict[str, Any],
     budget_ms: float | None,
     depth: int | None,
     min_depth: int,
-    provider: str,
-    threads: int | None,
     as_json: bool,
     force: bool,
     quiet: bool,
@@ -85,7 +86,7 @@ def live(
     from tisdiss_rt.separator import Separator
 
     _refuse_unused(context, source)
-    separator = Separator(bundle, provider, threads)
+    separator = Separator(**engine)
     step_s = separator.bundle.manifest.step_s
     if budget_ms is None and depth is None and not others["no_realtime"] and step_s is not None:
         budget_ms = LIVE_SHARE * 1e3 * step_s
@@ -100,7 +101,7 @@ def live(
 
 
 def _refuse_unused(context: click.Context, source: str | None) -> None:
-    """Raise OptionError for an option that would be ignored."""
+    """Raise OptionError for an option that would be ignored, or a duration that makes no sense."""
     for name in _FILE_ONLY if source is None else _DEVICES_ONLY:
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             reason = "needs --input FILE" if source is None else "is for devices, not for --input"

@@ -78,7 +78,8 @@ def play_devices(
             recorder = Recorder(paths, pair.sample_rate) if paths else None
             with closing(recorder) if recorder else nullcontext():
                 session = LiveSession(stream, manifest.sources, pair, track, recorder, wait_s)
-                title = f"{manifest.name} on {separator.engine.provider}, {_names(pair)}"
+                engine = separator.engine
+                title = f"{manifest.name} on {engine.provider}, {engine.precision}, {_names(pair)}"
                 if not quiet:
                     click.echo(f"{title}\n{_note(pair, session.status())}", err=True)
                 budget_ms, most_depth = options["budget_ms"], stream.plan.max_depth

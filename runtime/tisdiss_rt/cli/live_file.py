@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tisdiss_rt.cli.options import running
 from tisdiss_rt.errors import OptionError
 
 if TYPE_CHECKING:
@@ -104,9 +105,7 @@ def _play(
     return {
         "input": source,
         "outputs": [str(target) for target in targets],
-        "bundle": separator.bundle.manifest.name,
-        "provider": separator.engine.provider,
-        "threads": separator.engine.threads,
+        **running(separator.engine),
         **options,
         "realtime": realtime,
         "chunk_ms": chunk_ms,

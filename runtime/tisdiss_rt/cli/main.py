@@ -157,8 +157,7 @@ def doctor() -> None:
         click.echo(
             f"bundle {name} on {running.provider}: difference {worst:.1e}, example {elapsed_ms:.0f} ms"
         )
-        on_cuda = running.provider == "cuda"
-        if worst > (conformance.CUDA_TOLERANCE if on_cuda else conformance.TOLERANCE):
+        if worst > running.backend.tolerance:
             raise TisdissError(f"bundle {name} computes something else than when it was exported")
         fastest = autoselect.open_fastest(loaded, "auto", None, "auto")
         click.echo(f"bundle {name}: auto is {fastest.provider}, {fastest.precision}")

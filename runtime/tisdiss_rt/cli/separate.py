@@ -16,7 +16,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tisdiss_rt.cli.options import duration
+from tisdiss_rt.cli.options import (
+    DEPTH,
+    FORCE,
+    JSON,
+    MIN_DEPTH,
+    QUIET,
+    budget_option,
+    duration,
+    engine_options,
+    running,
+)
 from tisdiss_rt.errors import AudioError, OptionError, TisdissError
 
 if TYPE_CHECKING:
@@ -27,28 +37,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("-o", "--output", default="separated", show_default=True, help="Folder for the results.")
-@click.option("--bundle", default="edge-16k", show_default=True, help="Name of a bundle, or a folder.")
-@click.option("--budget-ms", type=float, help="Time that one window may take; chooses window and depth.")
-@click.option("--depth", type=int, help="Fixed number of repetitions, instead of a budget.")
-@click.option(
-    "--min-depth", type=int, default=1, show_default=True, help="With a budget: repetitions that always run."
-)
+@engine_options("edge-16k")
+@budget_option("Time that one window may take; chooses window and depth.")
+@DEPTH
+@MIN_DEPTH
 @click.option("--window-s", type=float, help="Length of the windows, instead of the planned one.")
-@click.option("--provider", default="auto", show_default=True, help="auto, cpu, cuda or openvino.")
-@click.option(
-    "--threads", type=int, help="Threads of the CPU; by default one per physical core, or 1 for steps."
-)
-@click.option("--precision", default="auto", show_default=True, help="auto, or one that the bundle has.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
-@click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
+@JSON
+@FORCE
+@QUIET
 def separate(
     inputs: tuple[str, ...],
     output: str,
-    bundle: str,
-    provider: str,
-    threads: int | None,
-    precision: str,
+    engine: dict[str, Any],
     as_json: bool,
     force: bool,
     quiet: bool,
@@ -62,7 +62,7 @@ def separate(
     """
     from tisdiss_rt.separator import Separator  # takes the time that --help should not
 
-    separator = Separator(bundle, provider, threads, precision)
+    separator = Separator(**engine)
     plan = separator.plan(**options)
     if not quiet:
         click.echo(_describe(separator, plan), err=True)
@@ -79,15 +79,7 @@ def separate(
             for written in result.get("outputs", ()):
                 click.echo(written)
     if as_json:
-        engine = separator.engine
-        document = {
-            "bundle": separator.bundle.manifest.name,
-            "provider": engine.provider,
-            "threads": engine.threads,
-            "precision": engine.precision,
-            "plan": dataclasses.asdict(plan),
-            "files": results,
-        }
+        document = {**running(separator.engine), "plan": dataclasses.asdict(plan), "files": results}
         click.echo(json.dumps(document, indent=1))
     if any("error" in result for result in results):
         sys.exit(1)

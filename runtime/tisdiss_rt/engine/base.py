@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.bundle import GRAPHS, Bundle
+from tisdiss_rt.bundle import Bundle
+from tisdiss_rt.engine.backends import open_graphs
 from tisdiss_rt.engine.forks import leave_in_parent
-from tisdiss_rt.engine.onnx_runtime import Graph, choose_providers, open_ort, physical_cores
-from tisdiss_rt.engine.openvino import choose_precision, open_openvino
-from tisdiss_rt.errors import BundleError, OptionError, ProviderError
+from tisdiss_rt.engine.onnx_runtime import physical_cores
+from tisdiss_rt.errors import BundleError, OptionError
 
 
 class StepEngine(Protocol):
@@ -39,11 +39,13 @@ class Engine(ABC):
 
     Args:
         bundle: what to run.
-        provider: ``auto`` (CUDA where it works), ``cpu``, ``cuda`` or ``openvino``.
+        provider: ``auto``, or one of `backends`.
         threads: threads of the CPU; None is one for each physical core that this process may use.
-        precision: ``auto``, or one that the bundle carries; of OpenVINO ``bf16`` or ``fp32``.
+        precision: ``auto``, or one in which the provider runs the bundle.
+        provider_options: of the provider, by its own names for them.
 
-    Attributes ``provider``, ``threads`` and ``precision`` are what really runs.
+    Attributes ``provider``, ``threads`` and ``precision`` are what really runs; ``backend`` is the provider's
+    entry in the table.
     Raises BundleError, OptionError or ProviderError.
     """
 
@@ -51,7 +53,12 @@ class Engine(ABC):
     delay_samples = 0  # by which the estimate of a step is behind its mixture
 
     def __init__(
-        self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
+        self,
+        bundle: Bundle,
+        provider: str = "auto",
+        threads: int | None = None,
+        precision: str = "auto",
+        provider_options: Mapping[str, str] | None = None,
     ) -> None:
         manifest = bundle.manifest
         if manifest.kind != self.KIND:
@@ -60,13 +67,11 @@ class Engine(ABC):
             raise OptionError(f"threads must be at least 1, not {threads}")
         self.manifest = manifest
         self.threads = threads or physical_cores()
-        self._graphs: dict[str, Graph]
-        if provider == "openvino":
-            self.provider, self.precision = provider, choose_precision(precision)
-            self._graphs = open_openvino(bundle, self.threads, self.precision)
-        else:
-            self.precision = bundle.choose_precision(precision)
-            self.provider = self._open_ort(bundle, provider)
+        self.provider_options = dict(provider_options or {})
+        opened = open_graphs(bundle, provider, self.threads, precision, self.provider_options)
+        self.backend, self.precision = opened.backend, opened.precision
+        self._graphs = dict(opened.graphs)
+        self.provider = self.backend.name
         self._check_names()
         if self.threads > 1 or self.provider != "cpu":
             leave_in_parent(self)
@@ -86,19 +91,6 @@ class Engine(ABC):
     @abstractmethod
     def join(self, estimates: Sequence[Array], samples: int) -> Array:
         """Return the estimate (sources, samples) of a whole mixture from those of the steps of `cut`."""
-
-    def _open_ort(self, bundle: Bundle, provider: str) -> str:
-        """Open the graphs in ONNX Runtime; gives the provider that really runs."""
-        providers = choose_providers(provider)
-        graphs = {
-            name: open_ort(bundle.read_graph(name, self.precision), providers, self.threads, f"{name} graph")
-            for name in GRAPHS
-        }
-        on_cuda = all(graph.on_cuda for graph in graphs.values())
-        if provider == "cuda" and not on_cuda:
-            raise ProviderError("CUDA is installed for ONNX Runtime but does not start; see the lines above")
-        self._graphs = {**graphs}
-        return "cuda" if on_cuda else "cpu"
 
     def _check_names(self) -> None:
         """Raise BundleError if a graph does not have the tensors that the manifest says."""

@@ -12,9 +12,6 @@ from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine.base import Engine
 
-TOLERANCE = 1e-4  # of the peak
-CUDA_TOLERANCE = 2e-3  # convolutions there round to 10 bits of mantissa
-
 
 def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
     """Run the example of ``conformance.npz`` at every depth that it holds.

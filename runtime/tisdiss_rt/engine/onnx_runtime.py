@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.bundle import GRAPHS, Bundle
 from tisdiss_rt.engine.cores import quota_cores
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
@@ -22,49 +24,28 @@ except ModuleNotFoundError as missing:
 
 
 VERSION: str = ort.__version__
-PROVIDERS = ("auto", "cpu", "cuda", "openvino")
-_CUDA = "CUDAExecutionProvider"
-# Every new length would otherwise start an exhaustive search for convolution algorithms.
-_CUDA_OPTIONS = {"cudnn_conv_algo_search": "HEURISTIC"}
-
-
-class Graph(Protocol):
-    """An opened graph; its tensors are of a kind of their own, which may be on a device.
-
-    Attributes ``inputs`` and ``outputs`` are the names.
-    """
-
-    inputs: list[str]
-    outputs: list[str]
-
-    def tensor(self, array: Array) -> Any:
-        """Make a tensor of an array."""
-
-    def array(self, tensor: Any) -> Array:
-        """Give the array of a tensor."""
-
-    def run(self, tensors: dict[str, Any], into: Any | None = None) -> dict[str, Any]:
-        """Run on those of the tensors that are inputs; the first output goes ``into`` a tensor, if given."""
-
-    def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
-        """Run on arrays, for steps so short that tensors are not worth their trouble."""
-
-    def handles(self) -> list[Any]:
-        """Return what would wait for the graph's threads if it were to end."""
+CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
+_OPTIONS = {
+    # Every new length would otherwise start an exhaustive search for convolution algorithms.
+    CUDA: {"cudnn_conv_algo_search": "HEURISTIC"},
+}
+_ON_CUDA = (CUDA, "TensorrtExecutionProvider")  # tensors stay on the graphics card
+_INSTALL = {CUDA: ": pip uninstall onnxruntime && pip install 'tisdiss-rt[gpu]'"}
+_SHORT = {"dml": "directml"}  # where it is not the name without its end
 
 
 class OrtGraph:
     """A graph in ONNX Runtime; errors as it raises them, which have no common base.
 
-    Attribute ``on_cuda`` tells what really runs it.
+    Attribute ``provider`` is what really runs it, by ONNX Runtime's name.
     """
 
     def __init__(self, session: Any) -> None:
         self._session = session
         self.inputs = [node.name for node in session.get_inputs()]
         self.outputs = [node.name for node in session.get_outputs()]
-        self.on_cuda = session.get_providers()[0] == _CUDA
-        self._device = "cuda" if self.on_cuda else "cpu"
+        self.provider: str = session.get_providers()[0]
+        self._device = "cuda" if self.provider in _ON_CUDA else "cpu"
 
     def tensor(self, array: Array) -> Any:
         """See `Graph`."""
@@ -123,22 +104,48 @@ def open_ort(content: bytes, providers: list[Any], threads: int, label: str) -> 
         raise BundleError(f"ONNX Runtime cannot load the {label}: {first_line(error)}") from error
 
 
-def choose_providers(provider: str) -> list[Any]:
-    """Return ONNX Runtime's provider list; raises OptionError or ProviderError, naming what there is."""
-    if provider not in PROVIDERS:
-        raise OptionError(f"unknown provider {provider!r}; there are {', '.join(PROVIDERS)}")
+def open_graphs(
+    execution_provider: str, bundle: Bundle, threads: int, precision: str, options: Mapping[str, str]
+) -> dict[str, OrtGraph]:
+    """Open the three graphs of a bundle with an execution provider, by ONNX Runtime's name for it.
+
+    Raises BundleError, OptionError, or ProviderError where it is not there or does not start.
+    """
     available = available_providers()
-    if provider == "cuda" and _CUDA not in available:
+    if execution_provider not in available:
         raise ProviderError(
-            f"CUDA is not available (ONNX Runtime has {', '.join(available)}): "
-            "pip uninstall onnxruntime && pip install 'tisdiss-rt[gpu]'"
+            f"{short_name(execution_provider)} is not available (ONNX Runtime has {', '.join(available)})"
+            + _INSTALL.get(execution_provider, "")
         )
-    if provider == "cpu" or _CUDA not in available:
-        return ["CPUExecutionProvider"]
-    if hasattr(ort, "preload_dlls"):
+    if execution_provider == CPU and options:
+        raise OptionError("the provider cpu has no options")
+    providers: list[Any] = [(execution_provider, {**_OPTIONS.get(execution_provider, {}), **options})]
+    if execution_provider != CPU:
+        providers.append(CPU)  # for what it cannot run
+    if execution_provider in _ON_CUDA and hasattr(ort, "preload_dlls"):
         ort.print = _print_on_stderr  # what it prints belongs to no result
         ort.preload_dlls()  # finds the CUDA libraries that pip installed
-    return [(_CUDA, _CUDA_OPTIONS), "CPUExecutionProvider"]
+    graphs = {
+        name: open_ort(bundle.read_graph(name, precision), providers, threads, f"{name} graph")
+        for name in GRAPHS
+    }
+    if any(graph.provider != execution_provider for graph in graphs.values()):
+        raise ProviderError(
+            f"{short_name(execution_provider)} is installed for ONNX Runtime but does not start; see the "
+            "lines above"
+        )
+    return graphs
+
+
+def short_name(execution_provider: str) -> str:
+    """Return what users call an execution provider: ``coreml`` for ``CoreMLExecutionProvider``."""
+    short = execution_provider.removesuffix("ExecutionProvider").lower()
+    return _SHORT.get(short, short)
+
+
+def version_of(execution_provider: str) -> str | None:
+    """Version of ONNX Runtime if it has the execution provider; None if not."""
+    return VERSION if execution_provider in available_providers() else None
 
 
 def available_providers() -> list[str]:

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import GRAPHS, Bundle
-from tisdiss_rt.engine.onnx_runtime import Graph
-from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
+from tisdiss_rt.errors import BundleError, ProviderError, first_line
 
 PRECISIONS = {"bf16": "bf16", "fp32": "f32"}
 
 
 class OpenVinoGraph:
-    """An opened graph, as `graphs.Graph`; its tensors are arrays.
+    """An opened graph, as `backends.Graph`; its tensors are arrays.
 
     Args:
         compiled: the graph in OpenVINO.
@@ -61,40 +60,37 @@ class OpenVinoGraph:
         return [results[port] for port in self._compiled.outputs]
 
 
-def choose_precision(precision: str) -> str:
-    """Return ``bf16`` or ``fp32``; ``auto`` is bf16 where the processor has it.
+def precisions(bundle: Bundle) -> tuple[str, ...]:
+    """Return ``bf16`` and ``fp32``, or the latter alone where the processor has no bfloat16.
 
-    Raises OptionError for another, ProviderError without OpenVINO.
+    Raises ProviderError without OpenVINO.
     """
     has_bf16 = "BF16" in _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if precision == "auto":
-        return "bf16" if has_bf16 else "fp32"
-    if precision not in PRECISIONS:
-        raise OptionError(f"OpenVINO has no precision {precision!r}, only {', '.join(PRECISIONS)}")
-    if precision == "bf16" and not has_bf16:
-        raise OptionError("this processor has no bfloat16: leave the precision to auto")
-    return precision
+    return ("bf16", "fp32") if has_bf16 else ("fp32",)
 
 
-def open_openvino(bundle: Bundle, threads: int, precision: str) -> dict[str, Graph]:
+def open_graphs(
+    bundle: Bundle, threads: int, precision: str, options: Mapping[str, str]
+) -> dict[str, OpenVinoGraph]:
     """Open the three graphs. Raises BundleError, ProviderError without OpenVINO.
 
     Only the block, where the work is, runs in bfloat16: spectra and masks need all their digits, and rounding
     in the stem alone costs ten decibels of signal-to-noise ratio.
     """
     core = _core()
-    graphs: dict[str, Graph] = {}
+    graphs = {}
     for name in GRAPHS:
-        options = {
+        properties = {
             "INFERENCE_PRECISION_HINT": PRECISIONS[precision if name == "block" else "fp32"],
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
+            **options,
         }
         model = bundle.read_graph(name, "fp32")
         graph = getattr(bundle.manifest.graphs, name)
         known = {spec.name for spec in graph.inputs + graph.outputs}
         try:
-            graphs[name] = OpenVinoGraph(core.compile_model(core.read_model(model), "CPU", options), known)
+            graphs[name] = OpenVinoGraph(core.compile_model(core.read_model(model), "CPU", properties), known)
         except RuntimeError as error:
             raise BundleError(f"OpenVINO cannot load the {name} graph: {first_line(error)}") from error
     return graphs

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,9 +112,14 @@ class StreamingEngine(Engine):
     KIND = "streaming"
 
     def __init__(
-        self, bundle: Bundle, provider: str = "auto", threads: int | None = None, precision: str = "auto"
+        self,
+        bundle: Bundle,
+        provider: str = "auto",
+        threads: int | None = None,
+        precision: str = "auto",
+        provider_options: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(bundle, provider, 1 if threads is None else threads, precision)
+        super().__init__(bundle, provider, 1 if threads is None else threads, precision, provider_options)
         stream = self.manifest.stream
         assert stream is not None
         self._step_samples = stream.step_samples

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import math
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 
 import numpy as np
@@ -18,9 +19,9 @@ import numpy as np
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.backends import BACKENDS
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.engine.conformance import depths_of
-from tisdiss_rt.engine.openvino import choose_precision, installed_version
 from tisdiss_rt.errors import BundleError, ProviderError
 from tisdiss_rt.planning import timing_cache
 
@@ -30,14 +31,20 @@ ROUNDS = 3  # the fastest counts: the first warms up, and other programs may be 
 MEASURED_S = 1.0  # of audio at most: how fast a precision is depends on the length
 
 
-def open_fastest(bundle: Bundle, provider: str, threads: int | None, precision: str) -> Engine:
+def open_fastest(
+    bundle: Bundle,
+    provider: str,
+    threads: int | None,
+    precision: str,
+    provider_options: Mapping[str, str] | None = None,
+) -> Engine:
     """Open a bundle as `open_engine` does; with ``auto`` for both, with what is fastest here.
 
     The first time on a machine this takes some seconds. Raises BundleError, OptionError or ProviderError.
     """
-    reference = open_engine(bundle, provider, threads, precision)
+    reference = open_engine(bundle, provider, threads, precision, provider_options)
     asked = provider != "auto" or precision != "auto"
-    others = [] if asked or reference.provider == "cuda" else _others(bundle)
+    others = [] if asked or reference.backend.is_preferred else _others(bundle, reference)
     if not others:
         return reference
     kept = timing_cache.read_choice(reference)
@@ -56,13 +63,18 @@ def open_fastest(bundle: Bundle, provider: str, threads: int | None, precision: 
     return chosen
 
 
-def _others(bundle: Bundle) -> list[tuple[str, str]]:
-    """What there is besides ONNX Runtime in 32-bit floats: providers, each with a precision."""
-    carried = bundle.manifest.graphs.block.files
-    ways = [("cpu", precision) for precision in carried if precision != "fp32"]
-    if installed_version() is not None:
+def _others(bundle: Bundle, reference: Engine) -> list[tuple[str, str]]:
+    """What there is besides the reference: its other precisions, and what other providers prefer."""
+    ways = []
+    for backend in BACKENDS.values():
+        if backend.is_preferred or backend.version() is None:
+            continue
         with suppress(ProviderError):  # it does not load
-            ways.append(("openvino", choose_precision("auto")))
+            precisions = backend.precisions(bundle)
+            if backend.name == reference.provider:
+                ways += [(backend.name, other) for other in precisions if other != reference.precision]
+            else:
+                ways.append((backend.name, precisions[0]))
     return ways
 
 

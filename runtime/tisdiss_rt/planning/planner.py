@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import warnings
 from collections.abc import Callable, Iterable
@@ -86,9 +87,8 @@ def budget_plan(
 ) -> Plan:
     """Choose the pair of window and depth of best measured quality whose predicted time fits.
 
-    Where the manifest has no measurement the planner assumes that depth matters most, up to the trained
-    depth, and then a longer window. The most that a step may do is the depth of best measured quality for
-    its window, or the trained depth.
+    Without a measurement in the manifest, depth counts most, up to the trained one, then a longer window. The
+    most that a step may do is the depth of best measured quality for its window, or the trained depth.
 
     Args:
         manifest: says what was measured.
@@ -97,33 +97,27 @@ def budget_plan(
         min_depth: repetitions that always run.
         measure: times a window of so many samples on this machine.
 
-    Returns:
-        The best plan; if none fits, the first window at ``min_depth`` (see ``Plan.fits``).
+    Returns the best plan; if none fits, the first window at ``min_depth`` (see ``Plan.fits``).
     """
     best: Plan | None = None
     best_rank: tuple[float, ...] = ()
     for window_s in windows_s:
-        samples = manifest.length_samples(window_s)
-        timings = measure(samples)
-        quality = manifest.quality_db(window_s)
-        limit = max(min_depth, max(quality, key=lambda d: quality[d]) if quality else manifest.depth.trained)
+        timings = measure(manifest.length_samples(window_s))
+        quality, trained = manifest.quality_db(window_s), manifest.depth.trained
+        limit = max(min_depth, max(quality, key=quality.__getitem__) if quality else trained)
         for depth in range(min_depth, limit + 1):
             predicted_ms = timings.step_ms(depth)
             if best is not None and predicted_ms > planned_ms(budget_ms):
                 break
-            rank = (quality.get(depth, -math.inf), min(depth, manifest.depth.trained), window_s)
+            rank = (quality.get(depth, -math.inf), min(depth, trained), window_s)
             if best is None or rank > best_rank:
                 best_rank = rank
-                best = Plan(
-                    window_s=window_s,
-                    window_samples=samples,
-                    advance_s=manifest.advance_s(window_s),
-                    depth=depth,
+                best = dataclasses.replace(
+                    fixed_plan(manifest, window_s, depth),
                     min_depth=min_depth,
                     max_depth=limit,
                     budget_ms=budget_ms,
                     predicted_ms=predicted_ms,
-                    quality_db=quality.get(depth),
                 )
         if timings.step_ms(min_depth) > budget_ms:
             break

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import click
 
+from tisdiss_rt.engine.backends import BACKENDS
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.engine.onnx_runtime import VERSION, physical_cores
-from tisdiss_rt.engine.openvino import installed_version
+from tisdiss_rt.engine.onnx_runtime import physical_cores
 from tisdiss_rt.planning.forecast import Timings
 
 GRAPHS = ("stem", "repetition", "decoder")
@@ -85,10 +85,10 @@ def _machine(engine: Engine) -> dict[str, object]:
         "provider": engine.provider,
         "threads": engine.threads,
         "precision": engine.precision,
-        "ONNX Runtime": VERSION,
-        "OpenVINO": installed_version(),
+        "options": engine.provider_options,
+        "installed": {name: backend.version() for name, backend in BACKENDS.items()},
         "processor": processor(),
-        "graphics": graphics() if engine.provider == "cuda" else [],
+        "graphics": graphics(),
         "cores": physical_cores(),
     }
 
