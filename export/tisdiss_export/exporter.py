@@ -17,12 +17,12 @@ import numpy as np
 import torch
 
 from tisdiss_models import Network, StreamingNetwork, load_checkpoint
-from tisdiss_models.streaming import memory_buffers
+from tisdiss_models.parts import NEWEST
 from tisdiss_rt import TisdissError, bundle
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.planning.autoselect import ACCEPTED_SNR_DB
 
-from .graphs import NEWEST, write_graphs
+from .graphs import write_graphs
 from .quantising import INT8, QUANTISED, add_int8
 
 WINDOWS_S = (0.5, 1.0, 2.0, 4.0)
@@ -200,26 +200,15 @@ def _every_depth(network: Network | StreamingNetwork, mix: np.ndarray, depth: in
     return [est[0].numpy() for est in network.every_depth(torch.from_numpy(mix)[None], depth)]
 
 
-@torch.no_grad()
-def _switching(network: StreamingNetwork, mix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Draw a depth for each step, and give them (steps,) and the estimate (sources, samples) of PyTorch."""
-    x = torch.from_numpy(mix)[None]
-    steps = network.steps(x).shape[1] // network.config.hop
-    deepest = max(LONG_CONFORMANCE_DEPTHS)
-    depths = torch.randint(1, deepest + 1, (steps, 1), generator=torch.Generator().manual_seed(0))
-    *_, est = network.every_depth(x, deepest, depths)
-    return depths[:, 0].numpy(), est[0].numpy()
-
-
 def _write_conformance(network: Network | StreamingNetwork, path: Path) -> None:
-    streaming = isinstance(network, StreamingNetwork)
-    samples = LONG_CONFORMANCE_SAMPLES if streaming else CONFORMANCE_SAMPLES
-    depths = LONG_CONFORMANCE_DEPTHS if streaming else CONFORMANCE_DEPTHS
+    is_long = network.timing is not None
+    samples = LONG_CONFORMANCE_SAMPLES if is_long else CONFORMANCE_SAMPLES
+    depths = LONG_CONFORMANCE_DEPTHS if is_long else CONFORMANCE_DEPTHS
     mix = speechlike(samples, network.config.sample_rate)
     estimates = _every_depth(network, mix, max(depths))
     arrays: dict[str, Any] = {f"est_{n}": estimates[n] for n in depths}
-    if isinstance(network, StreamingNetwork):
-        arrays["depths"], arrays["est_switching"] = _switching(network, mix)
+    switching = network.switching_example(torch.from_numpy(mix), max(depths))
+    arrays |= {name: tensor.numpy() for name, tensor in switching.items()}
     np.savez_compressed(path, mix=mix, **arrays)
 
 
@@ -227,15 +216,12 @@ def _manifest(
     network: Network | StreamingNetwork, graphs: bundle.Graphs, folder: Path, name: str, licence: str
 ) -> bundle.Manifest:
     config = network.config
-    stream: bundle.StreamTiming | None = None
-    state: tuple[bundle.StateBuffer, ...] = ()
-    if isinstance(network, StreamingNetwork):
-        stream = bundle.StreamTiming(config.hop, 2 * config.hop)
-        state = tuple(
-            bundle.StateBuffer(graph, name, name + NEWEST, buffer.axis)
-            for graph, buffers in memory_buffers(config).items()
-            for name, buffer in buffers.items()
-        )
+    stream = bundle.StreamTiming(*network.timing) if network.timing else None
+    state = tuple(
+        bundle.StateBuffer(graph, name, name + NEWEST, axis)
+        for graph, part in network.export_parts().items()
+        for name, axis in part.buffers.items()
+    )
     return bundle.Manifest(
         format=bundle.FORMAT,
         name=name,

@@ -1,23 +1,8 @@
-"""The three modules of a network as three ONNX graphs with fixed names and free lengths.
-
-    stem     mix (1, samples)                      -> z (sources, frames, bins, channels), scale[, spec][, z0]
-    block    z[, z0]                               -> z_next
-    decoder  z, scale, mix[, spec]                 -> est (sources, samples)
-
-`spec` is there where the decoder masks the mixture, `z0` where the block leads the mixture back in.
-
-Those of a network for streams run one step of fixed length. They also take what they remember of earlier
-steps, and give what is to be remembered of this one:
-
-    stem     mix (1, hop), buffers                 -> z (sources, 1, bins, channels), spec, newest
-    block    z, buffers                            -> z_next, newest
-    decoder  z, spec, buffers                      -> est (sources, hop), newest
-"""
+"""The parts of a network (`tisdiss_models.parts`) as ONNX graphs with fixed names and free lengths."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import logging
 import warnings
@@ -30,90 +15,10 @@ from onnx_ir.passes.common import DeduplicateInitializersPass
 from torch import Tensor, nn
 from torch.export import Dim
 
-from tisdiss_models import Network, NetworkConfig, StreamingNetwork
-from tisdiss_models.causal import Memory
-from tisdiss_models.streaming import memory_buffers
+from tisdiss_models import Network, StreamingNetwork
 from tisdiss_rt.bundle import FileRef, Graph, Graphs, TensorSpec, sha256_of
 
 OPSET = 18
-FRAMES, SAMPLES = "frames", "samples"
-NEWEST = "_new"  # what the name of a graph's output adds to that of the buffer it belongs to
-
-
-def graph_tensors(config: NetworkConfig) -> dict[str, Graph]:
-    """Say which tensors each of the three graphs of a configuration takes and gives; no files yet."""
-    if config.streaming:
-        return _streaming_tensors(config)
-    size = (config.positions, config.dim)
-    mix = TensorSpec("mix", (1, SAMPLES))
-    z = TensorSpec("z", (config.sources, FRAMES, *size))
-    scale = TensorSpec("scale", (1, 1))
-    spec = (TensorSpec("spec", (1, 2, FRAMES, config.bins)),) if config.bands or config.mask else ()
-    z0 = (TensorSpec("z0", (1, FRAMES, *size)),) if config.block_residual else ()
-    return {
-        "stem": Graph((mix,), (z, scale, *spec, *z0), {}),
-        "block": Graph((z, *z0), (TensorSpec("z_next", z.shape),), {}),
-        "decoder": Graph((z, scale, mix, *spec), (TensorSpec("est", (config.sources, SAMPLES)),), {}),
-    }
-
-
-def _streaming_tensors(config: NetworkConfig) -> dict[str, Graph]:
-    z = TensorSpec("z", (config.sources, 1, config.positions, config.dim))
-    spec = TensorSpec("spec", (1, 2, 1, config.bins))
-    tensors: dict[str, tuple[list[TensorSpec], list[TensorSpec]]] = {
-        "stem": ([TensorSpec("mix", (1, config.hop))], [z, spec]),
-        "block": ([z], [TensorSpec("z_next", z.shape)]),
-        "decoder": ([z, spec], [TensorSpec("est", (config.sources, config.hop))]),
-    }
-    for graph, buffers in memory_buffers(config).items():
-        inputs, outputs = tensors[graph]
-        for name, (shape, axis) in buffers.items():
-            inputs.append(TensorSpec(name, shape))
-            outputs.append(TensorSpec(name + NEWEST, (*shape[:axis], 1, *shape[axis + 1 :])))
-    return {graph: Graph(tuple(i), tuple(o), {}) for graph, (i, o) in tensors.items()}
-
-
-class _Step(nn.Module):
-    """A module of a network for streams, its memory as further inputs and outputs."""
-
-    def __init__(self, module: nn.Module, memory: list[str]) -> None:
-        super().__init__()
-        self.module, self.memory = module, memory
-
-    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        inputs, past = tensors[: -len(self.memory)], tensors[-len(self.memory) :]
-        memory = Memory(dict(zip(self.memory, past, strict=True)))
-        outputs = self.module(*inputs, memory)
-        outputs = (outputs,) if isinstance(outputs, Tensor) else outputs
-        return (*outputs, *(memory.newest[name] for name in self.memory))
-
-
-class _Stem(nn.Module):
-    def __init__(self, network: Network, names: list[str]) -> None:
-        super().__init__()
-        self.stem, self.names = network.stem, names
-
-    def forward(self, mix: Tensor) -> tuple[Tensor, ...]:
-        mixed = self.stem(mix)._asdict()
-        return tuple(mixed[name] for name in self.names)
-
-
-class _Block(nn.Module):
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.block = network.block
-
-    def forward(self, z: Tensor, z0: Tensor | None = None) -> Tensor:
-        return self.block(z, z if z0 is None else z0)  # looked at with block_residual only
-
-
-class _Decoder(nn.Module):
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.decoder = network.decoder
-
-    def forward(self, z: Tensor, scale: Tensor, mix: Tensor, spec: Tensor | None = None) -> Tensor:
-        return self.decoder(z, spec, scale, mix)
 
 
 def write_graphs(network: Network | StreamingNetwork, folder: Path) -> Graphs:
@@ -126,38 +31,16 @@ def write_graphs(network: Network | StreamingNetwork, folder: Path) -> Graphs:
     Returns:
         What the manifest says of the graphs.
     """
-    graphs = graph_tensors(network.config)
-    for name, (module, tensors) in _modules(network.eval(), graphs).items():
+    graphs = {}
+    for name, part in network.eval().export_parts().items():
+        inputs, outputs = (
+            tuple(TensorSpec(name, shape) for name, shape in shapes.items())
+            for shapes in (part.inputs, part.outputs)
+        )
         path = folder / f"{name}.onnx"
-        _write_graph(module, graphs[name], tensors, path)
-        graphs[name] = dataclasses.replace(graphs[name], files={"fp32": FileRef(path.name, sha256_of(path))})
+        _write_graph(part.module, Graph(inputs, outputs, {}), part.example, path)
+        graphs[name] = Graph(inputs, outputs, {"fp32": FileRef(path.name, sha256_of(path))})
     return Graphs(**graphs)
-
-
-def _modules(
-    network: Network | StreamingNetwork, graphs: dict[str, Graph]
-) -> dict[str, tuple[nn.Module, dict[str, Tensor]]]:
-    """Give for each graph the module that computes it and example inputs by name."""
-    if isinstance(network, StreamingNetwork):
-        parts = {"stem": network.stem, "block": network.block, "decoder": network.decoder}
-        buffers = memory_buffers(network.config)
-        return {
-            name: (
-                _Step(part, list(buffers[name])),
-                {t.name: torch.randn([int(size) for size in t.shape]) for t in graphs[name].inputs},
-            )
-            for name, part in parts.items()
-        }
-    # Lengths that no dimension shares with another, or the exporter would take them for one.
-    mix = 0.1 * torch.randn(1, 37 * network.config.hop + 11, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        tensors = {"mix": mix, **network.stem(mix)._asdict()}
-    modules = {
-        "stem": _Stem(network, [t.name for t in graphs["stem"].outputs]),
-        "block": _Block(network),
-        "decoder": _Decoder(network),
-    }
-    return {name: (module, tensors) for name, module in modules.items()}
 
 
 def _write_graph(module: nn.Module, graph: Graph, tensors: dict[str, Tensor], path: Path) -> None:

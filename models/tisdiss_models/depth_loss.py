@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .causal import Memory
 from .losses import pairwise_soft_snr_db
-from .network import Network
-from .streaming import StreamingNetwork
+
+if TYPE_CHECKING:
+    from .network import Network
+    from .streaming import StreamingNetwork
+
+Draw = Callable[[int], Tensor]  # takes the number of steps T; returns depths (T, B), at least 1
 
 
-class _Scorer:
+class Scorer(ABC):
+    """Judge the estimates of a network at every depth; `network.make_scorer` gives the one that fits."""
+
     def __init__(self, network: torch.nn.Module, compile_parts: bool) -> None:
         self.compile_parts = compile_parts
         self.device_type = next(network.parameters()).device.type
@@ -22,11 +29,29 @@ class _Scorer:
         has_bfloat16 = self.device_type != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported()
         self.autocast = torch.autocast(self.device_type, dtype=torch.bfloat16, enabled=has_bfloat16)
 
+    @abstractmethod
+    def scores_db(
+        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, draw: Draw | None = None
+    ) -> list[Tensor]:
+        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
+
+        Args:
+            mix: (B, samples).
+            sources: (B, S, samples).
+            depth: repetitions.
+            limit_db: see `losses`.
+            draw: how deep each step of a stream goes; where a step has fewer repetitions, its deepest result
+                stands for those that it skips. None is as deep as possible, as for whole mixtures always.
+
+        Returns:
+            ``depth + 1`` tensors (B, S, S).
+        """
+
     def _wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return torch.compile(function, dynamic=False) if self.compile_parts else function
 
 
-class DepthScorer(_Scorer):
+class DepthScorer(Scorer):
     """Judge the estimates of a `Network`.
 
     Args:
@@ -41,18 +66,10 @@ class DepthScorer(_Scorer):
         self._block = self._wrap(network.block.forward)
         self._score = self._wrap(self._score_depth)
 
-    def scores_db(self, mix: Tensor, sources: Tensor, depth: int, limit_db: float) -> list[Tensor]:
-        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
-
-        Args:
-            mix: (B, samples).
-            sources: (B, S, samples).
-            depth: repetitions.
-            limit_db: see `losses`.
-
-        Returns:
-            ``depth + 1`` tensors (B, S, S).
-        """
+    def scores_db(
+        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, draw: Draw | None = None
+    ) -> list[Tensor]:
+        """See `Scorer`."""
         with torch.no_grad():
             spec, scale = self.network.stem.analyse(mix)
         with self.autocast:
@@ -74,7 +91,7 @@ class DepthScorer(_Scorer):
             return pairwise_soft_snr_db(est, sources, mix, limit_db)
 
 
-class StreamScorer(_Scorer):
+class StreamScorer(Scorer):
     """Judge the estimates of a `StreamingNetwork`, whole recordings unrolled; arguments as `DepthScorer`."""
 
     def __init__(self, network: StreamingNetwork, compile_parts: bool) -> None:
@@ -85,24 +102,14 @@ class StreamScorer(_Scorer):
         self._score = self._wrap(self._score_depth)
 
     def scores_db(
-        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, depths: Tensor
+        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, draw: Draw | None = None
     ) -> list[Tensor]:
-        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
-
-        Args:
-            mix: (B, samples).
-            sources: (B, S, samples).
-            depth: repetitions.
-            limit_db: see `losses`.
-            depths: (T, B), at least 1: where a step has fewer repetitions, its deepest result stands for
-                those that it skips.
-
-        Returns:
-            ``depth + 1`` tensors (B, S, S).
-        """
+        """See `Scorer`."""
+        steps = self.network.steps(mix)
+        depths = None if draw is None else draw(steps.shape[1] // self.network.config.hop)
         blank = self.network.blank(mix)
         with torch.no_grad():
-            spec, scale = self.network.stem.analyse(self.network.steps(mix), Memory(blank["stem"]))
+            spec, scale = self.network.stem.analyse(steps, Memory(blank["stem"]))
         with self.autocast:
             z = self._split(spec, scale, blank["stem"])
             scores = [self._score(z, spec, mix, sources, limit_db, blank["decoder"])]

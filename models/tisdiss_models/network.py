@@ -18,8 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .config import NetworkConfig
+from .depth_loss import DepthScorer, Scorer
 from .frontends import BandDecoder, BandEncoder, FullBandDecoder, FullBandEncoder
 from .layers import GatedConv, Layer
+from .parts import Part, offline_parts
 from .stft import InverseStft, Stft
 
 SILENCE = 1e-8  # standard deviation under which a mixture counts as silent and is not amplified further
@@ -158,6 +160,26 @@ class Network(nn.Module):
         """Separate mixtures (B, samples) at `depth`, by default the trained one: (B, S, samples)."""
         *_, deepest = self.every_depth(mix, self.config.trained_depth if depth is None else depth)
         return deepest
+
+    def make_scorer(self, compile_parts: bool) -> Scorer:
+        """Return what judges all depths at once in training; arguments as `depth_loss.DepthScorer`."""
+        return DepthScorer(self, compile_parts)
+
+    def export_parts(self) -> dict[str, Part]:
+        """Return what becomes the graphs ``stem``, ``block`` and ``decoder``."""
+        return offline_parts(self.stem, self.block, self.decoder, self.config)
+
+    @property
+    def timing(self) -> tuple[int, int] | None:
+        """Samples of a step and of the latency where it runs step by step; None for whole mixtures."""
+        return None
+
+    def switching_example(self, mix: Tensor, deepest: int) -> dict[str, Tensor]:
+        """Return nothing: the depth of a whole mixture does not change."""
+        return {}
+
+    def adopt_offline_norm(self, mix: Tensor) -> None:
+        """Do nothing: the norm over whole mixtures is there, as weights of an offline network expect."""
 
     def every_depth(self, mix: Tensor, depth: int) -> Iterator[Tensor]:
         """Separate mixtures (B, samples) at depths 0 to `depth`: (B, S, samples) each."""

@@ -26,8 +26,10 @@ from torch import Tensor, nn
 
 from .causal import Buffer, CausalLayer, CausalSplitter, Memory, layer_memory
 from .config import NetworkConfig
+from .depth_loss import Scorer, StreamScorer
 from .frontends import BandDecoder, BandEncoder
 from .network import Network
+from .parts import Part, step_parts
 from .recurrent import RecurrentLayer, RecurrentSplitter, recurrent_memory
 from .stft import FourierBasis
 
@@ -179,6 +181,41 @@ class StreamingNetwork(nn.Module):
         """Separate whole mixtures (B, samples) at `depth`, by default the trained one: (B, S, samples)."""
         *_, deepest = self.every_depth(mix, self.config.trained_depth if depth is None else depth)
         return deepest
+
+    def make_scorer(self, compile_parts: bool) -> Scorer:
+        """Return what judges all depths at once in training; arguments as `depth_loss.StreamScorer`."""
+        return StreamScorer(self, compile_parts)
+
+    def export_parts(self) -> dict[str, Part]:
+        """Return what becomes the graphs ``stem``, ``block`` and ``decoder``."""
+        modules = {"stem": self.stem, "block": self.block, "decoder": self.decoder}
+        return step_parts(modules, memory_buffers(self.config), self.config)
+
+    @property
+    def timing(self) -> tuple[int, int] | None:
+        """Samples of a step and of the latency where it runs step by step; None for whole mixtures."""
+        return self.config.hop, 2 * self.config.hop
+
+    @torch.no_grad()
+    def switching_example(self, mix: Tensor, deepest: int) -> dict[str, Tensor]:
+        """Draw a depth for each step of a mixture (samples,), for a runtime to compare with.
+
+        Returns ``depths`` (steps,), from 1 to `deepest`, and ``est_switching`` (S, samples), what they give.
+        """
+        x = mix[None]
+        steps = self.steps(x).shape[1] // self.config.hop
+        depths = torch.randint(1, deepest + 1, (steps, 1), generator=torch.Generator().manual_seed(0))
+        *_, est = self.every_depth(x, deepest, depths)
+        return {"depths": depths[:, 0], "est_switching": est[0]}
+
+    @torch.no_grad()
+    def adopt_offline_norm(self, mix: Tensor) -> None:
+        """Set the encoder's fixed gain to what an offline network's norm does to mixtures (B, samples)."""
+        encoder = self.stem.encoder
+        spec, scale = self.stem.analyse(self.steps(mix), Memory(self.blank(mix)["stem"]))
+        std, mean = torch.std_mean(encoder.embed(spec / scale))
+        encoder.norm.weight.div_(std)
+        encoder.norm.bias.sub_(encoder.norm.weight * mean)
 
     def every_depth(self, mix: Tensor, depth: int, depths: Tensor | None = None) -> Iterator[Tensor]:
         """Separate whole mixtures at depths 0 to `depth`.

@@ -19,14 +19,12 @@ import torch
 from torch import Tensor
 
 from .acoustics import draw_batch
-from .causal import Memory
 from .checkpoint import CheckpointError, read_tensors, save_checkpoint
 from .config import ConfigError, NetworkConfig, TrainingConfig, from_mapping, to_mapping
 from .data import load_recordings
-from .depth_loss import DepthScorer, StreamScorer
 from .losses import multi_depth_loss
 from .network import use_gemm
-from .streaming import StreamingNetwork, build_network
+from .streaming import build_network
 from .validation import CROP_S, evaluate, validation_sets
 
 
@@ -72,7 +70,7 @@ class Trainer:
         network_config, config: what to train and how.
         device: where.
         speech: folder of the recordings, see `load_recordings`.
-        compile_parts: see `DepthScorer`.
+        compile_parts: see `depth_loss.Scorer`.
         held_out: the speakers that a run before kept for validation, see `load_recordings`.
 
     Raises:
@@ -112,11 +110,7 @@ class Trainer:
         self.validation = validation_sets(recordings)
         self.talkers = recordings.talkers.to(device)
         self.noises = recordings.noises.to(device) if recordings.noises else None
-        self.scorer = (
-            StreamScorer(self.network, compile_parts)
-            if isinstance(self.network, StreamingNetwork)
-            else DepthScorer(self.network, compile_parts)
-        )
+        self.scorer = self.network.make_scorer(compile_parts)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
         self.audio_s = 0.0
@@ -156,15 +150,8 @@ class Trainer:
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         self.network.load_state_dict(fitting, strict=False)
         was_offline = not any(state.get("network", {}).get(name) for name in ("lookback", "recurrent_dim"))
-        if isinstance(self.network, StreamingNetwork) and was_offline:
-            encoder = self.network.stem.encoder
-            mix = self.validation["clean"][0].to(self.device)
-            spec, scale = self.network.stem.analyse(
-                self.network.steps(mix), Memory(self.network.blank(mix)["stem"])
-            )
-            std, mean = torch.std_mean(encoder.embed(spec / scale))
-            encoder.norm.weight.div_(std)
-            encoder.norm.bias.sub_(encoder.norm.weight * mean)
+        if was_offline:
+            self.network.adopt_offline_norm(self.validation["clean"][0].to(self.device))
         self.average.load_state_dict(self.network.state_dict())
         return sorted(set(own) - set(fitting))
 
@@ -231,12 +218,12 @@ class Trainer:
     def _loss(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
         """Judge all depths of mixtures (B, samples) together, in dB."""
         config = self.config
-        if isinstance(self.scorer, StreamScorer):
-            steps = self.scorer.network.steps(mix).shape[1] // self.network.config.hop
-            depths = draw_depths(steps, len(mix), config.switch_share, depth, self.generator).to(self.device)
-            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, depths)
-        else:
-            scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db)
+
+        def draw(steps: int) -> Tensor:
+            drawn = draw_depths(steps, len(mix), config.switch_share, depth, self.generator)
+            return drawn.to(self.device)
+
+        scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, draw)
         beyond = depth + 1 - len(config.depth_weights)
         weights = [*config.depth_weights, *[config.depth_weights[-1]] * beyond]
         return multi_depth_loss(scores, weights)
