@@ -101,7 +101,7 @@ def live(
 
 
 def _refuse_unused(context: click.Context, source: str | None) -> None:
-    """Raise OptionError for an option that would be ignored, or a duration that makes no sense."""
+    """Raise OptionError for an option that would be ignored."""
     for name in _FILE_ONLY if source is None else _DEVICES_ONLY:
         if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
             reason = "needs --input FILE" if source is None else "is for devices, not for --input"
