@@ -205,7 +205,7 @@ class VariantNetwork(nn.Module):
         return self.decoder.head(x.permute(0, 2, 3, 1), spec)
 
     def waves(self, estimated: Tensor, scale: Tensor, samples: int) -> Tensor:
-        """Give the signals (B, S, samples) of spectra (B S, 2, T, bins)."""
+        """Return the signals (B, S, samples) of spectra (B S, 2, T, bins)."""
         return self.decoder.inverse(estimated, samples).unflatten(0, (len(scale), -1)) * scale[:, :, None]
 
     def separate(self, mix: Tensor, depth: int) -> Tensor:

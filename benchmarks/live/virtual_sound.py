@@ -28,7 +28,7 @@ LEVEL = 20  # of real-time scheduling, above the program that is tested
 
 
 def missing() -> str:
-    """Say which packages of Debian are needed here; empty if none."""
+    """Return the Debian packages that are missing."""
     packages = {"pulseaudio": shutil.which("pulseaudio"), "pulseaudio-utils": shutil.which("parec")}
     packages["libportaudio2"] = find_library("portaudio")
     plugins = ("/usr/lib", "/usr/lib64")
@@ -174,7 +174,7 @@ class VirtualPipeWire(VirtualSound):
 
     @staticmethod
     def missing() -> str:
-        """Say which packages of Debian are needed beside those of `missing`; empty if none."""
+        """Return the Debian packages that are missing beside those of `missing`."""
         programs = {"pipewire": "pipewire", "pipewire-pulse": "pipewire-pulse", "wireplumber": "wireplumber"}
         programs["dbus"] = "dbus-daemon"
         return " ".join(package for package, program in programs.items() if not shutil.which(program))

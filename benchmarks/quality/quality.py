@@ -49,7 +49,7 @@ def speech_folder() -> Path:
 
 
 def mixtures(folder: Path, sample_rate: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Give mixture (n,) and references (2, n) of every row of the test."""
+    """Return mixture (n,) and references (2, n) of every row of the test."""
     with (folder / "test_2mix.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             sources = []

@@ -93,7 +93,7 @@ def score(name: str, estimates: np.ndarray, voices: np.ndarray, mix: np.ndarray)
 
 
 def on_two_outputs(estimates: np.ndarray, voices: np.ndarray) -> bool:
-    """Tell whether each talker, where nobody else talks, is mostly on an output of their own."""
+    """Return whether each talker, when talking alone, is mostly on an output of their own."""
     loud = np.abs(voices) > 0
     outputs = []
     for talker in range(2):
@@ -103,7 +103,7 @@ def on_two_outputs(estimates: np.ndarray, voices: np.ndarray) -> bool:
 
 
 def both_talk_alone(voices: Tensor) -> Tensor:
-    """Tell for each mixture whether each talker has half a second without the other: (N,)."""
+    """Return for each mixture whether each talker has half a second without the other: (N,)."""
     loud = voices.abs() > 0
     alone = loud & ~loud.flip(1)
     return (alone.sum(-1) > 0.5 * voices.shape[-1] / CROP_S).all(1)

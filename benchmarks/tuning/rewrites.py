@@ -117,7 +117,7 @@ def replace(
     axes: str | None,
     name: str = "forward",
 ) -> None:
-    """Give all modules of a kind another method; `axes` is ``sources``, or ``others``, or None for all."""
+    """Replace a method of all modules of a kind; `axes` is ``sources``, ``others``, or None for all."""
     for module in network.block.modules():
         if isinstance(module, kind):
             is_source = getattr(module, "axis", None) == SOURCES

@@ -111,7 +111,7 @@ def _refuse_others(target: Path) -> None:
         known |= {file.path for file in bundle.load(target).files()}
     others = sorted({path.name for path in target.iterdir()} - known)
     if others:
-        raise FileExistsError(f"{target} holds {others[0]}, which is no part of the bundle: move it away")
+        raise FileExistsError(f"{target} holds {others[0]}, which is not part of the bundle: move it away")
 
 
 def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
@@ -196,7 +196,7 @@ def speechlike(samples: int, sample_rate: int, pitches_hz: tuple[float, float] =
 
 @torch.no_grad()
 def _every_depth(network: Network | StreamingNetwork, mix: np.ndarray, depth: int) -> list[np.ndarray]:
-    """Give the estimates (sources, samples) of PyTorch at depths 0 to `depth`."""
+    """Return the estimates (sources, samples) of PyTorch at depths 0 to `depth`."""
     return [est[0].numpy() for est in network.every_depth(torch.from_numpy(mix)[None], depth)]
 
 

@@ -34,7 +34,7 @@ FEWEST_CHANNELS = 8  # into a convolution over maps; spectra have fewer
 
 
 class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Gives the inputs that a graph gets, the block's at each depth, one mixture after the other."""
+    """Yields the inputs of a graph, those of the block at each depth, one mixture after the other."""
 
     def __init__(self, exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]) -> None:
         self._inputs = self._run(exported, graph, mixtures)

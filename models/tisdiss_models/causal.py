@@ -62,7 +62,7 @@ class Memory:
         self.newest: dict[str, Tensor] = {}
 
     def remember(self, name: str, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """Remember `entries`, with `ran` (B, ..., T, C); give those kept, and what is remembered."""
+        """Store `entries`, with `ran` (B, ..., T, C); return those kept, and the new state."""
         if self.ran is not None:
             shallower = torch.zeros_like(entries) if self.shallower is None else self.shallower[name]
             ran = self.ran.view(len(self.ran), *[1] * (entries.ndim - 3), -1, 1)
@@ -85,7 +85,7 @@ class Memory:
         return self.past[name], keep, new
 
     def extend(self, name: str, entries: Tensor, axis: int) -> Tensor:
-        """Remember `entries` and give them after the kept ones, along the axis of the frames."""
+        """Store `entries`; return them after the kept ones, along the axis of the frames."""
         return torch.cat(self.remember(name, entries), axis)
 
 
@@ -253,7 +253,7 @@ class CausalSplitter(nn.Module):
 
 
 def layer_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, Buffer]:
-    """Say what a `CausalLayer` of that name remembers."""
+    """Return the state of a `CausalLayer` of that name."""
     place = (streams, len(config.bands))
     buffers: dict[str, Buffer] = {}
     for part, hidden in zip(("before", "after"), config.ffn_dims, strict=True):

@@ -82,7 +82,7 @@ def load_checkpoint(path: str | Path) -> tuple[Network | StreamingNetwork, dict[
 
 
 def _find(path: Path) -> tuple[Path, Path | None]:
-    """Give the weights file and, for the published form, the configuration beside it."""
+    """Return the weights file and, for the published form, the configuration beside it."""
     if path.suffix == ".pt":
         return path, None
     folder = path if path.is_dir() else path.parent

@@ -1,7 +1,7 @@
 """What a network is made of and how it is trained, as frozen dataclasses.
 
 A checkpoint carries its configuration, so that a network is rebuilt from one file; unknown keys fail,
-because a silently ignored option gives a network that separates a little worse and nobody knows why.
+because a silently ignored option results in a network that separates a little worse for no visible reason.
 """
 
 from __future__ import annotations

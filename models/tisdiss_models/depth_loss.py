@@ -33,7 +33,7 @@ class Scorer(ABC):
     def scores_db(
         self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, draw: Draw | None = None
     ) -> list[Tensor]:
-        """Give the soft SNR of every estimate against every source, per depth from 0 to `depth`.
+        """Return the soft SNR of every estimate against every source, per depth from 0 to `depth`.
 
         Args:
             mix: (B, samples).

@@ -71,7 +71,7 @@ class FullBandDecoder(nn.Module):
         self.sources = config.sources
 
     def forward(self, z: Tensor, spec: Tensor) -> Tensor:
-        """Give (B S, 2, T, F); `spec` (B, 2, T, F) is the mixture's, used with a mask only."""
+        """Return (B S, 2, T, F); `spec` (B, 2, T, F) is the mixture's, used with a mask only."""
         out = self.deconv(z.permute(0, 3, 1, 2))  # (B S, 2, T, F)
         return apply_mask(out, spec, self.sources) if self.mask else out
 
@@ -100,7 +100,7 @@ class BandLinear(nn.Module):
 
 
 def parameters(layers: nn.ModuleList, name: str) -> list[Tensor]:
-    """Give the parameter of that name of each layer."""
+    """Return the parameter of that name of each layer."""
     return [layer.get_parameter(name) for layer in layers]
 
 
@@ -160,7 +160,7 @@ class BandEncoder(nn.Module):
         return self.norm(self.embed(spec))
 
     def embed(self, spec: Tensor) -> Tensor:
-        """Give the feature maps before the norm."""
+        """Return the feature maps before the norm."""
         power = spec.square().sum(1) + 1e-6  # (B, T, F)
         compressed = spec * power.pow(-0.35)[:, None]
         features = torch.cat([compressed, 0.2 * power.log()[:, None]], 1)  # (B, 3, T, F)
@@ -203,7 +203,7 @@ class BandDecoder(nn.Module):
             nn.init.constant_(out.bias[..., : out.bias.shape[-1] // 2], 1.0 / config.sources)
 
     def forward(self, z: Tensor, spec: Tensor) -> Tensor:
-        """Give (B S, 2, T, F) from maps and the mixture's spectrum (B, 2, T, F)."""
+        """Return (B S, 2, T, F) from maps and the mixture's spectrum (B, 2, T, F)."""
         batch, frames = z.shape[:2]
         z = self.norm(z).flatten(0, 1)  # (B S T, bands, D)
         if self.even is not None and frames == 1:
@@ -218,7 +218,7 @@ class BandDecoder(nn.Module):
         return apply_mask(mask.float(), spec, self.sources)
 
     def _one_frame(self, z: Tensor, even: EvenBands) -> Tensor:
-        """Give masks (B S, 2, 1, F) of one frame (B S, bands, D), all bands in one product."""
+        """Return masks (B S, 2, 1, F) of one frame (B S, bands, D), all bands in one product."""
 
         def widened(name: str) -> Tensor:
             halves = [parameter.unflatten(2, (2, -1)) for parameter in parameters(self.out, name)]

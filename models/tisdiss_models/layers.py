@@ -2,7 +2,7 @@
 
 Feature maps are (batch, channel, frame, bin); sources are folded into the batch. A path runs along the
 bins, the frames or the sources. Every layer is written the way in which inference runtimes run it
-fastest; where training on a GPU wants another form of the same sums, the layer has both, and
+fastest; where training on a GPU is faster with another form of the same sums, the layer has both, and
 `network.use_gemm` chooses:
 
     convolution of kernel K over x, padded by K - 1:   y[j] = sum_k W[k] x[j + k - K + 1],  j = 0 .. L + K - 2
@@ -14,7 +14,7 @@ one matrix product with blocks of W or U, which skips the products with padding.
 
 On small maps, moving numbers takes longer than multiplying them. So the gain of a norm goes into the weights
 that follow it, the two halves of a gated convolution are computed apart instead of being split, and a map is
-turned round only where rows of channels move as they are.
+transposed only where rows of channels move as they are.
 """
 
 from __future__ import annotations

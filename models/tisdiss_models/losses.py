@@ -18,14 +18,14 @@ from torch import Tensor
 
 
 def soft_snr_db(estimate: Tensor, source: Tensor, mix: Tensor, limit_db: float) -> Tensor:
-    """Signal-to-noise ratio in dB, limited at about `limit_db`, of signals (..., samples)."""
+    """Return the signal-to-noise ratio in dB of signals (..., samples), limited at about `limit_db`."""
     floor = 10 ** (-limit_db / 10) * mix.square().sum(-1) + 1e-8
     noise = (source - estimate).square().sum(-1)
     return 10 * torch.log10((source.square().sum(-1) + floor) / (noise + floor))
 
 
 def si_sdr_db(estimate: Tensor, source: Tensor) -> Tensor:
-    """Scale-invariant signal-to-distortion ratio in dB of signals (..., samples), zero-mean.
+    """Return the scale-invariant signal-to-distortion ratio in dB of zero-mean signals (..., samples).
 
     Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019.
     """
@@ -38,7 +38,7 @@ def si_sdr_db(estimate: Tensor, source: Tensor) -> Tensor:
 
 
 def best_assignment(scores: Tensor) -> Tensor:
-    """Give the mean score of the best assignment of estimates to sources.
+    """Return the mean score of the best assignment of estimates to sources.
 
     Args:
         scores: (B, S, S), entry (i, j) for estimate i against source j.
@@ -67,7 +67,7 @@ def pairwise_soft_snr_db(estimates: Tensor, sources: Tensor, mix: Tensor, limit_
 
 
 def multi_depth_loss(scores: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-    """Negative ratio in dB, weighted over depths, with the assignment that is best over all of them.
+    """Return the negative ratio in dB, weighted over depths, for the assignment that is best over all depths.
 
     Args:
         scores: `pairwise_soft_snr_db` of each depth.

@@ -92,7 +92,7 @@ class Stem(nn.Module):
         return self.split(spec, scale)
 
     def analyse(self, mix: Tensor) -> tuple[Tensor, Tensor]:
-        """Give the spectrum (B, 2, T, bins) of the normalised mixture and its scale (B, 1)."""
+        """Return the spectrum (B, 2, T, bins) of the normalised mixture and its scale (B, 1)."""
         centred = mix - mix.mean(1, keepdim=True)
         variance = centred.square().sum(1, keepdim=True) / (mix.shape[1] - 1)
         scale = variance.sqrt().clamp(min=SILENCE)  # (B, 1)
@@ -141,7 +141,7 @@ class Decoder(nn.Module):
         self.inverse = InverseStft(config.n_fft, config.hop)
 
     def forward(self, z: Tensor, spec: Tensor, scale: Tensor, mix: Tensor) -> Tensor:
-        """Give (B S, samples); of `mix` (B, samples) only the length is used."""
+        """Return (B S, samples); of `mix` (B, samples) only the length is used."""
         wave = self.inverse(self.head(z, spec), mix.shape[1])
         return (wave.unflatten(0, (-1, self.sources)) * scale[:, None]).flatten(0, 1)
 

@@ -57,7 +57,7 @@ def recurrence(keep: Tensor, new: Tensor, before: Tensor) -> Tensor:
 
 @torch.library.custom_op("tisdiss::recurrence_backward", mutates_args=())
 def _recurrence_backward(grad: Tensor, keep: Tensor) -> Tensor:
-    """Give the gradient of `new` from that of the states: the same recurrence from the end to the start."""
+    """Return the gradient of `new` from that of the states: the same recurrence from the end to the start."""
     grad_new = torch.empty_like(keep)
     state = grad_new[:, -1].copy_(grad[:, -1])
     for t in range(grad.shape[1] - 2, -1, -1):
@@ -189,5 +189,5 @@ class RecurrentSplitter(nn.Module):
 
 
 def recurrent_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, Buffer]:
-    """Say what a `RecurrentLayer` of that name remembers."""
+    """Return the state of a `RecurrentLayer` of that name."""
     return {name: Buffer((streams, 1, len(config.bands), config.recurrent_dim), axis=1)}

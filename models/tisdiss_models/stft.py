@@ -31,7 +31,7 @@ class FourierBasis(nn.Module):
         self.register_buffer("times", torch.arange(float(n_fft)), persistent=False)
 
     def forward(self) -> Tensor:
-        """Give (2 bins, n_fft), float32; the products of bin and time are exact up to n_fft 4096."""
+        """Return (2 bins, n_fft), float32; the products of bin and time are exact up to n_fft 4096."""
         turns = torch.fmod(self.bins * self.times, self.n_fft)
         angles = turns * (2 * math.pi / self.n_fft)
         return torch.cat([angles.cos(), -angles.sin()])
@@ -49,7 +49,7 @@ class Stft(nn.Module):
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Frames are ``1 + samples // hop``; needs more than ``n_fft / 2`` samples."""
+        """Return ``1 + samples // hop`` frames; needs more than ``n_fft / 2`` samples."""
         padded = F.pad(x[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")
         weight = (self.basis() * self.window)[:, None]  # (2 bins, 1, n_fft)
         spec = F.conv1d(padded, weight, stride=self.hop)  # (B, 2 bins, T)
@@ -81,7 +81,7 @@ class InverseStft(nn.Module):
         self.register_buffer("share", share.repeat(2, 1), persistent=False)  # (2 bins, 1)
 
     def forward(self, spec: Tensor, samples: int) -> Tensor:
-        """Give the first `samples` samples, the padding of `Stft` cut away."""
+        """Return the first `samples` samples, the padding of `Stft` cut away."""
         basis = self.basis() * self.share * self.window  # (2 bins, n_fft)
         frames = spec.transpose(1, 2).flatten(2) @ basis  # (B, T, n_fft)
         ones = torch.ones_like(frames[:1, :, :1])

@@ -39,7 +39,7 @@ SILENCE = 1e-16  # power under which a mixture counts as silent and is not ampli
 
 
 def stream_windows(n_fft: int, hop: int) -> tuple[Tensor, Tensor]:
-    """Give the analysis window (n_fft,) and the synthesis window (2 hop,), which applies to its end."""
+    """Return the analysis window (n_fft,) and the synthesis window (2 hop,), which applies to its end."""
     rise = torch.sin(torch.pi / 2 * (torch.arange(n_fft - hop) + 0.5) / (n_fft - hop))
     fall = torch.cos(torch.pi / 2 * (torch.arange(hop) + 0.5) / hop)
     analysis = torch.cat([rise, fall])
@@ -73,7 +73,7 @@ class StreamStem(nn.Module):
         return self.split(spec, scale, memory), spec
 
     def analyse(self, mix: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
-        """Give the spectrum (B, 2, T, bins) of T steps (B, T hop) and their scale (B, 1, T, 1)."""
+        """Return the spectrum (B, 2, T, bins) of T steps (B, T hop) and their scale (B, 1, T, 1)."""
         hops = mix.unflatten(1, (-1, self.hop)).transpose(0, 1)  # (T, B, hop)
         frames = hops.shape[0]
         heard = memory.extend("wave", hops, axis=0)  # (r - 1 + T, B, hop)
@@ -136,7 +136,7 @@ class StreamDecoder(nn.Module):
         self.register_buffer("window", stream_windows(config.n_fft, config.hop)[1], persistent=False)
 
     def forward(self, z: Tensor, spec: Tensor, memory: Memory) -> Tensor:
-        """Give (B S, T hop): the samples of the hop before each step."""
+        """Return (B S, T hop): the samples of the hop before each step."""
         return self.synthesise(self.head(z, spec), memory)
 
     def synthesise(self, estimated: Tensor, memory: Memory) -> Tensor:
@@ -149,7 +149,7 @@ class StreamDecoder(nn.Module):
 
 
 def memory_buffers(config: NetworkConfig, mixtures: int = 1) -> dict[str, dict[str, Buffer]]:
-    """Say what each of ``stem``, ``block`` (one repetition) and ``decoder`` remembers, by name."""
+    """Return the state of each of ``stem``, ``block`` (one repetition) and ``decoder``, by name."""
     streams = mixtures * config.sources
     stem = {
         "wave": Buffer((config.n_fft // config.hop - 1, mixtures, config.hop), axis=0),
@@ -240,7 +240,7 @@ class StreamingNetwork(nn.Module):
             yield self.crop(self.decoder(z, spec, Memory(blank["decoder"])), mix)
 
     def blank(self, mix: Tensor) -> dict[str, dict[str, Tensor]]:
-        """Give what stem, block and decoder remember before a stream begins, for mixtures (B, ...)."""
+        """Return the state of stem, block and decoder before a stream begins, for mixtures (B, ...)."""
         buffers = memory_buffers(self.config, mix.shape[0])
         return {
             part: {name: mix.new_zeros(buffer.shape) for name, buffer in named.items()}
@@ -258,7 +258,7 @@ class StreamingNetwork(nn.Module):
         return est[:, hop : hop + mix.shape[1]].unflatten(0, (-1, self.config.sources))
 
     def ran(self, depths: Tensor | None, repetition: int) -> Tensor | None:
-        """Say for which frames of which source maps a repetition runs: (B S, T)."""
+        """Return for which frames of which source maps a repetition runs: (B S, T)."""
         if depths is None:
             return None
         return depths.T.ge(repetition).repeat_interleave(self.config.sources, 0)

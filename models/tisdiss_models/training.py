@@ -40,7 +40,7 @@ def make_optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.op
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Give the learning rate: linear warm-up, constant, linear to zero over the last `decay_share`."""
+    """Return the learning rate: linear warm-up, constant, linear to zero over the last `decay_share`."""
     rising = min(1.0, (step + 1) / config.warmup_steps)
     falling = min(1.0, (config.steps - step) / (config.decay_share * config.steps))
     return config.learning_rate * rising * max(falling, 0.0)

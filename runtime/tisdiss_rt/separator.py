@@ -121,7 +121,7 @@ class Separator:
         self._planner = Planner(self.engine)
 
     def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
-        """Say how to make another one, as a copy or in another process: the same bundle, opened likewise."""
+        """Return how to make a copy, also in another process: the same bundle, opened in the same way."""
         engine = self.engine
         way = (engine.provider, engine.threads, engine.precision, engine.provider_options)
         return Separator, (self._name, *way)

@@ -457,7 +457,7 @@ def test_a_network_that_fails_fails_the_stream(
     assert library.tisdiss_stream_open(bundle, None, c.byref(stream)) == OK
     mix = np.ones(4 * STEP, np.float32)
     arguments = (stream, pointer(mix), 4 * STEP, pointer(out), 512, c.byref(given))
-    for status, message in ((BUNDLE, "gave NaN"), (STATE, "has failed: tisdiss_stream_reset")):
+    for status, message in ((BUNDLE, "returned NaN"), (STATE, "has failed: tisdiss_stream_reset")):
         assert library.tisdiss_stream_process(*arguments) == status
         assert message in library.tisdiss_stream_error_text(stream).decode()
         assert given.value == 0

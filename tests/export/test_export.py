@@ -152,7 +152,7 @@ def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path) -> None:
     export_bundle(tmp_path / "n.pt", folder)
     first = (folder / "stem.onnx").read_bytes()
     save_checkpoint(folder / "n.pt", random_network(EVERYTHING), {})
-    with pytest.raises(FileExistsError, match=r"holds n\.pt, which is no part of the bundle"):
+    with pytest.raises(FileExistsError, match=r"holds n\.pt, which is not part of the bundle"):
         export_bundle(folder / "n.pt", folder, force=True)
     (folder / "n.pt").rename(tmp_path / "n.pt")
     export_bundle(tmp_path / "n.pt", folder, force=True)

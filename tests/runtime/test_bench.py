@@ -149,7 +149,7 @@ def test_table(measured_toy):
     assert len(lines) == 2 + 9 + 1
     assert lines[-2].split()[:2] == ["0.2", "s"] and lines[-2].split()[-1] == "2.2"
     assert lines[-1].startswith("files: windows of 0.2 s at depth 2 (2.2 dB)")
-    assert "budgets plan with this" in result.stderr
+    assert "budgets plan with these measurements" in result.stderr
 
 
 def test_json(measured_toy):
@@ -168,7 +168,7 @@ def test_plot(measured_toy, stream_toy, tmp_path):
     assert path.read_bytes().startswith(b"\x89PNG")
     refused = bench(*arguments)
     assert isinstance(refused.exception, OptionError)
-    assert "exists; give --plot another name" in str(refused.exception)
+    assert "exists; choose another name for --plot" in str(refused.exception)
     for bundle, name, message in (
         (stream_toy, "other.png", "not measured for stream-toy"),
         (measured_toy, "other.xyz", "cannot be written"),
@@ -182,7 +182,7 @@ def test_plot(measured_toy, stream_toy, tmp_path):
 def test_what_was_measured_is_shown_also_where_it_cannot_be_kept(measured_toy, tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("TISDISS_CACHE", str(tmp_path / "file"))
-    with pytest.warns(SeparationWarning, match="budgets cannot plan with this"):
+    with pytest.warns(SeparationWarning, match="the measurements cannot be kept"):
         result = bench("--bundle", measured_toy, "--json")
     assert len(json.loads(result.stdout)["costs"]) == 9
 

@@ -138,7 +138,7 @@ def test_another_layout_of_a_buffer_than_the_graph_has_is_refused(stream_toy_mak
     _edit(folder, lambda manifest: _edges(manifest, edges=[2, 5], edges_new=[2, 1]))
     engine = open_engine(bundles.load(folder), provider="cpu")
     stream = engine.open(1)
-    with pytest.raises(BundleError, match="other shapes than the manifest says"):
+    with pytest.raises(BundleError, match="other shapes than the manifest lists"):
         stream.repeat(stream.start(np.zeros(128, np.float32)))
 
 

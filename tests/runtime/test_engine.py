@@ -108,7 +108,7 @@ def test_graphs_must_match_the_manifest(toy_maker):
     data = json.loads((folder / "manifest.json").read_text())
     data["graphs"]["block"]["outputs"][0]["name"] = "other"
     (folder / "manifest.json").write_text(json.dumps(data))
-    with pytest.raises(BundleError, match=r"block graph has .*z_next.* where the manifest says .*other"):
+    with pytest.raises(BundleError, match=r"block graph has .*z_next.* where the manifest lists .*other"):
         OfflineEngine(bundles.load(folder), provider="cpu")
 
 
@@ -124,7 +124,7 @@ def test_a_file_that_is_no_graph(toy_maker):
 
 def test_fewer_sources_than_the_manifest_says(toy_maker):
     running = OfflineEngine(bundles.load(toy_maker(sources=3)), provider="cpu")
-    with pytest.raises(BundleError, match=r"gave \(2, 100\) where its manifest says \(3, 100\)"):
+    with pytest.raises(BundleError, match=r"returned \(2, 100\) where its manifest lists \(3, 100\)"):
         running.decode(running.start(np.ones(100, np.float32)))
 
 

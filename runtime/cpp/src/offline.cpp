@@ -51,7 +51,7 @@ void OfflineSteps::decode(float* estimate) {
     std::copy(row, row + samples_, estimate + source * samples_);
   }
   const bool finite = std::all_of(estimate, estimate + sources * samples_, [](float x) { return std::isfinite(x); });
-  need(finite, TISDISS_ERROR_BUNDLE, "bundle " + sessions_.manifest.name + " gave NaN or infinity");
+  need(finite, TISDISS_ERROR_BUNDLE, "bundle " + sessions_.manifest.name + " returned NaN or infinity");
 }
 
 std::vector<Value> OfflineSteps::run(GraphIndex graph, const OrtValue* into, const OrtMemoryInfo* where) {

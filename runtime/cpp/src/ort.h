@@ -13,7 +13,7 @@
 
 namespace tisdiss {
 
-// Something that ONNX Runtime gave and takes back by a function of its interface.
+// An object that ONNX Runtime created, released by a function of its interface.
 template <class T>
 using Owned = std::unique_ptr<T, void(ORT_API_CALL*)(T*)>;
 using Value = Owned<OrtValue>;

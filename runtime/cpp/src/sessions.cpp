@@ -53,7 +53,7 @@ std::string choose_precision(const std::string& precision, const Manifest& manif
   return precision;
 }
 
-// The content of the graphs in a precision, or in fp32 where a graph has not that one.
+// The content of the graphs in a precision, or in fp32 where a graph does not have it.
 std::array<std::string, 3> read_graphs(const std::string& folder, const Manifest& manifest,
                                        const std::string& precision) {
   std::array<std::string, 3> graphs;

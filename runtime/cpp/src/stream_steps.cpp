@@ -143,7 +143,7 @@ void StreamSteps::decode(float* estimate) {
   const float* data = calls_[kDecoder].output_data[0];
   const auto count = static_cast<size_t>(sessions_.manifest.sources) * mix_->data.size();
   const bool finite = std::all_of(data, data + count, [](float x) { return std::isfinite(x); });
-  if (!finite) throw Error(TISDISS_ERROR_BUNDLE, "bundle " + sessions_.manifest.name + " gave NaN or infinity");
+  if (!finite) throw Error(TISDISS_ERROR_BUNDLE, "bundle " + sessions_.manifest.name + " returned NaN or infinity");
   std::copy_n(data, count, estimate);
 }
 

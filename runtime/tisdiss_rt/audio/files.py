@@ -198,7 +198,7 @@ def in_columns(signal: npt.NDArray[Any], label: str) -> npt.NDArray[Any]:
     if signal.ndim == 2 and signal.shape[1] > MOST_CHANNELS:
         raise AudioError(
             f"{label} is {signal.shape}, which is {signal.shape[1]} channels; where the channels come first, "
-            "turn it round: .T"
+            "transpose it: .T"
         )
     return signal.reshape(len(signal), -1) if signal.size else signal.reshape(len(signal), 1)
 
@@ -247,10 +247,10 @@ def fit_length(blocks: Iterable[Array], length: Callable[[], int], channels: int
 
 
 def native_path(source: Any) -> Any:
-    """Give soundfile a path as it takes names that are no valid text: in bytes, but not on Windows."""
+    """Return a path as soundfile takes names that are not valid text: in bytes, except on Windows."""
     return os.fsencode(source) if isinstance(source, Path) and sys.platform != "win32" else source
 
 
 def reason_of(error: Exception) -> str:
-    """Say what libsndfile said, without its prefix and full stop."""
+    """Return libsndfile's message without its prefix and full stop."""
     return str(getattr(error, "error_string", error)).rstrip(".").lower()

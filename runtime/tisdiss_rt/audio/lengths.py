@@ -263,7 +263,7 @@ def _ogg(file: BinaryIO, total: int) -> Measured:
 
 
 def wav_from_rf64(path: Path) -> None:
-    """Give a small file that libsndfile wrote as RF64 the header of a plain WAV file."""
+    """Replace the header of a small file that libsndfile wrote as RF64 by that of a plain WAV file."""
     whole = path.stat().st_size
     with path.open("r+b") as file:
         head = file.read(4096)

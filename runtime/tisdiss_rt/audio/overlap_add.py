@@ -13,7 +13,7 @@ The last window ends where the signal ends and so overlaps its predecessor by mo
 a full window of context; its first samples, where the predecessor is not yet fading out, are dropped. A
 signal no longer than a window is separated whole.
 
-A separator gives its sources in any order; each window's sources are put into that of the window before.
+A separator returns its sources in any order; those of each window are put into the order of the previous one.
 """
 
 from __future__ import annotations

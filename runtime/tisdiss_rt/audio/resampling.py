@@ -1,6 +1,6 @@
 """Resampling of live sound, because a stream must not wait for it longer than for the network.
 
-soxr is made for files: between 48 and 16 kHz its stream gives its output in bursts, 20 to 40 ms late. Here
+soxr is made for files: between 48 and 16 kHz its stream returns its output in bursts, 20 to 40 ms late. Here
 every output sample comes as soon as the last input sample that it needs, a constant 2 ms later where one of
 the rates is 16 kHz and the other is not lower.
 
@@ -45,7 +45,7 @@ class StreamResampler:
         to_hz: rate of the output.
         channels: of both.
 
-    Attribute ``latency_s``: an output sample comes when so much of the input after it has gone in.
+    Attribute ``latency_s``: how much input after an output sample must go in before it is returned.
     Raises OptionError for a rate that is not above 0, or rates whose filter would be too large.
     """
 
@@ -68,7 +68,7 @@ class StreamResampler:
         self._phase = 0  # of the next output
 
     def process(self, x: Array) -> Array:
-        """Take (n, channels), give the (m, channels) that have become ready."""
+        """Push (n, channels); return the (m, channels) that have become ready."""
         if self._up == self._down:
             return x
         self._heard = np.concatenate([self._heard, x])
@@ -76,7 +76,7 @@ class StreamResampler:
         return self._give(max(0, -(-ready // self._down)))
 
     def flush(self) -> Array:
-        """Give the rest, (m, channels), and begin a new stream.
+        """Return the rest, (m, channels), and begin a new stream.
 
         All outputs of n input samples are ``ceil(n * to_hz / from_hz)``.
         """
@@ -101,7 +101,7 @@ class StreamResampler:
         return np.concatenate(pieces)
 
     def _after(self, count: int) -> tuple[int, int]:
-        """Where the output after the next ``count`` begins, and its phase."""
+        """Return where the output after the next ``count`` begins, and its phase."""
         whole, phase = divmod(self._phase + self._down * count, self._up)
         return self._skip + whole, phase
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @engine_options("edge-16k")
-@click.option(
-    "--seconds", type=float, default=5.0, show_default=True, help="How long to measure each window."
-)
+@click.option("--seconds", type=float, default=5.0, show_default=True, help="Time to measure each window.")
 @JSON
 @click.option("--plot", type=click.Path(), help="Draw quality against time to this file; needs matplotlib.")
 def bench(
@@ -35,15 +33,15 @@ def bench(
 ) -> None:
     """Measure what each depth costs here.
 
-    A step is one window of an offline bundle, or one step of a streaming one. What was measured is kept, and
-    is what budgets begin to plan with from then on.
+    A step is one window of an offline bundle, or one step of a streaming one. The measurements are kept, and
+    later budgets plan with them.
     """
     from tisdiss_rt.bundle import load
     from tisdiss_rt.planning import benchmark, timing_cache  # take the time that --help should not
     from tisdiss_rt.planning.autoselect import open_fastest
 
     if not 0 < seconds < float("inf"):
-        raise OptionError(f"the seconds must be above 0, not {seconds:g}")
+        raise OptionError(f"--seconds must be above 0, not {seconds:g}")
     loaded = load(engine.pop("bundle"))
     if plot is not None:
         _check_plot(loaded.manifest, Path(plot))
@@ -65,10 +63,12 @@ def bench(
     try:
         kept = timing_cache.write(opened, timings)
     except OSError as error:
-        warnings.warn(f"budgets cannot plan with this: {error}", SeparationWarning, stacklevel=1)
+        warnings.warn(
+            f"the measurements cannot be kept for budgets: {error}", SeparationWarning, stacklevel=1
+        )
     else:
         if not as_json:
-            click.echo(f"budgets plan with this from now on: {kept}", err=True)
+            click.echo(f"later budgets plan with these measurements: {kept}", err=True)
     if plot is not None:
         _draw(opened, costs, Path(plot))
 
@@ -80,7 +80,7 @@ def _where(engine: Engine) -> dict[str, object]:
 
 
 def _table(costs: list[DepthCost], unit: str) -> list[str]:
-    """One line for each depth, in columns."""
+    """Format a line for each depth, in columns."""
     rows = [[unit, "depth", "p50", "p95", "p99 ms", "x real time", "MB", "dB"]]
     for cost in costs:
         length = duration(cost.window_s)
@@ -93,7 +93,7 @@ def _table(costs: list[DepthCost], unit: str) -> list[str]:
 
 
 def _check_plot(manifest: Manifest, path: Path) -> None:
-    """Raise what is wrong with a picture before anything is measured for it."""
+    """Raise OptionError or OutputError for a picture that cannot be drawn, before anything is measured."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
@@ -101,9 +101,9 @@ def _check_plot(manifest: Manifest, path: Path) -> None:
     if not any(manifest.quality_db(length_s) for length_s in manifest.lengths_s()):
         raise OptionError(f"--plot needs quality, which was not measured for {manifest.name}")
     if path.exists():
-        raise OptionError(f"{path} exists; give --plot another name")
+        raise OptionError(f"{path} exists; choose another name for --plot")
     if not path.parent.is_dir():
-        raise OptionError(f"{path} cannot be written: {path.parent} is no folder")
+        raise OptionError(f"{path} cannot be written: {path.parent} is not a folder")
     kinds = Figure().canvas.get_supported_filetypes()
     if path.suffix and path.suffix[1:].lower() not in kinds:
         raise OptionError(f"{path} cannot be written: pictures are {', '.join(sorted(kinds))}")

@@ -38,14 +38,16 @@ _DEVICES_ONLY = (
 @click.option("--input-device", metavar="D", help="Microphone: its number, or a part of its name.")
 @click.option("--output-device", metavar="D", help="Headphones: their number, or a part of their name.")
 @click.option(
-    "--input-channel", default="mix", show_default=True, help="Of the microphone: its number, or mix."
+    "--input-channel", default="mix", show_default=True, help="Channel of the microphone: its number, or mix."
 )
 @click.option(
-    "--sample-rate", type=int, help="Of both devices in Hz; by default the network's, if they do it."
+    "--sample-rate",
+    type=int,
+    help="Sample rate of both devices in Hz; by default the network's if they support it.",
 )
-@click.option("--listen", default="1", show_default=True, help="What is heard: number of a source, or mix.")
+@click.option("--listen", default="1", show_default=True, help="What to play: number of a source, or mix.")
 @click.option("--record", metavar="DIR", help="Record the mixture and every source in this folder.")
-@click.option("--duration-s", type=float, help="Stop after so many seconds.")
+@click.option("--duration-s", type=float, help="Stop after this many seconds.")
 @click.option(
     "--wait-s", type=float, default=30.0, show_default=True, help="How long to wait for a lost device."
 )
@@ -54,7 +56,7 @@ _DEVICES_ONLY = (
 @budget_option("Time that one step may take; by default, of a streaming bundle, 75 % of it.")
 @DEPTH
 @MIN_DEPTH
-@click.option("--input", "source", metavar="FILE", help="Audio file to take in the place of the microphone.")
+@click.option("--input", "source", metavar="FILE", help="Audio file to use instead of the microphone.")
 @click.option("--output-dir", default="live", show_default=True, help="With --input: folder for the results.")
 @click.option(
     "--chunk-ms", type=float, default=8.0, show_default=True, help="With --input: length of chunks."
@@ -79,8 +81,8 @@ def live(
 ) -> None:
     """Separate voices live, as deep as time allows: from the microphone to the headphones.
 
-    Keys change what is heard while it runs: 1, 2, m; q stops. With --input a file is played in the place of
-    the devices; the sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder.
+    Keys change what is played while it runs: 1, 2, m; q stops. With --input a file takes the place of the
+    devices; the sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder.
     """
     from tisdiss_rt.planning.plan import LIVE_SHARE  # take the time that --help should not
     from tisdiss_rt.separator import Separator

@@ -55,7 +55,7 @@ def play_devices(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Run between two devices until a key, a signal or the end of ``duration_s``, and say how it went."""
+    """Run between two devices until a key, a signal or the end of ``duration_s``, and report."""
     from tisdiss_rt.live.devices import choose, quiet_libraries
     from tisdiss_rt.live.recorder import Recorder, targets
     from tisdiss_rt.live.session import LiveSession
@@ -98,7 +98,7 @@ def _run(
     recorder: Recorder | None,
     report: Callable[[], None],
 ) -> None:
-    """Run to the end, and report, however that is."""
+    """Run to the end and report, however it ends."""
     try:
         with ticker as tick:
             session.run(tick)
@@ -111,7 +111,7 @@ def _run(
 
 
 def _channel(text: str) -> int | None:
-    """Number of the microphone's channel; None is the mean of all."""
+    """Return the number of the microphone's channel; None for the mean of all."""
     if text in ("m", "mix"):
         return None
     if text.isdecimal():
@@ -120,7 +120,7 @@ def _channel(text: str) -> int | None:
 
 
 def _track(listen: str, sources: int) -> int:
-    """Number of the track to hear: 0 is the mixture."""
+    """Return the number of the track to play: 0 is the mixture."""
     if listen in ("m", "mix"):
         return 0
     if listen.isdecimal() and 1 <= int(listen) <= sources:
@@ -135,7 +135,7 @@ def _ticker(
     duration_s: float | None,
     stop: Stop,
 ) -> Iterator[Callable[[Status], bool]]:
-    """What the session calls again and again: obeys the keys, shows, and says whether to go on."""
+    """Yield what the session calls repeatedly: it obeys keys, shows the status, returns whether to go on."""
     with ExitStack() as display:
         view: Callable[[Status], object] = str
         press: Callable[[float], object] = time.sleep
@@ -158,7 +158,7 @@ def _ticker(
 
 
 def _teller(say: Callable[[str], object]) -> Callable[[Status], None]:
-    """Tell every message when it comes, once."""
+    """Print each message once, when it appears."""
     told = 0
 
     def tell(status: Status) -> None:
@@ -179,7 +179,7 @@ def _names(pair: Pair) -> str:
 
 
 def _note(pair: Pair, status: Status) -> str:
-    """What a listener should know before the first sound."""
+    """Return what a listener should know before the first sound."""
     late = f"latency {status.total_ms:.0f} ms and what the devices take"
     if (monitor := name_warning(pair.source.name)) is not None:
         return f"{late}\n{monitor}"
@@ -198,7 +198,7 @@ def _tell(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Say how it went."""
+    """Report how the session went."""
     status = session.status()
     paths = paths if recorder and recorder.samples else []  # else there are none
     depth_run = depth_spread(stream)

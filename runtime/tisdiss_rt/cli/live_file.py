@@ -43,7 +43,7 @@ def play_file(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Separate a file as if it came live, and say how it went."""
+    """Separate a file as if it arrived live, and report how that went."""
     from tisdiss_rt.priority import raised_priority
 
     if not 0 < chunk_ms < math.inf:
@@ -81,7 +81,7 @@ def _play(
     chunk_ms: float,
     realtime: bool,
 ) -> dict[str, Any]:
-    """Feed the file to a stream, write what comes, and say how it went."""
+    """Feed the file to a stream, write the output, and return a report."""
     from tisdiss_rt.audio.files import AudioReader
     from tisdiss_rt.audio.results import WavWriters
 
@@ -139,7 +139,7 @@ def _chunks(blocks: Iterable[Array], chunk_samples: float) -> Iterator[Array]:
 
 
 def _steps(stream: Stream) -> dict[str, Any]:
-    """Say what the steps of a stream did."""
+    """Return a summary of the steps of a stream."""
     latency = stream.latency_ms
     return {
         "steps": stream.depth_counts.total(),
@@ -150,7 +150,7 @@ def _steps(stream: Stream) -> dict[str, Any]:
 
 
 def depth_spread(stream: Stream) -> dict[str, int] | None:
-    """Least, median and greatest depth of the steps; None if there was no step."""
+    """Return the least, median and greatest depth of the steps; None if there was no step."""
     depths = sorted(stream.depth_counts.elements())
     if not depths:
         return None
@@ -158,7 +158,7 @@ def depth_spread(stream: Stream) -> dict[str, int] | None:
 
 
 def _describe(report: dict[str, Any]) -> str:
-    """Say in a few lines how it went."""
+    """Report the separation in a few lines."""
     steps, depth, latency = report["steps"], report["depth_run"], report["latency_ms"]
     parts = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in latency.items())
     lines = [f"{report['input']}: {report['duration_s']:.1f} s in {report['took_s']:.1f} s, {steps} steps"]

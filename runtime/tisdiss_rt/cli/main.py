@@ -32,7 +32,7 @@ PLUGIN_GROUP = "tisdiss_rt.commands"
 
 
 class _Group(click.Group):
-    """A group that also has the commands of other packages."""
+    """A command group with the commands of other packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *entry_points(group=PLUGIN_GROUP).names})
@@ -158,7 +158,7 @@ def doctor() -> None:
             f"bundle {name} on {running.provider}: difference {worst:.1e}, example {elapsed_ms:.0f} ms"
         )
         if worst > running.backend.tolerance:
-            raise TisdissError(f"bundle {name} computes something else than when it was exported")
+            raise TisdissError(f"bundle {name} does not compute what it did when it was exported")
         fastest = autoselect.open_fastest(loaded, "auto", None, "auto")
         click.echo(f"bundle {name}: auto is {fastest.provider}, {fastest.precision}")
         if not autoselect.is_as_good(loaded, fastest):
@@ -168,7 +168,7 @@ def doctor() -> None:
             )
     if not shipped():
         raise TisdissError("no bundle is installed")
-    click.echo("all is well")
+    click.echo("no problems found")
 
 
 def _summary(manifest: Any) -> str:

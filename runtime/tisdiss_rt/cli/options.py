@@ -20,17 +20,19 @@ _ENGINE = (
         "--provider",
         default="auto",
         show_default=True,
-        help="auto, cpu, cuda, openvino, or one that ONNX Runtime has, such as coreml or directml.",
+        help="auto, cpu, cuda, openvino, or another of ONNX Runtime's, such as coreml or directml.",
     ),
     click.option(
         "--provider-option",
         "provider_options",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Option of the provider, by its own name for it; may be given several times.",
+        help="Option of the provider, by the provider's own name for it; may be repeated.",
     ),
     click.option(
-        "--threads", type=int, help="Threads of the CPU; by default one per physical core, or 1 for steps."
+        "--threads",
+        type=int,
+        help="Number of CPU threads; by default one per physical core, or 1 for streaming bundles.",
     ),
     click.option(
         "--precision", default="auto", show_default=True, help="auto, or one that the provider can run."
@@ -39,7 +41,7 @@ _ENGINE = (
 
 DEPTH = click.option("--depth", type=int, help="Fixed number of repetitions, instead of a budget.")
 MIN_DEPTH = click.option(
-    "--min-depth", type=int, default=1, show_default=True, help="With a budget: repetitions that always run."
+    "--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run, with a budget."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite existing files.")

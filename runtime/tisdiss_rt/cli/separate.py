@@ -125,7 +125,7 @@ def _search(folder: Path, output: Path) -> list[Path]:
 
 
 def _told(path: str, error: Exception) -> str:
-    """What was wrong with which file, in one line; errors of the system do not always name it."""
+    """Return an error in one line that names the file; errors of the system do not always name it."""
     reason = getattr(error, "strerror", None) or str(error)
     return reason if path in reason or reason.startswith("standard input: ") else f"{path}: {reason}"
 
@@ -147,7 +147,7 @@ def _separate_one(
     targets = voice_paths(folder, path, separator.bundle.manifest.sources)
     if targets[0] in claimed:
         raise OptionError(
-            f"{path}: would write the same files as {claimed[targets[0]]}; give it another folder"
+            f"{path}: would write the same files as {claimed[targets[0]]}; choose another folder with -o"
         )
     existing = [target for target in targets if target.exists()]
     if existing and not force:
@@ -171,14 +171,14 @@ def _refuse_results_of_others(path: str, existing: list[Path]) -> None:
     known = {origin for target in existing if (origin := origin_in(target)) is not None}
     if own is None or known - {own}:
         raise OptionError(
-            f"{path}: {existing[0]} exists and is not known to be of this input; give it another folder, or "
-            "--force overwrites"
+            f"{path}: {existing[0]} exists and is not known to be of this input; choose another folder with "
+            "-o, or overwrite it with --force"
         )
 
 
 @contextmanager
 def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float | None], None] | None]:
-    """Show a bar on standard error while the block runs; yields what to call with done and total."""
+    """Show a bar on standard error while the block runs; yield the callback that takes done and total."""
     if not shown:
         yield None
         return
@@ -192,7 +192,7 @@ def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float | 
 
 
 def _describe(separator: Separator, plan: Plan) -> str:
-    """Say in one line what runs and what it promises."""
+    """Describe in one line what runs and what it promises."""
     engine = separator.engine
     where = f"{engine.provider}, {engine.threads} threads, {engine.precision}"
     depth = f"depth {plan.depth}"
@@ -209,7 +209,7 @@ def _describe(separator: Separator, plan: Plan) -> str:
 
 
 def _report(separator: Separator, path: str, result: FileSeparation) -> str:
-    """Say in one line how a file went."""
+    """Report the separation of a file in one line."""
     took_s = sum(step.elapsed_ms for step in result.steps) / 1e3
     line = f"{path}: {result.frames / result.sample_rate:.1f} s of audio in {took_s:.1f} s"
     depths = sorted({step.depth for step in result.steps})

@@ -13,7 +13,7 @@ from typing import Any
 
 
 def mend() -> None:
-    """Give closed streams a place, and make standard error one that never fails."""
+    """Replace closed streams, and make standard error one that never fails."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -34,7 +34,7 @@ class Graph(Protocol):
         """Make a tensor of an array."""
 
     def array(self, tensor: Any) -> Array:
-        """Give the array of a tensor."""
+        """Return the array of a tensor."""
 
     def run(self, tensors: dict[str, Any], into: Any | None = None) -> dict[str, Any]:
         """Run on those of the tensors that are inputs; the first output goes ``into`` a tensor, if given."""

@@ -1,4 +1,4 @@
-"""What both kinds of engine have in common: the opened graphs, and the calls that the controller makes."""
+"""The common part of both kinds of engine: the opened graphs, and the calls that the controller makes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StepEngine(Protocol):
         """Run the decoder."""
 
     def reset(self) -> None:
-        """Forget what earlier steps have left: the next step is the first."""
+        """Clear the state of earlier steps: the next step is the first."""
 
 
 class Engine(ABC):
@@ -40,7 +40,7 @@ class Engine(ABC):
     Args:
         bundle: what to run.
         provider: ``auto``, or one of `backends`.
-        threads: threads of the CPU; None is one for each physical core that this process may use.
+        threads: number of CPU threads; None means one per physical core that this process may use.
         precision: ``auto``, or one in which the provider runs the bundle.
         provider_options: of the provider, by its own names for them.
 
@@ -99,4 +99,4 @@ class Engine(ABC):
             for has, expected in ((graph.inputs, specs.inputs), (graph.outputs, specs.outputs)):
                 says = [spec.name for spec in expected]
                 if has != says:
-                    raise BundleError(f"the {name} graph has {has} where the manifest says {says}")
+                    raise BundleError(f"the {name} graph has {has} where the manifest lists {says}")

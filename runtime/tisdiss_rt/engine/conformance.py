@@ -1,4 +1,4 @@
-"""Does this machine compute what the exporter computed? Every bundle carries an example to ask with."""
+"""Whether this machine computes what the exporter computed, by the example that every bundle carries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
 
 
 def depths_of(arrays: NpzFile) -> list[int]:
-    """The depths that an example has estimates for, in rising order."""
+    """Return the depths that an example has estimates for, in rising order."""
     return sorted(int(n.removeprefix("est_")) for n in arrays.files if n.removeprefix("est_").isdigit())
 
 

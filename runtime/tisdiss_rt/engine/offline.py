@@ -75,7 +75,7 @@ class OfflineEngine(Engine):
         state.depth += 1
 
     def decode(self, state: State) -> Array:
-        """Run the decoder: the estimate (sources, samples) at the depth reached so far.
+        """Run the decoder; return the estimate (sources, samples) at the depth reached so far.
 
         Raises BundleError if the network gave NaN or infinity.
         """
@@ -83,11 +83,11 @@ class OfflineEngine(Engine):
         estimate = self._graphs["decoder"].array(output)[:, : state.samples]
         if estimate.shape != (self.manifest.sources, state.samples):
             raise BundleError(
-                f"bundle {self.manifest.name} gave {estimate.shape} where its manifest says "
+                f"bundle {self.manifest.name} returned {estimate.shape} where its manifest lists "
                 f"{(self.manifest.sources, state.samples)}"
             )
         if not np.isfinite(estimate).all():
-            raise BundleError(f"bundle {self.manifest.name} gave NaN or infinity at depth {state.depth}")
+            raise BundleError(f"bundle {self.manifest.name} returned NaN or infinity at depth {state.depth}")
         return estimate
 
     def _run(self, graph: str, tensors: dict[str, Any], into: Any | None = None) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def version_of(execution_provider: str) -> str | None:
 
 
 def available_providers() -> list[str]:
-    """Execution providers of the installed ONNX Runtime, by its names for them."""
+    """Return the execution providers of the installed ONNX Runtime, by ONNX Runtime's names."""
     return list(ort.get_available_providers())
 
 
@@ -172,6 +172,6 @@ def _print_on_stderr(*words: object) -> None:
 
 @cache
 def _register_arena() -> None:
-    """Give the process one arena for the CPU."""
+    """Register one CPU arena for the process."""
     memory = ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT)
     ort.create_and_register_allocator(memory, ort.OrtArenaCfg(0, -1, -1, -1))  # unlimited, all defaults

@@ -1,4 +1,4 @@
-"""The graphs in OpenVINO, which multiplies in bfloat16 where the processor does: ``pip install openvino``.
+"""The graphs in OpenVINO, which multiplies in bfloat16 where the processor can: ``pip install openvino``.
 
 It reads the same ONNX files. What goes from graph to graph stays 32-bit floats.
 """
@@ -97,7 +97,7 @@ def open_graphs(
 
 
 def installed_version() -> str | None:
-    """Version of OpenVINO; None without it."""
+    """Return the version of OpenVINO; None without it."""
     try:
         return version("openvino")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The graphs of a streaming bundle, step by step: what each graph remembers, kept outside of the graphs.
+"""The graphs of a streaming bundle, step by step: the state of each graph is kept outside of it.
 
 One `StreamingEngine` holds the sessions and serves any number of streams; each of them has `StatefulSteps`
 with its buffers, those of the block once for each repetition::
@@ -163,7 +163,7 @@ class StreamingEngine(Engine):
         ]
 
     def no_news(self, graph: str) -> list[Array]:
-        """What to append to the buffers of a graph that had nothing to run."""
+        """Return what to append to the buffers of a graph that did not run."""
         return list(self._calls[graph].zeros)
 
     def run(
@@ -184,7 +184,7 @@ class StreamingEngine(Engine):
             raise BundleError(f"the {graph} graph failed: {first_line(error)}") from error
         newest = [outputs[index] for index in call.newest]
         if any(found.shape != zeros.shape for found, zeros in zip(newest, call.zeros, strict=True)):
-            raise BundleError(f"the {graph} graph gives other shapes than the manifest says")
+            raise BundleError(f"the {graph} graph returned other shapes than the manifest lists")
         push_all(memory, newest)
         return dict(zip(call.outputs, outputs, strict=True)), newest
 
@@ -227,7 +227,7 @@ class StatefulSteps:
         self._decoder = engine.memory("decoder")
 
     def reset(self) -> None:
-        """Forget everything: the next step is the first."""
+        """Clear all buffers: the next step is the first."""
         for memory in (self._stem, *self._block, self._decoder):
             for fifo in memory:
                 fifo.clear()
@@ -256,6 +256,6 @@ class StatefulSteps:
         if not np.isfinite(estimate).all():
             name = self._engine.manifest.name
             raise BundleError(
-                f"bundle {name} gave NaN or infinity at depth {step.depth}; reset() begins a new stream"
+                f"bundle {name} returned NaN or infinity at depth {step.depth}; reset() begins a new stream"
             )
         return estimate

@@ -1,7 +1,7 @@
 """Two sound devices have two clocks: without a correction the queue between them slowly runs empty or full.
 
 Clocks of sound devices differ by up to some hundred parts in a million, which is a second in an hour. So what
-goes to the output is played a little faster or slower, by less than anybody hears, as the queue's fill says::
+goes to the output is sped up or slowed down by an inaudible amount, depending on the fill of the queue::
 
     fill ──> slow average ──> minus target ──> nothing within the tolerance ──> speed, 1 ± MAX_SPEED_CHANGE
                                           ___/
@@ -42,7 +42,7 @@ class VariableSpeed:
         self._position = 0.0  # of the next output after heard[REACH - 1]
 
     def process(self, x: Array, speed: float) -> Array:
-        """Take (n,), give the (m,) that have become ready; ``speed`` is input samples per output sample."""
+        """Push (n,); return the (m,) that have become ready; ``speed`` is input samples per output sample."""
         self._heard = np.concatenate([self._heard, x])
         end = len(self._heard) - 2 * REACH + 1  # positions before it have all that they need
         most = max(0, int((end - self._position) / speed) + 1)

@@ -113,7 +113,7 @@ def choose(
 
 
 def _find(sounddevice: Any, kind: str, wanted: str | None) -> Endpoint:
-    """The device that a user means; its channels are those that it has."""
+    """Return the device that a user means, with all of its channels."""
     has = f"max_{kind}_channels"
     devices = [(index, device) for index, device in enumerate(sounddevice.query_devices()) if device[has] > 0]
     if wanted is None:
@@ -129,13 +129,13 @@ def _find(sounddevice: Any, kind: str, wanted: str | None) -> Endpoint:
         raise DeviceError(problem)
     if len(matching) > 1:
         those = ", ".join(f"{index} {device['name']}" for index, device in matching)
-        raise OptionError(f"{wanted!r} fits several {kind} devices, give a number: {those}")
+        raise OptionError(f"{wanted!r} fits several {kind} devices; choose one by its number: {those}")
     index, device = matching[0]
     return Endpoint(kind, index, device["name"], device[has])
 
 
 def _with_channel(endpoint: Endpoint, channel: int) -> Endpoint:
-    """The same device, of which one channel is taken."""
+    """Return the same device, reduced to one channel."""
     if not 1 <= channel <= endpoint.channels:
         raise OptionError(
             f"the input device {endpoint.name!r} has channels 1 to {endpoint.channels}, not {channel}"
@@ -144,7 +144,7 @@ def _with_channel(endpoint: Endpoint, channel: int) -> Endpoint:
 
 
 def _does(sounddevice: Any, endpoint: Endpoint, rate: int) -> Endpoint | None:
-    """The device with the channels to open it with at this rate; None if it does not do it."""
+    """Return the device with the channels to open at this rate; None if it does not support the rate."""
     check = getattr(sounddevice, f"check_{endpoint.kind}_settings")
     least = endpoint.channel or 1
     some = (least, 2, endpoint.channels) if endpoint.kind == "input" else (2, 1)
@@ -157,7 +157,7 @@ def _does(sounddevice: Any, endpoint: Endpoint, rate: int) -> Endpoint | None:
 
 
 def _no_rate(sounddevice: Any, found: list[Endpoint], candidates: list[int]) -> DeviceError:
-    """Say which rates would do."""
+    """Return an error that names the rates that both devices support."""
     done = [{hz for hz in USUAL_RATES_HZ if _does(sounddevice, endpoint, hz)} for endpoint in found]
     refusing = [
         endpoint for endpoint in found if not any(_does(sounddevice, endpoint, hz) for hz in candidates)

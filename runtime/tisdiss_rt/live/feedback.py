@@ -67,7 +67,7 @@ class FeedbackWatch:
         self._level_before: float | None = None  # while trying
 
     def mute(self, sound: Array) -> Array:
-        """Give (n,) as it may be heard."""
+        """Return (n,) as it may be played."""
         if self._gain == self._wanted_gain == 1.0:
             return sound
         step = np.float32(1 / (FADE_S * self._rate))

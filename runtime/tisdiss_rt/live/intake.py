@@ -39,7 +39,7 @@ class Intake:
         self._seam = Seam(sample_rate, fades_in=False)
 
     def process(self, block: Array) -> Array:
-        """Take (n, channels), give (n,)."""
+        """Reduce (n, channels) to (n,)."""
         is_valid = np.abs(block) <= LOUDEST  # nor is nan
         if not is_valid.all():
             self.invalid += int(np.count_nonzero(~is_valid))
@@ -51,7 +51,7 @@ class Intake:
         return self._seam.join(self._centred(mono))
 
     def miss(self, samples: int) -> Array:
-        """Give (samples,) of silence for sound that did not come, into which what came before fades."""
+        """Return (samples,) of silence in place of missing sound, into which the previous sound fades."""
         self._seam.cut()
         silence = self._seam.join(np.zeros(samples, np.float32))
         self._seam.cut()

@@ -30,7 +30,7 @@ MONITOR_WORDS = (
 
 
 def warning(process: int | None = None) -> str | None:
-    """Ask the server whether a process, by default this one, records a monitor; say what that means.
+    """Return a warning if a process, by default this one, records a monitor of the server, or None.
 
     None if it does not, or if there is no such server.
     """
@@ -39,12 +39,12 @@ def warning(process: int | None = None) -> str | None:
 
 
 def name_warning(name: str) -> str | None:
-    """Say the same of a device whose name tells."""
+    """Return the same warning for a device whose name shows that it is a monitor."""
     return _say(name) if any(word in name.lower() for word in MONITOR_WORDS) else None
 
 
 def _ask() -> dict[str, Any] | None:
-    """All that the server has, by kind; None if there is none, or it does not answer."""
+    """Return all that the server has, by kind; None if there is no server, or it does not answer."""
     if not _has_server():
         return None
     environment = {**os.environ, "LC_ALL": "C"}  # in others numbers may be written in a way that is no JSON
@@ -64,7 +64,7 @@ def _ask() -> dict[str, Any] | None:
 
 
 def _has_server() -> bool:
-    """Whether there is one; asked for one that is not there, ``pactl`` would start it."""
+    """Return whether there is a server; ``pactl`` would start one that is not there."""
     folders = [os.environ.get("PULSE_RUNTIME_PATH"), f"{os.environ.get('XDG_RUNTIME_DIR', '')}/pulse"]
     return "PULSE_SERVER" in os.environ or any(
         Path(folder, "native").exists() for folder in folders if folder

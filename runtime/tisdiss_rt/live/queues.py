@@ -91,7 +91,7 @@ class InputQueue:
         return self._came + min(gathered, self._block)
 
     def end(self) -> None:
-        """Nothing comes any more."""
+        """Mark the end: no more blocks will arrive."""
         self._blocks.put(None)
 
     def take(self) -> Array | Gap | None:
@@ -134,7 +134,7 @@ class OutputQueue:
             self._sound = np.concatenate([self._sound, sound])[-kept:]
 
     def take(self, frames: int, came: float) -> Array:
-        """Give (frames,): silence before the start, after the end, and where there is too little.
+        """Return (frames,): silence before the start, after the end, and where there is too little.
 
         ``came`` is `InputQueue.came` at this moment.
         """
@@ -168,7 +168,7 @@ class OutputQueue:
         return taken
 
     def _begin(self, delay: float, frames: int) -> float:
-        """Cut the delay to what it should be, if there is enough to play; gives the delay left."""
+        """Cut the delay to what it should be, if there is enough to play; return what is left."""
         excess = max(0, round(delay) - self._start)
         if delay < self._start or len(self._sound) - excess < frames:
             return delay
@@ -197,7 +197,7 @@ class OutputQueue:
             self._seam.reset()
 
     def end(self) -> None:
-        """Fade out, and give silence from now on."""
+        """Fade out, and return silence from then on."""
         with self._lock:
             self._has_ended, self._is_playing = True, False
             self._seam.cut()

@@ -1,4 +1,4 @@
-"""Recording of live sound: what has been heard must not be lost, however it ends.
+"""Recording of live sound: nothing that was played may be lost, however the session ends.
 
 Files of `results.WavWriters` are there whole or not at all, which suits a separation that can be repeated. A
 conversation cannot. Here the files have their names from the beginning and are valid WAV files all the time:
@@ -36,7 +36,7 @@ _MOST_WAITING_S = 30.0  # for a disk that does not keep up
 
 
 def header(samples: int, sample_rate: int) -> bytes:
-    """The header of a mono WAV file of 32-bit floats."""
+    """Return the header of a mono WAV file of 32-bit floats."""
     data = 4 * samples
     form = struct.pack("<4sIHHIIHHH", b"fmt ", 18, 3, 1, sample_rate, 4 * sample_rate, 4, 32, 0)
     fact = struct.pack("<4sII", b"fact", 4, samples)
@@ -90,7 +90,7 @@ class Recorder:
         self._leave()
 
     def _claim(self, path: Path, file: FileIO) -> None:
-        """Make a file ours: a recording of no length."""
+        """Claim a file: write a recording of no length."""
         self._ours.append(path)
         file.truncate(0)
         _write(file.fileno(), header(0, self._sample_rate), 0)
@@ -152,7 +152,7 @@ class Recorder:
 
 
 def targets(folder: Path, sources: int, force: bool) -> list[Path]:
-    """The files of a recording: the mixture, then each source; raises OptionError if one of them exists."""
+    """Return the files of a recording, mixture first; raises OptionError if one of them exists."""
     paths = [folder / name for name in ("mixture.wav", *(f"spk{n}.wav" for n in range(1, sources + 1)))]
     existing = [path for path in paths if path.exists()]
     if existing and not force:

@@ -40,12 +40,12 @@ class Seam:
         self.cut()
 
     def cut(self) -> None:
-        """What comes now does not follow what came last."""
+        """Mark a cut: the next sound does not continue the last."""
         self._rest = self._last[::-1] * (1 - self._ramp)  # of what is fading out
         self._gain = self._ramp  # of what is fading in, for as many samples
 
     def join(self, sound: Array) -> Array:
-        """Take the next (n,), give (n,)."""
+        """Process the next (n,); return (n,)."""
         count = min(len(sound), len(self._gain))
         if count:
             sound = sound.copy()

@@ -5,9 +5,9 @@
     microphone ─> InputQueue ─> Stream ─> Playback ─> OutputQueue ─> headphones
                                   └────> Recorder: the mixture and every source as they are
 
-Nobody waits for anybody here: callbacks queue, the recorder has its own thread, and the caller of `run` shows
-what goes on. All threads ask for the same priority, since whoever holds Python's lock must not be kept off
-the processor by other programs while the others wait for it.
+No thread waits for another here: callbacks queue, the recorder has its own thread, and the caller of `run`
+shows what goes on. All threads ask for the same priority, since a thread with Python's lock must not be kept
+off the processor by other programs while the others wait for it.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class LiveSession:
         self._thread = threading.Thread(target=self._separate_all, name="separation")
 
     def run(self, tick: Callable[[Status], bool]) -> Status:
-        """Run until ``tick`` says False; it is called again and again, and waits a little each time.
+        """Run until ``tick``, which is called repeatedly and waits a little each time, returns False.
 
         Raises:
             DeviceError: the devices cannot be opened, or were lost and did not come back.
@@ -163,7 +163,7 @@ class LiveSession:
         return self.status()
 
     def status(self) -> Status:
-        """Say how it goes."""
+        """Return the current status."""
         recent = list(self._stream.steps)[-RECENT:]
         compute_ms = sum(step.elapsed_ms for step in recent) / max(1, len(recent))
         peaks, self._peaks = self._peaks, np.zeros_like(self._peaks)
@@ -214,7 +214,7 @@ class LiveSession:
         self.input.restart()
 
     def _separate_all(self) -> None:
-        """Take what the microphone gave until it ends; runs in the thread."""
+        """Separate the blocks of the microphone until it ends; runs in the thread."""
         try:
             with raised_priority() as self._priority:
                 while (block := self.input.take()) is not None:
@@ -234,7 +234,7 @@ class LiveSession:
         self._playback.play(self._deliver(self._stream.process(mono)), self.listen)
 
     def _deliver(self, estimate: Array) -> Array:
-        """Record the (sources, m) that have become ready, after the mixture's (m,); give (1 + sources, m)."""
+        """Record the (sources, m) that are ready after the mixture's (m,); return all (1 + sources, m)."""
         ready = estimate.shape[1]
         tracks = np.concatenate([self._mixture[None, :ready], estimate])
         self._mixture = self._mixture[ready:]
@@ -251,7 +251,7 @@ class LiveSession:
 
 
 def _warm_up(stream: Stream) -> float:
-    """Run on noise, as the first steps are slow and some run nothing on silence; gives a step's seconds."""
+    """Run on noise, as the first steps are slow and some run nothing on silence; return a step's seconds."""
     warming_s = max(WARMING_S, WARMING_STEPS * stream.step_s)
     stream.process(noise(round(warming_s * stream.sample_rate)))
     return stream.step_s

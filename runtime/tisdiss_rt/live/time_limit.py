@@ -37,7 +37,7 @@ def in_background(call: Callable[[], T]) -> Future[T]:
 
 
 def within(seconds: float, call: Callable[[], T]) -> T:
-    """Give what the call returns or raises; raises DeviceError if that takes longer."""
+    """Return or raise the result of the call; raises DeviceError if that takes longer."""
     future = in_background(call)
     try:
         return future.result(seconds)
@@ -59,5 +59,5 @@ def leave_behind() -> None:
 
 
 def is_left_behind() -> bool:
-    """Whether a thread is still inside of a call; the usual end of a program may crash then."""
+    """Return whether a thread is still inside a call; the usual end of a program may crash then."""
     return bool(_left_behind)

@@ -79,7 +79,7 @@ def _others(bundle: Bundle, reference: Engine) -> list[tuple[str, str]]:
 
 
 def is_as_good(bundle: Bundle, engine: Engine) -> bool:
-    """Whether the bundle's example comes out as the exporter expected it, by `ACCEPTED_SNR_DB`."""
+    """Return whether the bundle's example comes out as the exporter expected it, by `ACCEPTED_SNR_DB`."""
     arrays = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))
     depth = min(depths_of(arrays), key=lambda depth: abs(depth - bundle.manifest.depth.trained))
     expected = arrays[f"est_{depth}"]

@@ -56,12 +56,12 @@ class DepthCost:
     Attributes:
         window_s: length of the window, or of the step of a streaming bundle.
         depth: repetitions.
-        p50_ms: time of a step, median; the next two are higher percentiles.
-        p95_ms: see above.
-        p99_ms: see above.
+        p50_ms: median time of a step.
+        p95_ms: 95th percentile of that time.
+        p99_ms: 99th percentile of that time.
         real_time_factor: seconds of computing for a second of audio; windows overlap by half.
-        memory_mb: the most that this process has needed until then, None where the system does not say.
-        quality_db: what was measured for the bundle, None where nothing was.
+        memory_mb: peak memory of this process until then; None where the system does not report it.
+        quality_db: measured SI-SDR improvement of the bundle; None where it was not measured.
     """
 
     window_s: float
@@ -88,12 +88,12 @@ def measure_bundle(engine: Engine, seconds: float) -> tuple[list[DepthCost], dic
 
 
 def lengths(manifest: Manifest) -> list[int]:
-    """Samples of each window of an offline bundle, in rising order, or of the step of a streaming one."""
+    """Return the samples of each window of an offline bundle, in rising order, or of a stream's step."""
     return [manifest.length_samples(length_s) for length_s in manifest.lengths_s()]
 
 
 def measure_window(engine: Engine, samples: int, seconds: float) -> tuple[list[DepthCost], Timings]:
-    """Measure every depth up to the best for windows, or the step, of so many samples, about ``seconds``."""
+    """Measure every depth up to the best, about ``seconds``, for windows or the step of this many samples."""
     quality = engine.manifest.quality_db(samples / engine.manifest.sample_rate)
     deepest = max(quality, default=engine.manifest.depth.trained)
     took_ms, timings = measure_depths(engine, samples, deepest, seconds)
@@ -107,7 +107,7 @@ def measure_depths(
     seconds: float,
     clock: Clock = time.perf_counter,
 ) -> tuple[list[Milliseconds], Timings]:
-    """Run steps of noise for about so many seconds, at least `LEAST_STEPS` of them at each depth.
+    """Run steps of noise for about this many seconds, at least `LEAST_STEPS` of them at each depth.
 
     Args:
         engine: runs the graphs.
@@ -138,7 +138,7 @@ def measure_depths(
 
 
 def _burst(runner: StepEngine, mix: Array, depth: int, clock: Clock) -> Iterator[list[float]]:
-    """Run steps for `BURST_S`, and at least one; what each graph of them took."""
+    """Run steps for `BURST_S`, and at least one; return the times of their graphs."""
     begin_s = clock()
     first_ms = _time_graphs(runner, mix, depth, clock)
     if clock() - begin_s > BURST_S:
@@ -152,7 +152,7 @@ def _burst(runner: StepEngine, mix: Array, depth: int, clock: Clock) -> Iterator
 
 
 def _time_graphs(runner: StepEngine, mix: Array, depth: int, clock: Clock) -> list[float]:
-    """Run a step; milliseconds of the stem, of every repetition and of the decoder."""
+    """Run a step; return the milliseconds of the stem, of every repetition and of the decoder."""
     marks = [clock()]
     state = runner.start(mix)
     marks.append(clock())
@@ -179,7 +179,7 @@ def _summarise(
 
 
 def peak_memory_mb() -> float | None:
-    """Give the most memory that this process has had until now, None where the system does not say."""
+    """Return the peak memory of this process in MB; None where the system does not report it."""
     try:
         status = Path("/proc/self/status").read_text()
         return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
@@ -194,7 +194,7 @@ def peak_memory_mb() -> float | None:
 
 
 def recommend(manifest: Manifest, costs: list[DepthCost], timings: dict[int, Timings], threads: int) -> str:
-    """Say in a sentence what this machine is good for; arguments as `measure_bundle` returns them."""
+    """Describe in a sentence what this machine can do; arguments as `measure_bundle` returns them."""
     cores = "one core" if threads == 1 else f"{threads} cores"
     if manifest.step_s is None:
         best = _best(manifest, costs)
@@ -215,7 +215,7 @@ def recommend(manifest: Manifest, costs: list[DepthCost], timings: dict[int, Tim
 
 
 def _best(manifest: Manifest, costs: list[DepthCost]) -> DepthCost:
-    """The one of best measured quality; where nothing was measured, the nearest to the trained depth."""
+    """Return the cost of best measured quality, or that of the depth nearest to the trained one."""
 
     def rank(cost: DepthCost) -> tuple[float, ...]:
         quality_db = -math.inf if cost.quality_db is None else cost.quality_db
@@ -231,7 +231,7 @@ def _promise(cost: DepthCost) -> str:
 def measure_steps(
     engine: StepEngine, manifest: Manifest, samples: int, clock: Clock = time.perf_counter
 ) -> Timings:
-    """Time a few steps on noise of so many samples, after one for warming up."""
+    """Time a few steps on noise of this many samples, after one to warm up."""
     mix = noise(samples)
     depth = min(MEASURED_DEPTH, manifest.depth.max)
     plan = fixed_plan(manifest, samples / manifest.sample_rate, depth)

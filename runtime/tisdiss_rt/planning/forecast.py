@@ -34,7 +34,7 @@ def _history() -> deque[float]:
 
 
 class LateSteps:
-    """By how much steps were later than expected, and how early the next one has to plan to be ready.
+    """By how much steps were later than expected, and how early the next one must plan to be ready.
 
     About one step in a thousand may be late: to give up depth in all others for it would be a bad bargain.
     So the worst ``TOLERATED`` of ``MEMORY_STEPS`` do not count, and the next one sets the time. When other
@@ -52,7 +52,7 @@ class LateSteps:
         self._late = deque[tuple[int, float, bool]](maxlen=MOST_LATE_STEPS)
 
     def add(self, late_ms: float, step_s: float) -> None:
-        """Take note of the next step, so long after the last; forgets what is over."""
+        """Record the next step, this long after the last; discard what is over."""
         self._step += 1
         if late_ms > 0:
             self._late.append((self._step, late_ms, False))
@@ -67,7 +67,7 @@ class LateSteps:
             self._late = deque(ended, maxlen=MOST_LATE_STEPS)
 
     def early_ms(self) -> float:
-        """Give how early to plan to be ready: the worst lateness but for what is tolerated; 0 if none."""
+        """Return how early to plan to be ready: the worst lateness that is not tolerated; 0 if none."""
         worst_ms = heapq.nlargest(TOLERATED + 1, (late_ms for _, late_ms, over in self._late if not over))
         return worst_ms[TOLERATED] if len(worst_ms) > TOLERATED else 0.0
 
@@ -76,8 +76,13 @@ class LateSteps:
 class Timings:
     """Milliseconds that each graph took in the last steps on this machine, for one window length.
 
-    ``repetition`` has the mean of each step. Beside them ``overrun``, how many times as long as expected
-    single repetitions took, ``skipped``, steps in a row that ran none, and the late steps.
+    Attributes:
+        stem: times of the stem.
+        repetition: mean time of a repetition in each step.
+        decoder: times of the decoder.
+        overrun: how many times as long as expected single repetitions took.
+        skipped: number of consecutive steps, up to the last, that ran no repetition.
+        late_steps: by how much steps were late.
     """
 
     stem: deque[float] = field(default_factory=_history)
@@ -88,7 +93,7 @@ class Timings:
     late_steps: LateSteps = field(default_factory=LateSteps)
 
     def step_ms(self, depth: int) -> float:
-        """Predicted time of a whole step that has not begun."""
+        """Return the predicted time of a whole step that has not begun."""
         return high(self.stem) + depth * high(self.repetition) + high(self.decoder)
 
 
@@ -110,21 +115,21 @@ class Forecast:
         self._overrun = high(overruns)
 
     def slowdown(self, elapsed_ms: float, repetitions_ms: Sequence[float]) -> float:
-        """How many times as long as usually the step took until now, or its last repetition; at least 1."""
+        """Return how many times as long as usual the step has taken, or its last repetition; at least 1."""
         last_ms = repetitions_ms[-1] if repetitions_ms else 0.0
         usual_ms = self._stem_ms + len(repetitions_ms) * self._repetition_ms
         return max(1.0, elapsed_ms / usual_ms, last_ms / self._repetition_ms)
 
     def repetition_ms(self, slowdown: float) -> float:
-        """Expected time of a repetition."""
+        """Return the expected time of a repetition."""
         return slowdown * self._repetition_ms
 
     def finish_ms(self, slowdown: float) -> float:
-        """Time within which one more repetition and the decoder are expected to be done."""
+        """Return the time within which one more repetition and the decoder are expected to finish."""
         return slowdown * (self._overrun * self._repetition_ms + self._decoder_ms)
 
     def counted_ms(self, late_ms: float, min_depth: int) -> float:
-        """Give so much lateness if planning to be ready earlier helps against it, or 0.
+        """Return this lateness if planning to be ready earlier helps against it, otherwise 0.
 
         It does not help where not even the least depth absorbs it, and is not needed where the margin does.
         """
@@ -134,11 +139,11 @@ class Forecast:
 
 
 def high(measured: Iterable[float]) -> float:
-    """The high quantile that predictions are made from; the largest of a few values."""
+    """Return the high quantile that predictions are made from; the largest of a few values."""
     ordered = sorted(measured)
     return ordered[math.ceil(QUANTILE * len(ordered)) - 1]
 
 
 def planned_ms(budget_ms: float) -> float:
-    """What of a budget repetitions beyond the least may be planned with."""
+    """Return the part of a budget that repetitions beyond the least may use."""
     return (1 - MARGIN) * budget_ms

@@ -1,4 +1,4 @@
-"""What each step of a separation will do on this machine: options checked, machine measured, plans kept."""
+"""Plans for the steps of a separation: options are checked, the machine is measured, and plans are kept."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Planner:
         return self._plans[key]
 
     def measure(self, samples: int) -> Timings:
-        """Give what windows or steps of so many samples take here: what `bench` kept, or measured now."""
+        """Return the times of windows or steps of this many samples: kept by `bench`, or measured now."""
         if samples not in self.timings:
             self.timings[samples] = timing_cache.read(self._engine, samples) or self._measure(samples)
         return self.timings[samples]

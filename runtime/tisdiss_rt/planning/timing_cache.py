@@ -25,7 +25,7 @@ GRAPHS = ("stem", "repetition", "decoder")
 
 
 def write(engine: Engine, timings: dict[int, Timings]) -> Path:
-    """Keep the timings, by the length of windows or steps in samples; returns where. Raises OSError."""
+    """Write the timings, by the length of windows or steps in samples; return the path. Raises OSError."""
     path = _path(engine)
     kept = {
         samples: {name: list(getattr(measured, name)) for name in GRAPHS}
@@ -48,7 +48,7 @@ def read(engine: Engine, samples: int) -> Timings | None:
 
 
 def write_choice(reference: Engine, chosen: Engine) -> None:
-    """Keep what was found to be the fastest instead of ``reference``, if there is room to."""
+    """Write what was found to be faster than ``reference``; do nothing where that cannot be written."""
     choice = {"provider": chosen.provider, "precision": chosen.precision}
     with contextlib.suppress(OSError):
         _write(_path(reference, "choice"), {"machine": _machine(reference), "choice": choice})
@@ -77,7 +77,7 @@ def _path(engine: Engine, kind: str = "timings") -> Path:
 
 
 def _machine(engine: Engine) -> dict[str, object]:
-    """All that the times depend on."""
+    """Return everything that the times depend on."""
     graphs = dataclasses.asdict(engine.manifest.graphs)
     return {
         "bundle": engine.manifest.name,
@@ -94,7 +94,7 @@ def _machine(engine: Engine) -> dict[str, object]:
 
 
 def processor() -> str:
-    """Name of the processor."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
@@ -107,7 +107,7 @@ def processor() -> str:
 
 
 def graphics() -> list[str]:
-    """Names of the NVIDIA cards, where Linux tells them."""
+    """Return the names of the NVIDIA cards, where Linux reports them."""
     cards = Path("/proc/driver/nvidia/gpus").glob("*/information")
     lines = [line for card in sorted(cards) for line in card.read_text().splitlines()]
     return [line.split(":", 1)[1].strip() for line in lines if line.startswith("Model")]

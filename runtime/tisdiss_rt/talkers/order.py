@@ -1,6 +1,6 @@
 """Which source of an estimate continues which of the one before, where both share sound.
 
-A separator gives its sources in any order. Each window's sources are put into the order that agrees best
+A separator returns its sources in any order. Each window's sources are put into the order that agrees best
 with the previous window in the overlap. The agreement is the sum of the inner products and not of the
 correlation coefficients: what is left of a loud voice in the estimate of a silent one correlates with that
 voice too, and only the energies tell them apart.

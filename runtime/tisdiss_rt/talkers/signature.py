@@ -36,7 +36,7 @@ _COLOUR_SPREAD, _PITCH_SPREAD = 1070.0, 1.6
 # The distance at which two signatures are as likely of one talker as of two, and how much more that is where
 # only one frame was heard.
 _UNKNOWN, _UNKNOWN_FRAME = 0.75, 4.0
-# A talker is known when it has had this share of all that was heard; less is what leaks of the others.
+# A talker is known after having had this share of all speech; less may be leakage of the others.
 _KNOWN_SHARE = 0.02
 
 
@@ -56,13 +56,13 @@ class Signatures:
 
     @classmethod
     def nobody(cls, sources: int) -> Signatures:
-        """Signatures of sources that have not been heard."""
+        """Return the signatures of sources without any frame."""
         none = np.zeros(sources, np.float32)
         return cls(np.zeros((sources, CEPSTRA + PITCH_BINS), np.float32), none, none)
 
     @classmethod
     def of(cls, estimate: Array, sample_rate: int, floor: float) -> Signatures:
-        """Signatures of separated sources.
+        """Compute the signatures of separated sources.
 
         Args:
             estimate: (sources, samples).
@@ -82,7 +82,7 @@ class Signatures:
         return cls(np.einsum("sf,sfd->sd", weights, features), weights.sum(1), np.float32(weights > 0).sum(1))
 
     def add(self, other: Signatures, keep: float) -> Signatures:
-        """The signatures of what was heard before, which counts ``keep`` times as much, and of ``other``."""
+        """Add ``other`` to these signatures, whose weight is multiplied by ``keep``."""
         return Signatures(
             keep * self.sums + other.sums,
             keep * self.weights + other.weights,
@@ -90,7 +90,7 @@ class Signatures:
         )
 
     def order(self, now: Signatures, margin: float) -> tuple[int, ...]:
-        """The order of the sources in ``now`` that puts each where its talker is known from.
+        """Return the order of the sources in ``now`` that puts each where its talker was before.
 
         Any other order than the present one must be better by ``margin``.
         """
@@ -109,13 +109,13 @@ class Signatures:
 
 
 def _mean(signatures: Signatures) -> Array:
-    """(sources, features); zeros for who was not heard."""
+    """Return the means (sources, features); zeros for sources without frames."""
     mean: Array = signatures.sums / (signatures.weights[:, None] + 1e-20)
     return mean
 
 
 def _colour(power: Array, sample_rate: int) -> Array:
-    """Power spectra (sources, frames, bins) to weighted cepstra (sources, frames, CEPSTRA)."""
+    """Turn power spectra (sources, frames, bins) into weighted cepstra (sources, frames, CEPSTRA)."""
     # Not @: waking the threads of a matrix library takes longer than this does.
     bands = np.einsum("sfk,kb->sfb", power, _mel_bands(power.shape[2], sample_rate))
     log = np.log(bands + 1e-6 * bands.max() + 1e-20)
@@ -128,7 +128,7 @@ def _colour(power: Array, sample_rate: int) -> Array:
 
 @cache
 def _mel_bands(bins: int, sample_rate: int) -> Array:
-    """Triangles that are equally wide on the mel scale: (bins, BANDS)."""
+    """Make triangles that are equally wide on the mel scale: (bins, BANDS)."""
     hz = np.linspace(0, sample_rate / 2, bins)[:, None]
     edges = 700 * np.expm1(np.linspace(np.log1p(LOWEST_HZ / 700), np.log1p(sample_rate / 2 / 700), BANDS + 2))
     rising = (hz - edges[:-2]) / np.diff(edges)[:-1]
@@ -138,7 +138,7 @@ def _mel_bands(bins: int, sample_rate: int) -> Array:
 
 
 def _pitch(power: Array, sample_rate: int) -> Array:
-    """Power spectra (sources, frames, bins) to an entry in the histogram (sources, frames, PITCH_BINS).
+    """Turn power spectra (sources, frames, bins) into a histogram entry (sources, frames, PITCH_BINS).
 
     It is as high as the autocorrelation at the period found, so that frames without pitch hardly count.
     """
