@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -20,7 +21,10 @@ from tisdiss_rt.cli.options import (
 )
 from tisdiss_rt.errors import OptionError
 
-_FILE_ONLY = ("output_dir", "chunk_ms", "no_realtime")
+if TYPE_CHECKING:
+    from tisdiss_rt.separator import Separator
+
+_FILE_ONLY = ("raw", "output_dir", "chunk_ms", "no_realtime")
 _DEVICES_ONLY = (
     "input_device",
     "output_device",
@@ -57,6 +61,7 @@ _DEVICES_ONLY = (
 @DEPTH
 @MIN_DEPTH
 @click.option("--input", "source", metavar="FILE", help="Audio file to use instead of the microphone.")
+@click.option("--raw", metavar="F:RATE:N", help="With --input -: samples without a header, as s16:48000:2.")
 @click.option("--output-dir", default="live", show_default=True, help="With --input: folder for the results.")
 @click.option(
     "--chunk-ms", type=float, default=8.0, show_default=True, help="With --input: length of chunks."
@@ -82,7 +87,8 @@ def live(
     """Separate voices live, as deep as time allows: from the microphone to the headphones.
 
     Keys change what is played while it runs: 1, 2, m; q stops. With --input a file takes the place of the
-    devices; the sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder.
+    devices; the sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder. With
+    --input - it is standard input, separated as it comes, for example from arecord -f S16_LE -r 16000.
     """
     from tisdiss_rt.planning.plan import LIVE_SHARE  # take the time that --help should not
     from tisdiss_rt.separator import Separator
@@ -99,7 +105,24 @@ def live(
         play_devices(separator, options, **own, **common)
     else:
         own = {name: others[name] for name in _FILE_ONLY}
-        play_file(separator, source, options=options, **own, **common)
+        _run_input(separator, source, options=options, **own, **common)
+
+
+def _run_input(
+    separator: Separator, source: str, raw: str | None, no_realtime: bool, chunk_ms: float, **others: Any
+) -> None:
+    """Take a file, or a pipe while sound comes from it, in the place of the devices."""
+    from tisdiss_rt.audio.pipes import is_streamed
+    from tisdiss_rt.cli.live_stdin import play_stdin
+
+    if not 0 < chunk_ms < math.inf:
+        raise OptionError(f"the chunk must be above 0 ms and finite, not {chunk_ms:g}")
+    if source == "-" and not no_realtime and is_streamed(raw):
+        play_stdin(separator, raw, chunk_ms=chunk_ms, **others)
+    elif raw is not None:
+        raise OptionError("--raw is for --input -, without --no-realtime")
+    else:
+        play_file(separator, source, chunk_ms=chunk_ms, no_realtime=no_realtime, **others)
 
 
 def _refuse_unused(context: click.Context, source: str | None) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import statistics
 import sys
 import time
@@ -46,9 +45,7 @@ def play_file(
     """Separate a file as if it arrived live, and report how that went."""
     from tisdiss_rt.priority import raised_priority
 
-    if not 0 < chunk_ms < math.inf:
-        raise OptionError(f"the chunk must be above 0 ms and finite, not {chunk_ms:g}")
-    targets = _targets(separator, source, Path(output_dir), force)
+    targets = results(separator, source, Path(output_dir), force)
     with nullcontext("normal") if no_realtime else raised_priority() as priority:
         report = _play(separator, source, targets, options, chunk_ms, realtime=not no_realtime)
     report["priority"] = priority
@@ -57,13 +54,14 @@ def play_file(
     elif not quiet:
         for target in targets:
             click.echo(target)
-        click.echo(_describe(report), err=True)
+        click.echo(describe(report), err=True)
     if "error" in report:
         click.echo(f"tisdiss-rt: {report['error']}; what is there is separated", err=True)
         sys.exit(1)
 
 
-def _targets(separator: Separator, source: str, folder: Path, force: bool) -> list[Path]:
+def results(separator: Separator, source: str, folder: Path, force: bool) -> list[Path]:
+    """Return the files for the voices; raise OptionError if one of them exists."""
     from tisdiss_rt.audio.results import voice_paths
 
     targets = voice_paths(folder, source, separator.bundle.manifest.sources)
@@ -115,7 +113,7 @@ def _play(
         **({} if reader.problem is None else {"error": reader.problem, "missing_s": reader.missing_s}),
         "took_s": took_s,
         "clipped": writers.clipped,
-        **_steps(stream),
+        **steps_of(stream),
     }
 
 
@@ -138,7 +136,7 @@ def _chunks(blocks: Iterable[Array], chunk_samples: float) -> Iterator[Array]:
         yield kept
 
 
-def _steps(stream: Stream) -> dict[str, Any]:
+def steps_of(stream: Stream) -> dict[str, Any]:
     """Return a summary of the steps of a stream."""
     latency = stream.latency_ms
     return {
@@ -157,7 +155,7 @@ def depth_spread(stream: Stream) -> dict[str, int] | None:
     return {"min": depths[0], "median": statistics.median_low(depths), "max": depths[-1]}
 
 
-def _describe(report: dict[str, Any]) -> str:
+def describe(report: dict[str, Any]) -> str:
     """Report the separation in a few lines."""
     steps, depth, latency = report["steps"], report["depth_run"], report["latency_ms"]
     parts = ", ".join(f"{name.replace('_', ' ')} {value:.1f}" for name, value in latency.items())

@@ -1,0 +1,102 @@
+"""Sound from standard input while it is still being made, as ``arecord`` and ``ffmpeg`` write it into a pipe.
+
+libsndfile reads WAV and AU files from a pipe from the front to the back, and raw samples; all else has to be
+there to the end. A thread reads, so that whoever waits for sound can be interrupted::
+
+    standard input ─> its first bytes are looked at ─> pipe ─> libsndfile ─> queue ─> blocks
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any, BinaryIO
+
+import numpy as np
+import soundfile
+
+from tisdiss_rt.audio import Array
+from tisdiss_rt.errors import AudioError, OptionError
+
+_STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
+_RAW = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
+_MOST_WAITING = 64  # blocks; then whoever writes has to wait
+_LOOK_S = 0.1
+
+
+def is_streamed(raw: str | None) -> bool:
+    """Whether standard input is a pipe that can be read while sound comes; waits for its first bytes."""
+    if sys.stdin is None:
+        return False
+    if raw is not None:
+        return True
+    source: Any = sys.stdin.buffer
+    return not source.seekable() and source.peek(4)[:4] in _STREAMED
+
+
+def parse_raw(text: str) -> dict[str, Any]:
+    """Read ``FORMAT:RATE:CHANNELS``, as s16:48000:2, for libsndfile; raises OptionError."""
+    kind, *numbers = text.split(":")
+    if kind in _RAW and len(numbers) == 2 and all(number.isdecimal() and int(number) for number in numbers):
+        rate, channels = map(int, numbers)
+        form = {"format": "RAW", "endian": "LITTLE", "subtype": _RAW[kind]}
+        return {**form, "samplerate": rate, "channels": channels}
+    raise OptionError(f"--raw is FORMAT:RATE:CHANNELS, as s16:48000:2, of {', '.join(_RAW)}; not {text!r}")
+
+
+class PipeReader:
+    """Standard input as blocks, as they come.
+
+    Args:
+        raw: what samples without a header are, as `parse_raw` takes it; None if there is a header.
+
+    Attribute ``sample_rate`` in Hz. Raises AudioError if it is not readable.
+    """
+
+    def __init__(self, raw: str | None) -> None:
+        form = {} if raw is None else parse_raw(raw)
+        self._out, into = os.pipe()
+        _in_thread(lambda: _copy(sys.stdin.buffer, into))
+        try:
+            self._file = soundfile.SoundFile(self._out, closefd=True, **form)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(f"standard input: not readable as audio: {error.error_string}") from error
+        self.sample_rate: int = self._file.samplerate
+        self._blocks: queue.Queue[Array | None] = queue.Queue(_MOST_WAITING)
+
+    def blocks(self, frames: int, goes_on: Callable[[], bool]) -> Iterator[Array]:
+        """Yield (frames, channels) as they come, the last one shorter; not ``goes_on()``: what has come."""
+        _in_thread(lambda: self._read(frames))
+        while True:
+            is_last = not goes_on()
+            try:
+                block = self._blocks.get(timeout=0.0 if is_last else _LOOK_S)
+            except queue.Empty:
+                block = None if is_last else np.zeros((0, 1), np.float32)
+            if block is None:
+                return
+            if len(block):
+                yield block
+
+    def _read(self, frames: int) -> None:
+        block = np.zeros((frames, 0), np.float32)
+        while len(block) == frames:
+            block = self._file.read(frames, dtype="float32", always_2d=True)
+            if len(block):
+                self._blocks.put(block)
+        self._blocks.put(None)
+
+
+def _in_thread(call: Callable[[], None]) -> None:
+    """Call it in a thread that does not keep the program from ending."""
+    threading.Thread(target=call, name="standard input", daemon=True).start()
+
+
+def _copy(source: BinaryIO, into: int) -> None:
+    with os.fdopen(into, "wb", buffering=0) as pipe, suppress(OSError):  # nobody reads it any more
+        while piece := source.read1(65536):  # type: ignore[attr-defined]
+            pipe.write(piece)

@@ -1,0 +1,74 @@
+"""``live --input -``: standard input is separated while it comes, at its own pace, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tisdiss_rt.cli.live_file import describe, results, steps_of
+from tisdiss_rt.cli.stopping import signals_noted
+from tisdiss_rt.separator import Separator
+
+
+def play_stdin(
+    separator: Separator,
+    raw: str | None,
+    output_dir: str,
+    options: dict[str, Any],
+    chunk_ms: float,
+    as_json: bool,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Separate standard input to its end, or to a signal, and say how it went."""
+    from tisdiss_rt.audio.pipes import PipeReader
+    from tisdiss_rt.live.intake import Intake
+    from tisdiss_rt.live.recorder import Recorder
+    from tisdiss_rt.priority import raised_priority
+
+    targets = results(separator, "-", Path(output_dir), force)
+    reader = PipeReader(raw)
+    rate = reader.sample_rate
+    with signals_noted() as stop:
+        stream = separator.stream(rate, **options)
+        intake, frames = Intake(rate), max(1, round(chunk_ms / 1e3 * rate))
+        late = chunks = samples = 0
+        begin_s = time.perf_counter()
+        with closing(Recorder(targets, rate)) as recorder, raised_priority() as priority:
+            for block in reader.blocks(frames, lambda: not stop.number):
+                came_s = time.perf_counter()
+                recorder.put(stream.process(intake.process(block)))
+                late += time.perf_counter() - came_s > max(chunk_ms / 1e3, stream.step_s)
+                chunks, samples = chunks + 1, samples + len(block)
+            recorder.put(stream.flush())
+        report = {
+            "input": "-",
+            "outputs": [str(target) for target in targets] if recorder.samples else [],
+            "bundle": separator.bundle.manifest.name,
+            "provider": separator.engine.provider,
+            "threads": separator.engine.threads,
+            **options,
+            "realtime": True,
+            "chunk_ms": chunk_ms,
+            "chunks": chunks,
+            "late": late,
+            "duration_s": samples / rate,
+            "took_s": time.perf_counter() - begin_s,
+            "clipped": 0,
+            "invalid": intake.invalid,
+            "priority": priority,
+            **steps_of(stream),
+        }
+        if as_json:
+            click.echo(json.dumps(report, indent=1))
+        elif not quiet:
+            click.echo("\n".join(report["outputs"]))
+            click.echo(describe(report), err=True)
+        if recorder.problem:
+            raise recorder.problem
+        stop.exit()

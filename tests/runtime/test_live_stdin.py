@@ -1,0 +1,162 @@
+"""``live --input -`` with a pipe: sound is separated while it comes, and what has come is kept."""
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from tisdiss_rt.audio import pipes
+from tisdiss_rt.errors import OptionError
+
+RATE = 16000
+LIVE = [sys.executable, "-c", "from tisdiss_rt.cli.main import main; main()", "live"]
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are other things there")
+
+
+def wav_header(rate=RATE, kind=1, bits=16, channels=1):
+    """As arecord writes it into a pipe: it cannot know the length."""
+    form = struct.pack(
+        "<HHIIHH", kind, channels, rate, rate * channels * bits // 8, channels * bits // 8, bits
+    )
+    riff = struct.pack("<4sI4s4sI", b"RIFF", 0x7FFFFFFF, b"WAVE", b"fmt ", len(form))
+    return riff + form + struct.pack("<4sI", b"data", 0x7FFFFFDB)
+
+
+@pytest.fixture
+def start(stream_toy, tmp_path):
+    running = []
+
+    def run(*arguments):
+        command = [
+            sys.executable,
+            "-c",
+            "from tisdiss_rt.cli.main import main; main()",
+            "live",
+            "--input",
+            "-",
+        ]
+        options = [
+            "--bundle",
+            stream_toy,
+            "--provider",
+            "cpu",
+            "--depth",
+            2,
+            "--output-dir",
+            tmp_path,
+            "--json",
+        ]
+        running.append(
+            subprocess.Popen(
+                [*command, *map(str, (*options, *arguments))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            )
+        )
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+def read(folder):
+    return np.stack([soundfile.read(folder / f"stdin_spk{n}.wav", dtype="float32")[0] for n in (1, 2)])
+
+
+def pcm(sound):
+    return np.round(sound * 32767).astype("<i2").tobytes()
+
+
+def wait_for(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("way", [None, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("has_header", [True, False])
+def test_sound_is_separated_while_it_comes_and_kept(start, streamed, noise, tmp_path, way, has_header):
+    mix = noise(2 * RATE) / 4
+    running = start(*(() if has_header else ("--raw", "s16:16000:1")))
+    running.stdin.write((wav_header() if has_header else b"") + pcm(mix))
+    last = tmp_path / "stdin_spk2.wav"
+    wait_for(lambda: last.exists() and soundfile.info(last).frames > RATE)  # though the pipe is open
+    time.sleep(1.0)  # for the rest to be read
+    if way is None:
+        running.stdin.close()
+        running.stdin = None
+    else:
+        running.send_signal(way)
+    out, err = running.communicate(timeout=20)
+    assert running.returncode == (143 if way == signal.SIGTERM else 0), err
+    ours, report = read(tmp_path), json.loads(out)
+    assert report["outputs"] == [str(tmp_path / f"stdin_spk{n}.wav") for n in (1, 2)]
+    assert ours.shape[1] == round(report["duration_s"] * RATE)
+    assert ours.shape[1] > 2 * RATE - 128 if way else ours.shape[1] == 2 * RATE
+    heard = np.frombuffer(pcm(mix), "<i2")[: ours.shape[1]] / np.float32(32768)
+    np.testing.assert_allclose(ours, streamed(heard, 2)[:, : ours.shape[1]], atol=1e-5)
+
+
+def test_two_channels_and_samples_that_are_no_numbers(start, streamed, noise, tmp_path):
+    mix = noise(RATE) / 4
+    stereo = np.stack([mix, mix], axis=1)
+    stereo[500, 0] = stereo[500, 1] = np.nan
+    running = start("--raw", "f32:16000:2")
+    out, err = running.communicate(stereo.astype("<f4").tobytes(), timeout=20)
+    assert running.returncode == 0, err
+    assert json.loads(out)["invalid"] == 2
+    mix[500] = 0
+    np.testing.assert_allclose(read(tmp_path), streamed(mix, 2), atol=1e-5)
+
+
+def test_what_cannot_be_streamed_is_read_to_the_end(start, noise, tmp_path):
+    soundfile.write(tmp_path / "talk.flac", noise(RATE) / 4, RATE)
+    running = start("--no-realtime")
+    _, err = running.communicate((tmp_path / "talk.flac").read_bytes(), timeout=20)
+    assert running.returncode == 0, err
+    assert read(tmp_path).shape == (2, RATE)
+
+
+def test_a_broken_pipe_says_what_is_wrong(start):
+    running = start()
+    out, err = running.communicate(b"RIFF and nothing that makes sense", timeout=20)
+    assert running.returncode == 1
+    assert out == b""
+    assert err.startswith(b"tisdiss-rt: standard input: not readable as audio")
+    assert b"Traceback" not in err
+
+
+@pytest.mark.parametrize("text", ["", "s16", "s16:16000", "u8:16000:1", "s16:0:1", "s16:16000:x"])
+def test_raw_is_checked(text):
+    with pytest.raises(OptionError, match="as s16:48000:2"):
+        pipes.parse_raw(text)
+
+
+def test_raw_is_for_standard_input(start, stream_toy):
+    assert pipes.parse_raw("f32:44100:2")["subtype"] == "FLOAT"
+    command = [
+        sys.executable,
+        "-c",
+        "from tisdiss_rt.cli.main import main; main()",
+        "live",
+        "--raw",
+        "s16:8000:1",
+    ]
+    options = ["--input", os.devnull, "--bundle", str(stream_toy), "--provider", "cpu"]
+    done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=40)
+    assert done.returncode == 1
+    assert "--raw is for --input -" in done.stderr
