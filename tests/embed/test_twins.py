@@ -43,6 +43,7 @@ TWINS: dict[str, list[Any]] = {
     "manifest.h:kGraphNames": [bundle.GRAPHS],
     "ort.cpp:kCpuProvider": [onnx_runtime.CPU],
     "ort.cpp:kCudaProvider": [onnx_runtime.CUDA],
+    "ort.cpp:kNoTelemetry": [onnx_runtime.NO_TELEMETRY],
     "ort.cpp:kOldestVersion": [int(OLDEST)],
     "planner.cpp:kMeasuredSteps": [benchmark.MEASURED_STEPS],
     "planner.cpp:kMeasuredDepth": [benchmark.MEASURED_DEPTH],

@@ -14,7 +14,8 @@ from tisdiss_rt.bundle import GRAPHS, Bundle
 from tisdiss_rt.engine.cores import quota_cores
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # which would be sent, and kept in the home folder
+NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+os.environ.setdefault(NO_TELEMETRY, "1")  # which would be sent, and kept in the home folder
 try:
     import onnxruntime as ort
 except ModuleNotFoundError as missing:
