@@ -151,7 +151,7 @@ def test_commands(workplace: Path, monkeypatch: pytest.MonkeyPatch, page: str) -
 
 def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put SPEECH and CHECKPOINT there, and let a training end before its first step."""
-    pytest.importorskip("torch")
+    torch = pytest.importorskip("torch")
     from exported_networks import BAND_SPLIT, random_network
     from synthetic import write_corpus
 
@@ -162,7 +162,8 @@ def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shutil.copytree(speech / "train", speech / "noise" / "train")
     checkpoint.save_checkpoint(workplace / "network.pt", random_network(BAND_SPLIT), {"steps": 7})
     (workplace / "CHECKPOINT").symlink_to("network.pt")
-    monkeypatch.setattr(training, "validation_sets", lambda recordings: {})
+    short = {"clean": (torch.randn(1, 8000), torch.randn(1, 2, 8000))}
+    monkeypatch.setattr(training, "validation_sets", lambda recordings: short)
     monkeypatch.setattr(train_cli, "train", lambda trainer, folder, *_: trainer.save(folder / "state.pt"))
 
 
