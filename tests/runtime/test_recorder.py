@@ -88,7 +88,10 @@ def test_what_was_recorded_before_stays_until_there_is_sound(paths, noise):
     first = Recorder(paths, RATE)
     first.put(sound := noise(3, 5 * RATE))
     first.close()
-    Recorder(paths, RATE).close()  # the devices could not be opened
+    nothing = Recorder(paths, RATE)  # the devices could not be opened
+    nothing.put(noise(3, 0))
+    nothing.close()
+    assert nothing.paths == []
     np.testing.assert_array_equal(read(paths), sound)
     again = Recorder(paths, RATE)
     again.put(shorter := noise(3, RATE))
@@ -109,15 +112,43 @@ def test_a_folder_that_cannot_be_made(tmp_path):
         Recorder(recording.targets(tmp_path / "file" / "rec", 2, False), RATE)
 
 
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [("_MOST_BYTES", 60000, "no more than 4 GiB"), ("_MOST_WAITING_S", -1.0, "disk is too slow")],
-)
-def test_other_ends(paths, noise, monkeypatch, name, value, message):
-    monkeypatch.setattr(recording, name, value)
+def test_a_disk_that_is_too_slow(paths, noise, monkeypatch):
+    monkeypatch.setattr(recording, "_MOST_WAITING_S", -1.0)
     recorder = Recorder(paths, RATE)
     for _ in range(10):
         recorder.put(noise(3, 4000))
     recorder.close()
-    assert message in str(recorder.problem)
+    assert "disk is too slow" in str(recorder.problem)
     assert all(soundfile.info(path).frames == recorder.samples for path in paths if path.exists())
+
+
+def test_a_full_file_goes_on_in_the_next(paths, noise, monkeypatch):
+    monkeypatch.setattr(recording, "_MOST_BYTES", 60000)
+    old = paths[0].with_stem("mixture_2")
+    old.parent.mkdir()
+    soundfile.write(old, noise(9 * RATE), RATE)  # of a longer recording before
+    recorder, sound = Recorder(paths, RATE), noise(3, 40000)
+    for piece in np.array_split(sound, 20, axis=1):
+        recorder.put(piece)
+    recorder.close()
+    assert recorder.problem is None
+    assert recorder.samples == 40000
+    names = ["mixture.wav", "mixture_2.wav", "mixture_3.wav", "mixture_4.wav"]
+    assert [path.name for path in recorder.paths[::3]] == names
+    parts = [read(recorder.paths[k : k + 3]) for k in (0, 3, 6, 9)]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), sound)
+    assert all(path.stat().st_size <= 60000 for path in recorder.paths)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
+def test_a_second_recording_in_the_same_files_is_refused(paths, noise):
+    recorder = Recorder(paths, RATE)
+    recorder.put(sound := noise(3, RATE))
+    with pytest.raises(OutputError, match="another run is recording there"):
+        Recorder(paths, RATE)
+    recorder.close()
+    np.testing.assert_array_equal(read(paths), sound)
+    again = Recorder(paths, RATE)
+    again.put(sound[:, :100])
+    again.close()
+    assert read(paths).shape == (3, 100)

@@ -87,7 +87,7 @@ def play_devices(
                     picture, title, budget_ms=budget_ms, most_depth=most_depth, has_keys=has_keys()
                 )
                 ticker = _ticker(session, None if quiet or no_ui else draw, duration_s, stop)
-                report = partial(_tell, session, stream, pair, options, recorder, paths, as_json, quiet)
+                report = partial(_tell, session, stream, pair, options, recorder, as_json, quiet)
                 _run(session, ticker, recorder, report)
             stop.exit()
 
@@ -194,13 +194,12 @@ def _tell(
     pair: Pair,
     options: dict[str, Any],
     recorder: Recorder | None,
-    paths: list[Path],
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Report how the session went."""
     status = session.status()
-    paths = paths if recorder and recorder.samples else []  # else there are none
+    paths = recorder.paths if recorder else []
     depth_run = depth_spread(stream)
     if not quiet:
         for line in (*_summary(status, depth_run, paths), *_advice(status)):

@@ -48,7 +48,7 @@ def play_stdin(
             recorder.put(stream.flush())
         report = {
             "input": "-",
-            "outputs": [str(target) for target in targets] if recorder.samples else [],
+            "outputs": [str(path) for path in recorder.paths],
             "bundle": separator.bundle.manifest.name,
             "provider": separator.engine.provider,
             "threads": separator.engine.threads,

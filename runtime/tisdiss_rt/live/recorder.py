@@ -3,7 +3,8 @@
 Files of `results.WavWriters` are there whole or not at all, which suits a separation that can be repeated. A
 conversation cannot. Here the files have their names from the beginning and are valid WAV files all the time:
 after every piece of sound the sizes in the header are brought up to date. All of them are always equally
-long; where the disk is full they end at the same sample.
+long; where the disk is full they end at the same sample, and where a WAV file holds no more, at 4 GiB, the
+recording goes on in mixture_2.wav and so on.
 
 ::
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 import os
 import queue
 import struct
+import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -45,20 +47,23 @@ def header(samples: int, sample_rate: int) -> bytes:
 
 
 class Recorder:
-    """One WAV file for each track, all of one length, valid at any moment.
+    """One WAV file for each track, all of one length, valid at any moment; where they are full, further ones.
 
     Args:
         paths: of the files; existing ones are replaced by the first sound, and stay where none comes.
         sample_rate: in Hz.
 
-    Attributes: ``samples`` written to every file; ``problem``, an OutputError once nothing can be written
-    any more. The files end there, and what comes later is ignored. Raises OutputError if they cannot be made.
+    Attributes: ``samples`` written of every track; ``paths`` of all files that have some; ``problem``, an
+    OutputError once nothing can be written any more. The files end there, and what comes later is ignored.
+    Raises OutputError if they cannot be made, or another process records in them.
     """
 
     def __init__(self, paths: Sequence[Path], sample_rate: int) -> None:
         self.samples = 0
         self.problem: OutputError | None = None
-        self._paths, self._sample_rate = paths, sample_rate
+        self.paths: list[Path] = []
+        self._first, self._sample_rate = paths, sample_rate
+        self._paths, self._begin = paths, 0  # of the latest files, and the samples before them
         self._folder = paths[0].parent
         self._waiting: queue.SimpleQueue[Array | None] = queue.SimpleQueue()
         self._waiting_samples = 0
@@ -66,11 +71,7 @@ class Recorder:
         self._ours: list[Path] = []  # but not what was there before, until the first sound
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            for path in paths:
-                is_new = not path.exists()
-                self._files.append(path.open("xb" if is_new else "r+b", buffering=0))
-                if is_new:
-                    self._claim(path, self._files[-1])
+            self._open(paths)
         except OSError as error:
             self._leave()
             raise OutputError(f"cannot record in {self._folder}: {error.strerror}") from error
@@ -79,7 +80,7 @@ class Recorder:
 
     def put(self, tracks: Array) -> None:
         """Add (tracks, n); never waits."""
-        if self.problem is None:
+        if self.problem is None and tracks.shape[1]:
             self._waiting_samples += tracks.shape[1]
             self._waiting.put(tracks)
 
@@ -88,6 +89,24 @@ class Recorder:
         self._waiting.put(None)
         self._thread.join()
         self._leave()
+
+    def _open(self, paths: Sequence[Path]) -> None:
+        """Open the files; raises OSError also if another process records in them."""
+        for path in paths:
+            is_new = not path.exists()
+            self._files.append(path.open("xb" if is_new else "r+b", buffering=0))
+            _lock(self._files[-1])
+            if is_new:
+                self._claim(path, self._files[-1])
+
+    def _go_on(self) -> None:
+        """Go on in further files: mixture_2.wav and so on."""
+        for file in self._files:
+            file.close()
+        number = 1 + len(self.paths) // len(self._first)
+        self._files, self._begin = [], self.samples
+        self._paths = [path.with_stem(f"{path.stem}_{number}") for path in self._first]
+        self._open(self._paths)
 
     def _claim(self, path: Path, file: FileIO) -> None:
         """Claim a file: write a recording of no length."""
@@ -122,18 +141,21 @@ class Recorder:
         behind_s = (self._waiting_samples - self.samples - tracks.shape[1]) / self._sample_rate
         after = self.samples + tracks.shape[1]
         try:
-            if HEADER_BYTES + 4 * after > _MOST_BYTES:
-                raise OSError(0, "a WAV file holds no more than 4 GiB")
+            if HEADER_BYTES + 4 * (after - self._begin) > _MOST_BYTES:
+                self._go_on()
             if behind_s > _MOST_WAITING_S:
                 raise OSError(0, "the disk is too slow")
             for path, file in zip(self._paths, self._files, strict=True):
                 if path not in self._ours:
                     self._claim(path, file)
+            at = HEADER_BYTES + 4 * (self.samples - self._begin)
             for file, track in zip(self._files, tracks, strict=True):
-                _write(file.fileno(), track.astype("<f4").tobytes(), HEADER_BYTES + 4 * self.samples)
+                _write(file.fileno(), track.astype("<f4").tobytes(), at)
             for file in self._files:
-                _write(file.fileno(), header(after, self._sample_rate), 0)
+                _write(file.fileno(), header(after - self._begin, self._sample_rate), 0)
             self.samples = after
+            if self._paths[0] not in self.paths:
+                self.paths.extend(self._paths)
         except OSError as error:
             self._end_here(error)
 
@@ -142,13 +164,25 @@ class Recorder:
             if path not in self._ours:
                 continue
             with suppress(OSError):
-                _write(file.fileno(), header(self.samples, self._sample_rate), 0)
-                file.truncate(HEADER_BYTES + 4 * self.samples)
+                kept = self.samples - self._begin
+                _write(file.fileno(), header(kept, self._sample_rate), 0)
+                file.truncate(HEADER_BYTES + 4 * kept)
         kept_s = self.samples / self._sample_rate
         self.problem = OutputError(
             f"recording ended, {kept_s:.1f} s are kept in {self._folder}: {error.strerror}; make room, or "
             "record elsewhere"
         )
+
+
+def _lock(file: FileIO) -> None:
+    """Keep other recordings away as long as the file is open, where the system can; raises OSError."""
+    if sys.platform != "win32":
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OSError(error.errno, "another run is recording there") from error
 
 
 def targets(folder: Path, sources: int, force: bool) -> list[Path]:
