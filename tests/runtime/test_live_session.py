@@ -450,7 +450,12 @@ def test_time_limit(fake):
         time_limit.within(5, lambda: (_ for _ in ()).throw(OptionError("as it is")).__next__())
     with pytest.raises(DeviceError, match=r"has not answered for 0\.1 s"):
         time_limit.within(0.1, lambda: answer.wait(20))
+    assert time_limit.is_left_behind()
     answer.set()
+    end = time.monotonic() + 10
+    while time_limit.is_left_behind():
+        assert time.monotonic() < end, "the call has come back"
+        time.sleep(0.001)
 
 
 # ---- what the microphone gives ----

@@ -108,7 +108,7 @@ class Connection:
                 with suppress(TimeoutError):
                     self._repair.result(CLOSE_S)
                 if not self._repair.done():
-                    leave_behind()
+                    leave_behind(self._repair)
             else:
                 within(CLOSE_S, self._opened.close)
         except TisdissError:  # there is nothing to close any more

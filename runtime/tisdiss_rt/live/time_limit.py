@@ -11,13 +11,13 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tisdiss_rt.errors import DeviceError
 
 T = TypeVar("T")
 
-_left_behind: list[bool] = []
+_left_behind: list[Future[Any]] = []
 
 ANSWER_S = 10.0  # for anything that a sound server is asked; Bluetooth takes some of it
 
@@ -44,15 +44,15 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     except TimeoutError:
         if future.done():  # it was the call's own
             raise
-        leave_behind()
+        leave_behind(future)
         raise DeviceError(
             f"the sound server has not answered for {seconds:g} s: start it again, or use a file with --input"
         ) from None
 
 
-def leave_behind() -> None:
-    """At the end of the program, do not wait for PortAudio, which hangs."""
-    _left_behind.append(True)
+def leave_behind(future: Future[Any]) -> None:
+    """Let a call go on; at the end of the program, do not wait for PortAudio, which hangs."""
+    _left_behind.append(future)
     sounddevice = sys.modules.get("sounddevice")
     if sounddevice is not None:
         atexit.unregister(sounddevice._exit_handler)
@@ -60,4 +60,4 @@ def leave_behind() -> None:
 
 def is_left_behind() -> bool:
     """Return whether a thread is still inside a call; the usual end of a program may crash then."""
-    return bool(_left_behind)
+    return not all(future.done() for future in _left_behind)
