@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # the builtin from Python 3.11 on
 from contextlib import suppress
 
 from tisdiss_rt.errors import DeviceError, TisdissError
@@ -103,16 +104,16 @@ class Connection:
         if self._repair is None and not self._opened.stopped():
             block_s = self._block / self._pair.sample_rate
             time.sleep(min(MOST_REST_S, self.latency_s[1] + 2 * block_s))
-        try:
-            if self._repair is not None:
-                with suppress(TimeoutError):
-                    self._repair.result(CLOSE_S)
-                if not self._repair.done():
-                    leave_behind(self._repair)
-            else:
-                within(CLOSE_S, self._opened.close)
-        except TisdissError:  # there is nothing to close any more
-            pass
+        opened: OpenPair | None = self._opened
+        if self._repair is not None:
+            opened = None
+            try:
+                opened = self._repair.result(CLOSE_S)  # if it was ready just now
+            except FutureTimeout:
+                leave_behind(self._repair)
+        if opened is not None:
+            with suppress(DeviceError):  # told already, or nothing is left to tell
+                within(CLOSE_S, opened.close)
 
     def _open(self, pair: Pair) -> OpenPair:
         return OpenPair(pair, self._block, self._on_input, self._on_output)

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout  # the builtin from Python 3.11 on
 from typing import Any, TypeVar
 
 from tisdiss_rt.errors import DeviceError
@@ -41,7 +42,7 @@ def within(seconds: float, call: Callable[[], T]) -> T:
     future = in_background(call)
     try:
         return future.result(seconds)
-    except TimeoutError:
+    except FutureTimeout:
         if future.done():  # it was the call's own
             raise
         leave_behind(future)
