@@ -61,11 +61,11 @@ class Memory:
         self.shallower = shallower
         self.newest: dict[str, Tensor] = {}
 
-    def remember(self, name: str, entries: Tensor) -> tuple[Tensor, Tensor]:
-        """Store `entries`, with `ran` (B, ..., T, C); return those kept, and the new state."""
+    def remember(self, name: str, entries: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+        """Store `entries`, whose frames lie along `axis`; return those kept, and the new ones."""
         if self.ran is not None:
             shallower = torch.zeros_like(entries) if self.shallower is None else self.shallower[name]
-            ran = self.ran.view(len(self.ran), *[1] * (entries.ndim - 3), -1, 1)
+            ran = self.ran.view(len(self.ran), *[1] * (axis - 1), -1, *[1] * (entries.ndim - axis - 1))
             entries = torch.where(ran, entries, shallower)
         self.newest[name] = entries
         return self.past[name].to(entries.dtype), entries
@@ -86,7 +86,7 @@ class Memory:
 
     def extend(self, name: str, entries: Tensor, axis: int) -> Tensor:
         """Store `entries`; return them after the kept ones, along the axis of the frames."""
-        return torch.cat(self.remember(name, entries), axis)
+        return torch.cat(self.remember(name, entries, axis), axis)
 
 
 class CausalGatedConv(nn.Module):
@@ -141,7 +141,7 @@ class RecentAttention(nn.Module):
         heads = F.linear(x, weight).unflatten(-1, (3 * self.heads, -1))  # (B, F, T, 3 H, d)
         q, k, v = heads.transpose(2, 3).chunk(3, 2)  # (B, F, H, T, d) each
         attend = self._one_frame if x.shape[2] == 1 else self._frames
-        key, value = memory.remember(f"{self.name}_key", k), memory.remember(f"{self.name}_value", v)
+        key, value = memory.remember(f"{self.name}_key", k, 3), memory.remember(f"{self.name}_value", v, 3)
         return self.out(attend(q, key, value).transpose(2, 3).flatten(3))
 
     def _one_frame(self, q: Tensor, k: tuple[Tensor, Tensor], v: tuple[Tensor, Tensor]) -> Tensor:

@@ -36,7 +36,8 @@ class NetworkConfig:
     Either of two options above 0 makes it a network for streams (`streaming`), which looks back only. With
     `lookback` its layers are paths, with attention over that many of the latest frames (`causal`). With
     `recurrent_dim` they are those of `recurrent`, where each band remembers that many numbers; they take less
-    time for a frame, and use neither ``norm_groups``, ``ffn_kernel`` nor the first of ``ffn_dims``.
+    time for a frame, and use neither ``norm_groups`` nor the first of ``ffn_dims``; with an ``ffn_kernel``
+    above 1, their feed-forward networks get so many frames and the two neighbours of a band.
     """
 
     sample_rate: int = 8000

@@ -5,16 +5,17 @@ few operations each, channels last throughout, with a plain layer norm before ea
 
     x + attention along the bands        a learnt bias for each head and pair of bands stands for positions
     x + recurrence in time               for each band by itself, the same weights for all
-    x + feed-forward network             gated; in the shared block it also gets the mean over the sources
+    x + feed-forward network             gated, of a band, its neighbours and its past; in the shared block
+                                         also of the mean over the sources
 
 The recurrence is linear in what it remembers, with gates that see the present frame only:
 
     h[t] = keep[t] h[t-1] + (1 - keep[t]) new[t]        keep = sigmoid(..), new = linear(..) of frame t
     result[t] = linear(h[t] SiLU(gate[t]))
 
-Its state is one entry of `recurrent_dim` numbers for each band: a buffer of length one. A repetition that is
-skipped remembers the state of the deepest one that ran, which has seen the same past. It starts with time
-constants from two frames to two hundred.
+Its state is one entry of `recurrent_dim` numbers for each band: a buffer of length one. It starts with time
+constants from two frames to two hundred. Beside it, the feed-forward network remembers its latest inputs. A
+repetition that is skipped remembers what the deepest one that ran does, which has seen the same past.
 
 L. Feng et al., "Were RNNs all we needed?", arXiv 2410.01201.
 """
@@ -135,27 +136,44 @@ class Recurrence(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A SiLU-gated network at every position; over sources it gets their mean beside each of them."""
+    """A SiLU-gated network at every position, which also gets what lies around it in the map.
 
-    def __init__(self, config: NetworkConfig, outputs: int, over_sources: bool) -> None:
+    Args:
+        config: sizes. An ``ffn_kernel`` above 1 gives it the latest so many frames of its band, and the two
+            bands beside it in the present frame.
+        outputs: channels of the result.
+        over_sources: whether it gets the mean over the sources beside each of them.
+        name: of what it remembers; without one, it gets its own position only.
+    """
+
+    def __init__(self, config: NetworkConfig, outputs: int, over_sources: bool, name: str = "") -> None:
         super().__init__()
         hidden = config.ffn_dims[1]
         self.sources = config.sources
+        self.kernel = config.ffn_kernel if name else 1
+        self.name = name
         self.norm = nn.LayerNorm(config.dim)
-        self.inner = nn.Linear(config.dim, 2 * hidden)
+        self.inner = nn.Linear(config.dim * (self.kernel + 2 if self.kernel > 1 else 1), 2 * hidden)
         self.shared = nn.Linear(config.dim, 2 * hidden, bias=False) if over_sources else None
         self.out = nn.Linear(hidden, outputs, bias=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Map (B, T, F, D) to (B, T, F, outputs); over sources B is mixtures times sources."""
         x = self.norm(x)
-        inner = self.inner(x)
+        inner = self.inner(self._around(x, memory) if self.kernel > 1 else x)
         if self.shared is not None:
             mean = x.unflatten(0, (-1, self.sources)).mean(1)
             shared = self.shared(mean)
             inner = inner + (shared.repeat_interleave(self.sources, 0) if len(shared) > 1 else shared)
         value, gate = inner.chunk(2, -1)
         return self.out(value * F.silu(gate))
+
+    def _around(self, x: Tensor, memory: Memory) -> Tensor:
+        """Put what each position sees beside each other: (B, T, F, (K + 2) D)."""
+        below, above = F.pad(x, (0, 0, 1, 0))[:, :, :-1], F.pad(x, (0, 0, 0, 1))[:, :, 1:]
+        frames = memory.extend(self.name, x, axis=1)  # (B, K - 1 + T, F, D)
+        before = [frames[:, k : k + x.shape[1]] for k in reversed(range(self.kernel - 1))]
+        return torch.cat([below, x, above, *before], -1)
 
 
 class RecurrentLayer(nn.Module):
@@ -165,13 +183,13 @@ class RecurrentLayer(nn.Module):
         super().__init__()
         self.bands = BandAttention(config)
         self.frames = Recurrence(config, name)
-        self.positions = FeedForward(config, config.dim, over_sources)
+        self.positions = FeedForward(config, config.dim, over_sources, f"{name}_before")
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Map (B, T, F, D) to the same shape."""
         x = x + self.bands(x)
         x = x + self.frames(x, memory)
-        return x + self.positions(x)
+        return x + self.positions(x, memory)
 
 
 class RecurrentSplitter(nn.Module):
@@ -184,10 +202,14 @@ class RecurrentSplitter(nn.Module):
 
     def forward(self, x: Tensor, memory: Memory) -> Tensor:
         """Map (B, T, F, D) to (B S, T, F, D); nothing is remembered."""
-        maps = [x + part for part in self.positions(x).chunk(self.sources, -1)]
+        maps = [x + part for part in self.positions(x, memory).chunk(self.sources, -1)]
         return torch.stack(maps, 1).flatten(0, 1)
 
 
 def recurrent_memory(config: NetworkConfig, name: str, streams: int) -> dict[str, Buffer]:
     """Return the state of a `RecurrentLayer` of that name."""
-    return {name: Buffer((streams, 1, len(config.bands), config.recurrent_dim), axis=1)}
+    bands = len(config.bands)
+    buffers = {name: Buffer((streams, 1, bands, config.recurrent_dim), axis=1)}
+    if config.ffn_kernel > 1:
+        buffers[f"{name}_before"] = Buffer((streams, config.ffn_kernel - 1, bands, config.dim), axis=1)
+    return buffers

@@ -21,7 +21,7 @@ STREAMING = NetworkConfig(
     attention_dim=8, ffn_dims=(12, 8), separator_layers=1, separator_repeats=1, splitter="conv2d",
     block_layers=1, trained_depth=3, head_dim=8, lookback=24,
 )  # fmt: skip
-RECURRENT = replace(STREAMING, lookback=0, recurrent_dim=12)
+RECURRENT = replace(STREAMING, lookback=0, recurrent_dim=12, ffn_kernel=3)
 # 8.0 M parameters; a low rate makes short signals of the seconds that an export is checked with.
 PUBLISHED = NetworkConfig(sample_rate=1000, separator_residual=True, trained_depth=2)
 

@@ -100,7 +100,8 @@ def test_manifest_says_how_to_stream(exported: tuple[StreamingNetwork, Bundle]) 
     ) for b in manifest.state}  # fmt: skip
     if config.recurrent_dim:
         assert {name: size for (graph, name), size in sizes.items() if graph == "block"} == {
-            "layer0": (2, 1, 6, config.recurrent_dim)
+            "layer0": (2, 1, 6, config.recurrent_dim),
+            "layer0_before": (2, config.ffn_kernel - 1, 6, config.dim),
         }
     else:
         heads, size = config.heads, config.attention_dim // config.heads

@@ -1,5 +1,7 @@
 """The parts of the recurrent layers, each against the same sums written out."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor
@@ -81,15 +83,45 @@ def test_bands_attend_to_each_other_with_a_bias_for_each_pair() -> None:
 @torch.no_grad()
 def test_sources_get_the_mean_of_all_sources_of_their_own_mixture() -> None:
     torch.manual_seed(0)
-    part = FeedForward(CONFIG, 16, over_sources=True)
+    part, nothing = FeedForward(CONFIG, 16, over_sources=True), Memory({})
     x = normal(4, 3, 5, 16)  # two mixtures of two sources
-    found = part(x)
-    torch.testing.assert_close(part(x[:2]), found[:2])
-    torch.testing.assert_close(part(x[2:]), found[2:])
-    torch.testing.assert_close(part(x[[1, 0]]), found[[1, 0]])
+    found = part(x, nothing)
+    torch.testing.assert_close(part(x[:2], nothing), found[:2])
+    torch.testing.assert_close(part(x[2:], nothing), found[2:])
+    torch.testing.assert_close(part(x[[1, 0]], nothing), found[[1, 0]])
     changed = x.clone()
     changed[1] += 1.0 * normal(3, 5, 16, seed=1)
-    assert (part(changed)[0] - found[0]).abs().max() > 1e-3
-    torch.testing.assert_close(part(changed)[2:], found[2:])
+    assert (part(changed, nothing)[0] - found[0]).abs().max() > 1e-3
+    torch.testing.assert_close(part(changed, nothing)[2:], found[2:])
     alone = FeedForward(CONFIG, 16, over_sources=False)
-    torch.testing.assert_close(alone(changed)[0], alone(x)[0])
+    torch.testing.assert_close(alone(changed, nothing)[0], alone(x, nothing)[0])
+
+
+@torch.no_grad()
+def test_a_feed_forward_network_gets_frames_before_and_neighbours_of_the_present_one() -> None:
+    torch.manual_seed(0)
+    part = FeedForward(dataclasses.replace(CONFIG, ffn_kernel=3), 16, over_sources=False, name="before")
+    x, past = normal(1, 4, 5, 16), normal(1, 2, 5, 16, seed=1)
+    memory = Memory({"before": past})
+    found, known = part(x, memory), part.norm(x)
+    torch.testing.assert_close(memory.newest["before"], known)
+    frames, edge = torch.cat([past, known], 1), torch.zeros(16)
+    for t in range(4):
+        for f in range(5):
+            below = known[0, t, f - 1] if f > 0 else edge
+            above = known[0, t, f + 1] if f < 4 else edge
+            around = [below, known[0, t, f], above, frames[0, t + 1, f], frames[0, t, f]]
+            value, gate = part.inner(torch.cat(around)).chunk(2)
+            torch.testing.assert_close(found[0, t, f], part.out(value * gate * torch.sigmoid(gate)))
+
+
+@torch.no_grad()
+def test_a_skipped_frame_remembers_the_input_of_the_repetition_before() -> None:
+    part = FeedForward(dataclasses.replace(CONFIG, ffn_kernel=2), 16, over_sources=True, name="before")
+    x, shallower = normal(2, 4, 5, 16), normal(2, 4, 5, 16, seed=1)
+    ran = torch.tensor([[True, False, True, True], [False, True, False, False]])
+    memory = Memory({"before": torch.zeros(2, 1, 5, 16)}, ran, {"before": shallower})
+    part(x, memory)
+    newest = memory.newest["before"]
+    torch.testing.assert_close(newest[~ran], shallower[~ran], rtol=0, atol=0)
+    torch.testing.assert_close(newest[ran], part.norm(x)[ran])
