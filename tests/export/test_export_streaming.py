@@ -13,6 +13,8 @@ from exported_networks import RECURRENT, STREAMING, random_network
 import tisdiss_rt
 from tisdiss_export import export_bundle
 from tisdiss_models import StreamingNetwork, save_checkpoint
+from tisdiss_models.cli import CONFIGS
+from tisdiss_models.config import read_yaml
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine.conformance import differences
 from tisdiss_rt.engine.streaming import StreamingEngine
@@ -119,6 +121,19 @@ def test_a_plain_loop_gives_what_pytorch_gives(exported: tuple[StreamingNetwork,
 
 def test_a_plain_loop_may_change_its_depth_at_every_step(exported: tuple[StreamingNetwork, Bundle]) -> None:
     network, bundle = exported
+    mix = noise(5000)
+    depths = np.random.default_rng(3).integers(1, 6, -(-5000 // HOP) + 1)
+    found = plain_loop(bundle.folder, mix, depths.tolist())
+    np.testing.assert_allclose(
+        found, whole(network, mix, 5, torch.from_numpy(depths)[:, None]), rtol=0, atol=1e-5
+    )
+
+
+def test_the_light_network_may_change_its_depth_at_every_step(tmp_path: Path) -> None:
+    network = random_network(read_yaml(CONFIGS / "light-16k.yaml")[0])
+    assert isinstance(network, StreamingNetwork)
+    save_checkpoint(tmp_path / "network.pt", network, {})
+    bundle = export_bundle(tmp_path / "network.pt", tmp_path / "bundle", data="noise")
     mix = noise(5000)
     depths = np.random.default_rng(3).integers(1, 6, -(-5000 // HOP) + 1)
     found = plain_loop(bundle.folder, mix, depths.tolist())

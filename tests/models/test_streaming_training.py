@@ -1,6 +1,7 @@
 """Training of networks for streams: what is judged is what a stream gives, at depths that change."""
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tisdiss_models.config import read_yaml, to_mapping
 from tisdiss_models.depth_loss import StreamScorer
 from tisdiss_models.losses import pairwise_soft_snr_db
 from tisdiss_models.network import Network
+from tisdiss_models.streaming import memory_buffers
 from tisdiss_models.training import Trainer, draw_depths, trainer_from_state
 from tisdiss_models.validation import evaluate
 
@@ -196,8 +198,14 @@ def test_the_command_starts_from_another_network(speech: Path, tmp_path: Path) -
     assert "--init" in result.output
 
 
-def test_the_shipped_configuration_keeps_its_latency() -> None:
-    network, training = read_yaml(CONFIGS / "live-16k.yaml")
+@pytest.mark.parametrize("name", ["live-16k", "light-16k"])
+def test_the_shipped_configuration_keeps_its_latency(name: str) -> None:
+    network, training = read_yaml(CONFIGS / f"{name}.yaml")
     assert 2 * network.hop / network.sample_rate <= 0.020
     assert network.n_fft / network.sample_rate >= 0.032
     assert len(training.depth_weights) == network.trained_depth + 1
+
+
+def test_a_repetition_of_the_light_network_remembers_less_than_a_megabyte() -> None:
+    buffers = memory_buffers(read_yaml(CONFIGS / "light-16k.yaml")[0])["block"]
+    assert sum(4 * math.prod(buffer.shape) for buffer in buffers.values()) < 1e6
