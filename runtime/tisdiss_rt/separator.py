@@ -2,9 +2,11 @@
 
 ::
 
-    array or file ─> mono ─> resample ─> windows (separate each within the plan) ─> resample ─> array or files
+    array or file ─> mono ─> resample ─> windows (separate each within the plan)
+                                            └─> who is who ─> resample ─> array or files
 
-A streaming bundle separates arrays and files as it does live sound: by a `Stream`, in its own steps.
+A streaming bundle separates arrays and files as it does live sound: by a `Stream`, in its own steps. Who is
+who is decided when all has been separated.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.native_core import NativeCore
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Core, Stream
 from tisdiss_rt.talkers.order import match_order
+from tisdiss_rt.talkers.recording import Waiting, settled
+from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
 
@@ -119,6 +123,7 @@ class Separator:
         self._name = name if name in shipped() else str(self.bundle.folder.absolute())
         self.engine = open_fastest(self.bundle, provider, threads, precision, provider_options)
         self._planner = Planner(self.engine)
+        self._voiceprints = SignatureVoiceprints(self.bundle.manifest.sample_rate)
 
     def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
         """Return how to make a copy, also in another process: the same bundle, opened in the same way."""
@@ -162,8 +167,11 @@ class Separator:
         blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
         steps: list[Step] = []
         frames = len(signal)
-        pieces = self._separate_blocks(blocks, sample_rate, lambda: frames, frames, plan, steps, progress)
-        sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
+        with Waiting(None, self.bundle.manifest.sources) as waiting:
+            pieces = self._separate_blocks(
+                blocks, sample_rate, lambda: frames, frames, plan, steps, progress, waiting
+            )
+            sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
         return Separation(np.ascontiguousarray(sources), sample_rate, steps, plan)
 
     def separate_file(
@@ -205,9 +213,12 @@ class Separator:
         with files.AudioReader(path) as reader:
             rate, frames = reader.sample_rate, reader.frames
             origin = results.origin_of(path)
-            with results.WavWriters(targets, rate, reader.subtype, frames, origin) as writers:
+            with (
+                results.WavWriters(targets, rate, reader.subtype, frames, origin) as writers,
+                Waiting(targets[0].parent, len(targets)) as waiting,
+            ):
                 for piece in self._separate_blocks(
-                    reader.blocks(), rate, lambda: reader.done, frames, plan, steps, progress
+                    reader.blocks(), rate, lambda: reader.done, frames, plan, steps, progress, waiting
                 ):
                     writers.write(piece)
         problem = reader.problem
@@ -282,34 +293,44 @@ class Separator:
         plan: Plan,
         steps: list[Step],
         progress: Progress | None,
+        waiting: Waiting,
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) into pieces (m, sources), as many samples in all; adds to ``steps``.
 
-        ``length`` tells how many there were until now, ``expected`` how many are to come for ``progress``.
+        ``length`` tells how many there were until now, ``expected`` how many are to come for ``progress``;
+        ``waiting`` is where voices wait until it is decided who is who.
         """
         separate = self._window_blocks if plan.overlaps else self._stream_blocks
-        pieces = separate(blocks, sample_rate, plan, steps)
-        done = 0
-        for piece in files.fit_length(pieces, length, self.bundle.manifest.sources):
-            yield piece
-            done += len(piece)
-            if progress is not None:
-                progress(done / sample_rate, None if expected is None else expected / sample_rate)
+        manifest = self.bundle.manifest
+        separated = separate(files.resample(blocks, sample_rate, manifest.sample_rate), plan, steps)
+        if progress is not None:
+            separated = self._reporting(separated, expected, sample_rate, progress)
+        voices = settled(separated, self._voiceprints, manifest.sample_rate, waiting)
+        pieces = files.resample((piece.T for piece in voices), manifest.sample_rate, sample_rate)
+        yield from files.fit_length(pieces, length, manifest.sources)
 
-    def _stream_blocks(
-        self, blocks: Iterable[Array], sample_rate: int, plan: Plan, steps: list[Step]
+    def _reporting(
+        self, pieces: Iterable[Array], expected: int | None, sample_rate: int, progress: Progress
     ) -> Iterator[Array]:
-        """Separate mono blocks (m,) by a stream into pieces (m, sources); adds to ``steps``."""
-        stream = self._open_stream(sample_rate, plan, None)
-        for block in blocks:
-            yield stream.process(block).T
-        yield stream.flush().T
+        """Yield the pieces (sources, m) and call ``progress`` after each."""
+        total_s = None if expected is None else expected / sample_rate
+        done = 0
+        for piece in pieces:
+            done += piece.shape[1]
+            done_s = done / self.bundle.manifest.sample_rate
+            progress(done_s if total_s is None else min(done_s, total_s), total_s)
+            yield piece
+
+    def _stream_blocks(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
+        """Separate blocks (m,) at the bundle's rate by a stream; yields (sources, m), adds to ``steps``."""
+        stream = self._open_stream(self.bundle.manifest.sample_rate, plan, None)
+        for block in mono:
+            yield stream.process(block)
+        yield stream.flush()
         steps.extend(stream.steps)
 
-    def _window_blocks(
-        self, blocks: Iterable[Array], sample_rate: int, plan: Plan, steps: list[Step]
-    ) -> Iterator[Array]:
-        """Separate mono blocks (m,) in windows into pieces (m, sources); adds to ``steps``."""
+    def _window_blocks(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
+        """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""
         engine, model_hz = self.engine.open(plan.max_depth), self.bundle.manifest.sample_rate
         known = self._planner.timings.get(plan.window_samples)
         timings = copy.deepcopy(known) or Timings()  # several threads may separate at once
@@ -320,9 +341,7 @@ class Separator:
             steps.append(Step(*times, result.depth, result.elapsed_ms, result.missed))
             return result.estimate
 
-        mono = files.resample(blocks, sample_rate, model_hz)
-        estimates = separate_windows(mono, plan.window_samples, separate_window, match_order)
-        yield from files.resample((estimate.T for estimate in estimates), model_hz, sample_rate)
+        yield from separate_windows(mono, plan.window_samples, separate_window, match_order)
         if known is not None:
             self._planner.timings[plan.window_samples] = timings
 

@@ -69,16 +69,10 @@ class Signatures:
             sample_rate: in Hz.
             floor: frames of less power than this (mean square) are silence and left out.
         """
-        frame = 2 ** round(np.log2(FRAME_S * sample_rate))
+        frame = frame_samples(sample_rate)
         if estimate.shape[1] < frame:
             return cls.nobody(len(estimate))
-        frames = np.lib.stride_tricks.sliding_window_view(estimate, frame, axis=1)
-        frames = frames[:, :: frame // 2] * np.hanning(frame).astype(np.float32)  # (sources, frames, samples)
-        energy = np.square(frames).sum(2)  # (sources, frames)
-        share = energy / (energy.sum(0) + 1e-20)
-        weights = np.where(energy > 0.375 * floor * frame, np.sqrt(energy) * share, 0)  # Hann's mean square
-        power = np.square(np.abs(np.fft.rfft(frames))).astype(np.float32)  # (sources, frames, bins)
-        features = np.concatenate([_colour(power, sample_rate), _pitch(power, sample_rate)], axis=2)
+        features, weights = frame_signatures(estimate, sample_rate, floor)
         return cls(np.einsum("sf,sfd->sd", weights, features), weights.sum(1), np.float32(weights > 0).sum(1))
 
     def add(self, other: Signatures, keep: float) -> Signatures:
@@ -106,6 +100,27 @@ class Signatures:
             if total < best_distance:
                 best, best_distance = order, total
         return best
+
+
+def frame_samples(sample_rate: int) -> int:
+    """Return the length of a frame; one begins with every half of it."""
+    return int(2 ** round(np.log2(FRAME_S * sample_rate)))
+
+
+def frame_signatures(voices: Array, sample_rate: int, floor: float = 0.0) -> tuple[Array, Array]:
+    """Compute what signatures are the mean of.
+
+    Returns features (sources, frames, features) and weights (sources, frames). Frames of less power than
+    ``floor`` (mean square) weigh nothing.
+    """
+    frame = frame_samples(sample_rate)
+    frames = np.lib.stride_tricks.sliding_window_view(voices, frame, axis=1)
+    frames = frames[:, :: frame // 2] * np.hanning(frame).astype(np.float32)  # (sources, frames, samples)
+    energy = np.square(frames).sum(2)  # (sources, frames)
+    share = energy / (energy.sum(0) + 1e-20)
+    weights = np.where(energy > 0.375 * floor * frame, np.sqrt(energy) * share, 0)  # Hann's mean square
+    power = np.square(np.abs(np.fft.rfft(frames))).astype(np.float32)  # (sources, frames, bins)
+    return np.concatenate([_colour(power, sample_rate), _pitch(power, sample_rate)], axis=2), weights
 
 
 def _mean(signatures: Signatures) -> Array:

@@ -1,0 +1,182 @@
+"""Who is who over a whole recording: which talker each output has, block by block, decided all at once.
+
+A network keeps two voices apart where they overlap; over pauses, and from turn to turn, it may exchange them.
+Stretches in which one output dominates are grouped by their voiceprints, the two nearest groups first
+(Ward's method). With what the groups sound like, the most likely sequence of orders is found by dynamic
+programming (Viterbi): an order is likely where voices fit their talkers, and unlikely to change while
+sound goes on. The talkers are learnt again from the result, and so on until nothing changes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tisdiss_rt.audio import Array
+from tisdiss_rt.talkers.blocks import Blocks, Voiceprints
+
+ACTIVE_DB = -30.0  # of the recording's level: what is quieter is silence
+DOMINANT = 0.8  # share of a block's power with which an output stands for itself
+LONGEST = 8  # blocks of a stretch: two talkers may follow each other without a pause
+MOST = 1500  # stretches that are grouped; of more, some are taken
+CHANGE, CHANGE_IN_SOUND = 3.0, 12.0  # cost of another order, in a pause and within sound
+ROUNDS = 6
+ONE_TALKER = 0.6  # of the distance at which two voices may be one talker's: nearer is one
+FEW_BLOCKS = 4.0  # voices that are known from so few seem twice as far apart
+TOGETHER_SHARE = 0.1  # of the sound in which two are heard at once
+
+Order = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What blocks say: points (blocks, sources, size), and how much each counts (blocks, sources), 0 to 1."""
+
+    points: Array
+    counts: Array
+    active: Array
+
+
+def evidence_of(blocks: Blocks, voiceprints: Voiceprints) -> Evidence:
+    """Weigh the blocks: silence and residues of a louder voice count little."""
+    total = blocks.power.sum(1)
+    level = float(np.square(total).sum() / (total.sum() + 1e-20))
+    active = blocks.power / (blocks.power + level * 10 ** (ACTIVE_DB / 10) + 1e-20)
+    share = blocks.power / (total[:, None] + 1e-20)
+    points = voiceprints.points(blocks.prints.astype(np.float32), np.ones_like(blocks.weights))
+    return Evidence(points, active * share, active)
+
+
+def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order:
+    """Find the order of the outputs in each block.
+
+    Returns (blocks, sources): the source of the block that goes to each output. Where all voices are one
+    talker's, that talker is on the first output.
+    """
+    sources = blocks.power.shape[1]
+    orders = np.array(list(itertools.permutations(range(sources))))
+    evidence = evidence_of(blocks, voiceprints)
+    sums, counts = pooled(blocks, evidence, stretches_of(evidence))
+    if len(sums) < sources:
+        return np.tile(orders[0], (len(blocks), 1))
+    groups = grouped(sums, counts, voiceprints, sources)
+    members = [groups == group for group in range(sources)]
+    talkers = np.stack([voiceprints.points(sums[own].sum(0), counts[own].sum()) for own in members])
+    if is_one_talker(evidence, talkers, min(counts[own].sum() for own in members), voiceprints):
+        louder_first = np.zeros((*evidence.counts.shape, sources))
+        louder_first[..., 0] = voiceprints.certainty * evidence.counts
+        return orders[best_path(louder_first, evidence.active, orders)]
+    path: Order = np.zeros(0, np.int64)
+    for _ in range(ROUNDS):
+        before, path = path, best_path(fit_of(evidence, talkers, voiceprints), evidence.active, orders)
+        talkers = learnt(blocks, evidence, orders[path], voiceprints, talkers)
+        if np.array_equal(before, path):
+            break
+    return orders[path]
+
+
+def is_one_talker(evidence: Evidence, talkers: Array, least: float, voiceprints: Voiceprints) -> bool:
+    """Return whether there is one talker only: all voices are alike, and no two are heard at once.
+
+    ``least`` is how many blocks the voice is known from that is known from the fewest.
+    """
+    distance = np.square(talkers[:, None] - talkers).sum(2)
+    if distance.max() > ONE_TALKER * voiceprints.same * (1 + FEW_BLOCKS / least):
+        return False
+    heard = evidence.active.max(1)
+    second = np.sort(evidence.active, 1)[:, -2]
+    return float(np.minimum(heard, second).sum()) < TOGETHER_SHARE * float(heard.sum())
+
+
+def stretches_of(evidence: Evidence) -> list[tuple[int, int, int]]:
+    """Find where one output dominates: source, first block, and the block after the last."""
+    found = []
+    dominates = evidence.counts > DOMINANT
+    for source in range(dominates.shape[1]):
+        edges = np.flatnonzero(np.diff(np.pad(dominates[:, source].astype(np.int8), 1)))
+        for begin, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            parts = -(-(end - begin) // LONGEST)
+            cuts = np.linspace(begin, end, parts + 1).round().astype(int).tolist()
+            found += [(source, a, b) for a, b in itertools.pairwise(cuts)]
+    found.sort(key=lambda stretch: stretch[1])
+    return found
+
+
+def pooled(blocks: Blocks, evidence: Evidence, stretches: list[tuple[int, int, int]]) -> tuple[Array, Array]:
+    """Return the voiceprints (stretches, size) of stretches, as sums, and how many blocks count in each."""
+    if len(stretches) > MOST:
+        stretches = [stretches[i] for i in np.linspace(0, len(stretches) - 1, MOST).round().astype(int)]
+    counts = [evidence.counts[a:b, s] for s, a, b in stretches]
+    sums = [
+        (count[:, None] * blocks.prints[a:b, s]).sum(0, dtype=np.float32)
+        for count, (s, a, b) in zip(counts, stretches, strict=True)
+    ]
+    return np.array(sums), np.array([count.sum() for count in counts])
+
+
+def grouped(sums: Array, counts: Array, voiceprints: Voiceprints, groups: int) -> Order:
+    """Group voiceprints (n, size), those first whose union spreads least; returns the group of each (n,)."""
+    sums, counts = sums.copy(), counts.copy()
+    points = voiceprints.points(sums, counts)
+    member = np.arange(len(sums))
+    cost = np.full((len(sums), len(sums)), np.inf, np.float32)
+
+    def renew(row: int) -> None:
+        spread = np.square(points[row] - points).sum(1) * counts[row] * counts / (counts[row] + counts)
+        alive = (counts > 0) & (np.arange(len(counts)) != row)
+        cost[row] = cost[:, row] = np.where(alive, spread, np.inf)
+
+    for row in range(len(sums)):
+        renew(row)
+    for _ in range(len(sums) - groups):
+        kept, gone = np.unravel_index(int(cost.argmin()), cost.shape)
+        sums[kept] += sums[gone]
+        counts[kept] += counts[gone]
+        counts[gone] = 0
+        points[kept] = voiceprints.points(sums[kept], counts[kept])
+        member[member == gone] = kept
+        cost[gone] = cost[:, gone] = np.inf
+        renew(int(kept))
+    named: Order = np.unique(member, return_inverse=True)[1]
+    return named
+
+
+def fit_of(evidence: Evidence, talkers: Array, voiceprints: Voiceprints) -> Array:
+    """Return how well each source fits the points (talkers, size): (blocks, sources, talkers)."""
+    distance = np.square(evidence.points[:, :, None] - talkers).sum(3)
+    fit: Array = -voiceprints.certainty * evidence.counts[:, :, None] * distance
+    return fit
+
+
+def best_path(fit: Array, active: Array, orders: Order) -> Order:
+    """Find the most likely sequence (blocks,) of orders, by how well sources fit outputs (`fit_of`)."""
+    talker = np.arange(fit.shape[2])
+    score = np.stack([fit[:, order, talker].sum(1) for order in orders], 1)  # (blocks, orders)
+    sound = np.minimum(active[1:], active[:-1]).max(1)
+    change = CHANGE + CHANGE_IN_SOUND * sound
+    best = score[0]
+    came = np.zeros((len(score), len(orders)), np.int8)
+    same = np.eye(len(orders), dtype=bool)
+    for block in range(1, len(score)):
+        ways = best[:, None] - np.where(same, 0.0, change[block - 1])  # from, to
+        came[block] = ways.argmax(0)
+        best = ways.max(0) + score[block]
+    path: Order = np.zeros(len(score), np.int64)
+    path[-1] = int(best.argmax())
+    for block in range(len(score) - 1, 0, -1):
+        path[block - 1] = came[block, path[block]]
+    return path
+
+
+def learnt(
+    blocks: Blocks, evidence: Evidence, order: Order, voiceprints: Voiceprints, before: Array
+) -> Array:
+    """Learn the talkers' points from what each has of the blocks; who has none is as before."""
+    rows = np.arange(len(order))[:, None]
+    counts = np.square(evidence.counts[rows, order])[..., None]  # (blocks, talkers, 1)
+    sums = (counts * blocks.prints[rows, order]).sum(0, dtype=np.float32)
+    total = counts.sum((0, 2))
+    return np.where(total[:, None] > 0, voiceprints.points(sums, total), before)
