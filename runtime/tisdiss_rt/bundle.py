@@ -17,6 +17,7 @@ import hashlib
 import json
 import math
 import os
+import stat
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -25,11 +26,22 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from tisdiss_rt.errors import BundleError, OptionError
+from tisdiss_rt.external_data import refuse_external_data
 
 FORMAT = 2
 GRAPHS = ("stem", "block", "decoder")
 KINDS = ("offline", "streaming")
 MANIFEST_NAME = "manifest.json"
+# Beyond these limits a manifest is damaged or meant to do harm; everything real is far below.
+MOST_MANIFEST_BYTES = 1 << 20
+MOST_FILE_BYTES = 1 << 29  # of a graph
+MOST_HZ = 768_000
+MOST_SOURCES = 8  # as their orders are tried
+DEEPEST = 64  # repetitions of the block
+MOST_WINDOWS = 32
+LONGEST_S = 60  # of windows, steps and latency
+MOST_NUMBERS = 1 << 26  # of a tensor of fixed shape, and of all that a stream keeps
+MOST_INTEGER = 2**31 - 1
 SHIPPED_FOLDER = Path(__file__).parent / "bundles"
 
 _T = TypeVar("_T")
@@ -58,9 +70,6 @@ class Graph:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     files: dict[str, FileRef]
-
-
-DEEPEST = 1000  # no network gains from so many repetitions, and streams keep buffers for each
 
 
 @dataclass(frozen=True)
@@ -275,16 +284,19 @@ class Bundle:
         return ("fp32", *sorted(carried - {"fp32"}))
 
     def read_graph(self, graph: str, precision: str) -> bytes:
-        """Return the verified content of a graph's file; fp32 where that graph lacks the precision."""
+        """Return the verified content of a graph's file; fp32 where that graph lacks the precision.
+
+        Raises BundleError also where the graph keeps data in other files.
+        """
         files: dict[str, FileRef] = getattr(self.manifest.graphs, graph).files
-        return self.read(files.get(precision, files["fp32"]))
+        file = files.get(precision, files["fp32"])
+        content = self.read(file)
+        refuse_external_data(content, file.path)
+        return content
 
     def read(self, file: FileRef) -> bytes:
         """Return a file's content; raises BundleError unless it has the SHA-256 of the manifest."""
-        try:
-            content = (self.folder / file.path).read_bytes()
-        except OSError as error:
-            raise BundleError(f"{self.folder / file.path}: {error.strerror}") from error
+        content = _read_regular(self.folder / file.path, MOST_FILE_BYTES)
         if hashlib.sha256(content).hexdigest() != file.sha256:
             raise BundleError(f"{self.folder / file.path} is damaged: its SHA-256 is not the manifest's")
         return content
@@ -315,11 +327,12 @@ def load(name_or_dir: str | os.PathLike[str]) -> Bundle:
         there = ", ".join(names) or "none"
         raise BundleError(f"no bundle {os.fspath(name_or_dir)!r}: neither a folder nor shipped ({there})")
     path = folder / MANIFEST_NAME
+    if not path.exists():
+        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_NAME}")
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BundleError(f"{folder} is not a bundle: it has no {MANIFEST_NAME}") from None
-    except (OSError, ValueError) as error:
+        text = _read_regular(path, MOST_MANIFEST_BYTES).decode()
+        data = json.loads(text, parse_constant=_refuse_constant)
+    except (RecursionError, ValueError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
     try:
         bundle = Bundle(folder, parse_manifest(data))
@@ -329,6 +342,23 @@ def load(name_or_dir: str | os.PathLike[str]) -> Bundle:
         if not os.path.isfile(folder / file.path):  # noqa: PTH113 - likewise
             raise BundleError(f"bundle {folder} is incomplete: {file.path} is missing")
     return bundle
+
+
+def _read_regular(path: Path, most_bytes: int) -> bytes:
+    """Return the content of a regular file; raises BundleError for any other, and for one too large."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise BundleError(f"{path} is not a file")
+        if found.st_size > most_bytes:
+            raise BundleError(f"{path} has {found.st_size} bytes; at most {most_bytes} are read")
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: {error.strerror}") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def write_manifest(folder: str | os.PathLike[str], manifest: Manifest) -> Path:
@@ -351,9 +381,10 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 def parse_manifest(data: Any) -> Manifest:
     """Turn decoded JSON into a Manifest; raises BundleError that names the offending entry."""
     version = data.get("format") if isinstance(data, dict) else None
-    if isinstance(version, int) and version > FORMAT:
+    if type(version) is int and version > FORMAT:
         raise BundleError(f"made for a newer tisdiss-rt (format {version}, this one reads {FORMAT}); upgrade")
-    manifest: Manifest = _parse(Manifest, _as_format_2(data) if version == 1 else data, "manifest")
+    is_old = type(version) is int and version == 1
+    manifest: Manifest = _parse(Manifest, _as_format_2(data) if is_old else data, "manifest")
     _check(manifest)
     return manifest
 
@@ -376,25 +407,45 @@ def _check(manifest: Manifest) -> None:
 
     need(manifest.format == FORMAT, f"unknown format {manifest.format}")
     need(manifest.kind in KINDS, f"unknown kind {manifest.kind!r}; there are {', '.join(KINDS)}")
-    for name in ("sample_rate", "sources", "min_samples"):
-        need(getattr(manifest, name) > 0, f"{name} must be above 0")
+    rate = manifest.sample_rate
+    for name, most in (
+        ("sample_rate", MOST_HZ),
+        ("sources", MOST_SOURCES),
+        ("min_samples", LONGEST_S * rate),
+    ):
+        need(0 < getattr(manifest, name) <= most, f"{name} must be from 1 to {most}")
+    _check_tensors(manifest, need)
     if manifest.kind == "streaming":
         _check_streaming(manifest, need)
     else:
         windows = manifest.windows_s
         need(
-            bool(windows) and windows[0] > 0 and sorted(set(windows)) == list(windows),
-            "windows_s must be positive numbers in rising order",
+            bool(windows) and sorted(set(windows)) == list(windows) and len(windows) <= MOST_WINDOWS,
+            f"windows_s must be up to {MOST_WINDOWS} numbers in rising order",
+        )
+        least_s = manifest.min_samples / rate
+        need(
+            least_s <= windows[0] and windows[-1] <= LONGEST_S,
+            f"windows_s must be from min_samples, {least_s:g} s, to {LONGEST_S} s",
         )
         need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
     _check_depths(manifest, need)
     for part in manifest.parts:
         known_part = part.name in PARTS or not part.required
         need(known_part, f"needs the part {part.name!r}, which this tisdiss-rt does not know; upgrade")
+    for file in Bundle(Path(), manifest).files():
+        path = PurePosixPath(file.path)
+        outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
+        need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+
+
+def _check_tensors(manifest: Manifest, need: Callable[[bool, str], None]) -> None:
+    """Raise BundleError where a graph takes what nothing gives, or a shape cannot be."""
     for name in GRAPHS:
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
     need("mix" in {t.name for t in manifest.graphs.stem.inputs}, "the stem must take mix")
     need("z" in {t.name for t in manifest.graphs.stem.outputs}, "the stem has no output z")
+    need(bool(manifest.graphs.block.outputs), "the block has no output")
     need([t.name for t in manifest.graphs.decoder.outputs][:1] == ["est"], "the decoder's output must be est")
     known = {"mix"}
     for name in GRAPHS:
@@ -404,10 +455,16 @@ def _check(manifest: Manifest) -> None:
         need(not unknown, f"inputs of {name} come from nowhere: {', '.join(sorted(unknown))}")
         if name == "stem":
             known |= {t.name for t in graph.outputs}
-    for file in Bundle(Path(), manifest).files():
-        path = PurePosixPath(file.path)
-        outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
-        need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+    for name in GRAPHS:
+        graph = getattr(manifest.graphs, name)
+        for tensor in (*graph.inputs, *graph.outputs):
+            sizes = [size for size in tensor.shape if isinstance(size, int)]
+            is_possible = 0 not in sizes and math.prod(sizes) <= MOST_NUMBERS
+            need(is_possible, f"the shape of {tensor.name} must be of up to {MOST_NUMBERS} numbers")
+    est = manifest.graphs.decoder.outputs[0].shape
+    need(len(est) == 2 and est[0] == manifest.sources, "est must be (sources, samples)")
+    mix = next(tensor.shape for tensor in manifest.graphs.stem.inputs if tensor.name == "mix")
+    need(len(mix) == 2 and mix[0] == 1, "mix must be (1, samples)")
 
 
 def _check_depths(manifest: Manifest, need: Callable[[bool, str], None]) -> None:
@@ -428,10 +485,14 @@ def _check_streaming(manifest: Manifest, need: Callable[[bool, str], None]) -> N
     """Raise BundleError where step, latency or state make no sense."""
     stream = manifest.stream
     need(
-        stream is not None and 0 < stream.step_samples <= stream.latency_samples,
-        "stream must have 0 < step_samples <= latency_samples",
+        stream is not None
+        and 0 < stream.step_samples <= stream.latency_samples <= LONGEST_S * manifest.sample_rate,
+        f"stream must have 0 < step_samples <= latency_samples, at most {LONGEST_S} s",
     )
+    assert stream is not None
     need(not manifest.windows_s, "windows_s is for offline bundles")
+    _check_step_shapes(manifest, stream.step_samples, need)
+    kept = 0  # numbers
     for buffer in manifest.state:
         need(buffer.graph in GRAPHS, f"unknown graph {buffer.graph!r} in state")
         graph: Graph = getattr(manifest.graphs, buffer.graph)
@@ -451,6 +512,22 @@ def _check_streaming(manifest: Manifest, need: Callable[[bool, str], None]) -> N
             and newest == (*begin, count, *end),
             f"state {buffer.input}: the output {buffer.newest!r} of {buffer.graph} cannot be appended to it",
         )
+        repetitions = manifest.depth.max if buffer.graph == "block" else 1
+        kept += repetitions * math.prod(int(size) for size in shape)
+    need(kept <= MOST_NUMBERS, f"state must be of up to {MOST_NUMBERS} numbers, for all repetitions")
+
+
+def _check_step_shapes(manifest: Manifest, step: int, need: Callable[[bool, str], None]) -> None:
+    """Raise BundleError where a shape of a streaming bundle varies, or does not fit the others."""
+    stem, block, decoder = (getattr(manifest.graphs, name) for name in GRAPHS)
+    for graph in (stem, block, decoder):
+        for tensor in (*graph.inputs, *graph.outputs):
+            is_fixed = all(isinstance(size, int) for size in tensor.shape)
+            need(is_fixed, f"{tensor.name} must have a fixed shape")
+    shapes = {tensor.name: tensor.shape for tensor in (*stem.inputs, *stem.outputs)}
+    need(shapes["mix"] == (1, step), "mix must be (1, step_samples)")
+    need(decoder.outputs[0].shape == (manifest.sources, step), "est must be (sources, step_samples)")
+    need(block.outputs[0].shape == shapes["z"], "the block's first output must have the shape of z")
 
 
 def _parse(kind: Any, value: Any, where: str) -> Any:
@@ -463,17 +540,33 @@ def _parse(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple and isinstance(value, list):
         return tuple(_parse(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return {key: _parse(arguments[1], item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            _parse(str, key, where): _parse(arguments[1], item, f"{where}.{key}")
+            for key, item in value.items()
+        }
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
         chosen = next((a for a in arguments if type(value) is a), arguments[0])
         return _parse(chosen, value, where)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is kind:
+    if kind is float and type(value) is int and abs(value) < 1e300:
+        value = float(value)
+    if type(value) is kind and _is_portable(value):
         return value
-    raise BundleError(f"{where} is {json.dumps(value)[:40]}, which is not {getattr(kind, '__name__', kind)}")
+    wanted = _WANTED.get(kind, getattr(kind, "__name__", kind))
+    raise BundleError(f"{where} is {json.dumps(value)[:40]}, which is not {wanted}")
+
+
+_WANTED = {int: f"a whole number from 0 to {MOST_INTEGER}", float: "a finite number", str: "a text"}
+
+
+def _is_portable(value: Any) -> bool:
+    """Return whether every language can hold a plain value: counts, finite numbers, valid text."""
+    if type(value) is int:
+        return 0 <= value <= MOST_INTEGER
+    if type(value) is float:
+        return math.isfinite(value)
+    return not isinstance(value, str) or not any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value)
 
 
 def _parse_dataclass(kind: type[_T], value: Any, where: str) -> _T:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import ctypes as c
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ import numpy as np
 import onnx
 import pytest
 from embedding import Built, opened, pointer
-from onnx import TensorProto, helper
 
 from benchmarks.c_library import (
     ARGUMENT,
@@ -339,7 +337,7 @@ def test_quality_of_depths_that_there_are_not(library: c.CDLL, toys: dict[str, P
         ({"quality": quality}, f"quality must be of depths from 0 to {most}"),
         ({"quality": {**quality, "depths": [], "scenes": scenes}}, f"of depths from 0 to {most}"),
         ({"quality": {**quality, "depths": [], "windows": [window]}}, f"of depths from 0 to {most}"),
-        ({"depth": {"trained": 1, "max": 2_000_000_000}}, "max <= 1000"),
+        ({"depth": {"trained": 1, "max": 2_000_000_000}}, "max <= 64"),
     ):
         (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
         status, text, _ = opened(library, folder)
@@ -412,7 +410,7 @@ def test_damaged_graphs(library: c.CDLL, toys: dict[str, Path], tmp_path: Path) 
     manifest["graphs"]["block"]["files"]["fp32"]["sha256"] = bundles.sha256_of(folder / "block.onnx")
     (folder / "manifest.json").write_text(json.dumps(manifest))
     status, text, _ = opened(library, folder)
-    assert (status, "opening the block graph failed" in text) == (BUNDLE, True), text
+    assert (status, "block.onnx: it is not an ONNX file: cut off" in text) == (BUNDLE, True), text
     (folder / "block.onnx").unlink()
     status, text, _ = opened(library, folder)
     assert (status, "block.onnx is missing" in text) == (BUNDLE, True), text
@@ -428,20 +426,6 @@ def with_graph(folder: Path, graph: str, change: Callable[[onnx.ModelProto], Non
     manifest["graphs"][graph]["files"]["fp32"]["sha256"] = bundles.sha256_of(path)
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
-
-
-def test_estimates_of_another_type(library: c.CDLL, toys: dict[str, Path], tmp_path: Path) -> None:
-    def give_doubles(model: onnx.ModelProto) -> None:
-        (last,) = (node for node in model.graph.node if "est" in node.output)
-        last.output[0] = "singles"
-        model.graph.node.append(helper.make_node("Cast", ["singles"], ["est"], to=TensorProto.DOUBLE))
-        model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
-
-    folder = with_graph(shutil.copytree(toys["toy"], tmp_path / "bundle"), "decoder", give_doubles)
-    _, _, bundle = opened(library, folder)
-    status, text = separate(library, bundle, np.ones(100, np.float32))
-    assert (status, "not (sources, samples) of 32-bit floats" in text) == (BUNDLE, True), text
-    library.tisdiss_close(bundle)
 
 
 def test_a_network_that_fails_fails_the_stream(
@@ -529,10 +513,9 @@ def test_changed_manifests_are_refused_as_by_python(
         library.tisdiss_close(handle)
         assert status in (OK, BUNDLE), text
         taken += status == OK
-        stricter = re.search("shape|out of range|fixed|must be", text)  # C has to allocate by the shapes
-        if (status == OK) != (python == "ok") and not (python == "ok" and stricter):
+        if (status == OK) != (python == "ok"):
             differ.append(f"{python}  <>  {text}")
-    assert taken > 5
+    assert taken > 1
     assert not differ, "\n".join(differ)
 
 

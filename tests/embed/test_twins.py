@@ -14,18 +14,18 @@ from typing import Any
 import pytest
 from embedding import REPOSITORY, RUNTIME
 
-from tisdiss_rt import bundle, separator
+from tisdiss_rt import bundle, external_data
 from tisdiss_rt.engine import onnx_runtime
 from tisdiss_rt.engine import streaming as streaming_engine
 from tisdiss_rt.planning import benchmark, controller, forecast
 from tisdiss_rt.streaming import sliding_core, stream
-from tisdiss_rt.talkers import order
+from tisdiss_rt.talkers import order, recording
 
 SOURCES = RUNTIME / "cpp" / "src"
 OLDEST = re.search(r'"onnxruntime>=1\.(\d+)"', (REPOSITORY / "pyproject.toml").read_text())[1]
 
 TWINS: dict[str, list[Any]] = {
-    "api.cpp:kSilence": [separator._SILENCE, sliding_core._SILENCE],
+    "api.cpp:kSilence": [recording._SILENCE, sliding_core._SILENCE],
     "api.cpp:kLoudest": [stream.LOUDEST],
     "budget.h:kMargin": [forecast.MARGIN],
     "budget.h:kQuantile": [forecast.QUANTILE],
@@ -39,7 +39,17 @@ TWINS: dict[str, list[Any]] = {
     "budget.h:kLeastMs": [forecast.LEAST_MS],
     "manifest.cpp:kFormat": [bundle.FORMAT],
     "manifest.cpp:kDeepest": [bundle.DEEPEST],
+    "manifest.cpp:kLongestS": [bundle.LONGEST_S],
     "manifest.cpp:kManifestName": [bundle.MANIFEST_NAME],
+    "external_data.cpp:kDataLocation": [external_data.DATA_LOCATION],
+    "external_data.cpp:kExternalData": [external_data.EXTERNAL_DATA],
+    "external_data.cpp:kMostNested": [external_data.MOST_NESTED],
+    "manifest.cpp:kMostFileBytes": [bundle.MOST_FILE_BYTES],
+    "manifest.cpp:kMostManifestBytes": [bundle.MOST_MANIFEST_BYTES],
+    "manifest.cpp:kMostNumbers": [bundle.MOST_NUMBERS],
+    "manifest.cpp:kMostHz": [bundle.MOST_HZ],
+    "manifest.cpp:kMostSources": [bundle.MOST_SOURCES],
+    "manifest.cpp:kMostWindows": [bundle.MOST_WINDOWS],
     "manifest.h:kGraphNames": [bundle.GRAPHS],
     "ort.cpp:kCpuProvider": [onnx_runtime.CPU],
     "ort.cpp:kCudaProvider": [onnx_runtime.CUDA],
@@ -56,7 +66,6 @@ TWINS: dict[str, list[Any]] = {
 OF_CPP_ALONE = {
     "budget.h:kUnknown",  # NaN, where Python has None
     "denormals.h:kZeroes",
-    "manifest.cpp:kMost",
     "ort.cpp:kApiVersion",
     "ort.cpp:kEnvironmentVariable",
     "ort.cpp:kUsualNames",

@@ -33,6 +33,7 @@ class EvaluatedGraph:
         self._evaluator = ReferenceEvaluator(onnx.load_from_string(content))
         self.threads, self.options = threads, dict(options)
         self.inputs, self.outputs = self._evaluator.input_names, self._evaluator.output_names
+        self.shapes = dict.fromkeys((*self.inputs, *self.outputs))  # not known
 
     def tensor(self, array):
         return array

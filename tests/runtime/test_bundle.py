@@ -1,10 +1,12 @@
 import dataclasses
 import json
 
-import numpy as np
+import onnx
 import pytest
+from bad_bundles import OFFLINE, STREAMING
 
 from tisdiss_rt import bundle as bundles
+from tisdiss_rt import external_data
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.errors import BundleError, OptionError
 
@@ -84,7 +86,7 @@ def test_whole_numbers_are_fine_where_a_float_is_meant(toy_maker):
         (lambda d: d["graphs"].update(tail={}), "graphs has unknown tail"),
         (lambda d: d.update(sample_rate="16000"), "manifest.sample_rate"),
         (lambda d: d.update(sample_rate=True), "manifest.sample_rate"),
-        (lambda d: d.update(sample_rate=0), "sample_rate must be above 0"),
+        (lambda d: d.update(sample_rate=0), "sample_rate must be from 1"),
         (lambda d: d.update(kind="batch"), "offline, streaming"),
         (lambda d: d.update(windows_s=[]), "windows_s"),
         (lambda d: d.update(windows_s=[2.0, 1.0]), "windows_s"),
@@ -114,13 +116,13 @@ def _edges(manifest, **changes):
 
 
 BAD_BUFFERS = [
-    ({"edges": [2, 5], "axis": -1}, "state edges has no axis -1"),
+    ({"edges": [2, 5], "axis": -1}, "axis is -1, which is not a whole number"),
     ({"edges": [2, 5], "axis": 2}, "state edges has no axis 2"),
     ({"edges": [2, 5], "axis": 0}, "cannot be appended"),
     ({"edges": [2, 5], "edges_new": [2]}, "cannot be appended"),
     ({"edges": [2, 5], "edges_new": [2, 6]}, "cannot be appended"),
     ({"edges": [2, 5], "edges_new": [3, 2]}, "cannot be appended"),
-    ({"edges": [2, 10**12], "edges_new": [3, 2]}, "cannot be appended"),
+    ({"edges": [2, 10**12], "edges_new": [3, 2]}, "shape"),
     ({"edges": [2, "samples"]}, "fixed shape"),
 ]
 
@@ -136,10 +138,49 @@ def test_buffers_that_cannot_be_are_refused(stream_toy_maker, changes, message):
 def test_another_layout_of_a_buffer_than_the_graph_has_is_refused(stream_toy_maker):
     folder = stream_toy_maker()
     _edit(folder, lambda manifest: _edges(manifest, edges=[2, 5], edges_new=[2, 1]))
-    engine = open_engine(bundles.load(folder), provider="cpu")
-    stream = engine.open(1)
-    with pytest.raises(BundleError, match="other shapes than the manifest lists"):
-        stream.repeat(stream.start(np.zeros(128, np.float32)))
+    with pytest.raises(BundleError, match="edges_new of the block graph has the shape"):
+        open_engine(bundles.load(folder), provider="cpu")
+
+
+@pytest.mark.parametrize("name", OFFLINE)
+def test_what_no_language_opens(toy_maker, name):
+    _is_refused(toy_maker(), *OFFLINE[name])
+
+
+@pytest.mark.parametrize("name", STREAMING)
+def test_streaming_bundles_that_no_language_opens(stream_toy_maker, name):
+    _is_refused(stream_toy_maker(), *STREAMING[name])
+
+
+def _is_refused(folder, edit, message):
+    edit(folder)
+    with pytest.raises(BundleError) as caught:
+        open_engine(bundles.load(folder), provider="cpu")
+    assert message in str(caught.value)
+
+
+def test_the_way_to_every_tensor_of_an_onnx_file_is_known():
+    """ONNX's own description of its format: every message that can hold a tensor, at any depth."""
+    messages = onnx.ModelProto.DESCRIPTOR.file.message_types_by_name
+    holders = {"TensorProto"}
+    while more := {
+        name
+        for name, message in messages.items()
+        if name not in holders
+        for field in message.fields
+        if field.message_type is not None and field.message_type.name in holders
+    }:
+        holders |= more
+    for name in holders - {"TensorProto"}:
+        fields = {
+            field.number: field.message_type.name
+            for field in messages[name].fields
+            if field.message_type is not None and field.message_type.name in holders
+        }
+        assert external_data.FIELDS[name] == fields
+    tensor = messages["TensorProto"].fields_by_name
+    assert tensor["external_data"].number == external_data.EXTERNAL_DATA
+    assert tensor["data_location"].number == external_data.DATA_LOCATION
 
 
 @pytest.mark.parametrize(

@@ -118,14 +118,8 @@ def test_a_file_that_is_no_graph(toy_maker):
     data = json.loads((folder / "manifest.json").read_text())
     data["graphs"]["stem"]["files"]["fp32"]["sha256"] = bundles.sha256_of(folder / "stem.onnx")
     (folder / "manifest.json").write_text(json.dumps(data))
-    with pytest.raises(BundleError, match="cannot load the stem graph"):
+    with pytest.raises(BundleError, match=r"stem\.onnx is not an ONNX file"):
         OfflineEngine(bundles.load(folder), provider="cpu")
-
-
-def test_fewer_sources_than_the_manifest_says(toy_maker):
-    running = OfflineEngine(bundles.load(toy_maker(sources=3)), provider="cpu")
-    with pytest.raises(BundleError, match=r"returned \(2, 100\) where its manifest lists \(3, 100\)"):
-        running.decode(running.start(np.ones(100, np.float32)))
 
 
 def test_nan_is_never_returned(running):

@@ -9,7 +9,7 @@ import tisdiss_rt
 
 PACKAGE = Path(tisdiss_rt.__file__).parent
 FLOORS = ("cli", "live", "separator", "streaming", "talkers", "planning", "engine", "audio")
-GROUND = {"errors", "bundle", "priority", "__version__"}  # what every floor may use
+GROUND = {"errors", "bundle", "external_data", "priority", "__version__"}  # what every floor may use
 
 
 def rooms_imported(path: Path) -> set[str]:
@@ -34,7 +34,7 @@ def test_imports_run_down_only(floor: int) -> None:
 
 
 def test_the_ground_floor_uses_nothing_above() -> None:
-    for name in ("errors", "bundle", "priority"):
+    for name in ("errors", "bundle", "external_data", "priority"):
         assert not rooms_imported(PACKAGE / f"{name}.py")
 
 

@@ -17,7 +17,15 @@ using nlohmann::json;
 using std::string;
 
 constexpr int kFormat = 2;  // format 1 has no parts and no quality per scene
-constexpr int kDeepest = 1000;  // no network gains from so many repetitions, and streams keep buffers for each
+// Beyond these limits a manifest is damaged or meant to do harm; everything real is far below.
+constexpr size_t kMostManifestBytes = 1048576;
+constexpr size_t kMostFileBytes = 536870912;  // of a graph
+constexpr int kMostHz = 768000;
+constexpr int kMostSources = 8;  // as their orders are tried
+constexpr int kDeepest = 64;     // repetitions of the block
+constexpr int kMostWindows = 32;
+constexpr int kLongestS = 60;              // of windows, steps and latency
+constexpr int64_t kMostNumbers = 67108864;  // of a tensor of fixed shape, and of all that a stream keeps
 constexpr const char* kManifestName = "manifest.json";
 
 void need(bool condition, const string& text) { tisdiss::need(condition, TISDISS_ERROR_BUNDLE, text); }
@@ -38,7 +46,7 @@ const json& items(const json& value, const string& where) {
 }
 
 string text(const json& value, const string& where) {
-  need(value.is_string(), where + " is not a text");
+  need(value.is_string() && value.get_ref<const string&>().find('\0') == string::npos, where + " is not a text");
   return value.get<string>();
 }
 
@@ -71,8 +79,15 @@ std::vector<TensorSpec> read_tensors(const json& value, const string& where) {
   for (const json& item : items(value, where)) {
     check_keys(item, where, {"name", "shape"});
     TensorSpec tensor{text(item["name"], where + ".name"), {}};
+    int64_t count = 1;
     for (const json& size : items(item["shape"], where + ".shape")) {
-      tensor.shape.push_back(size.is_string() ? -1 : integer(size, where + ".shape"));
+      const bool varies = size.is_string();
+      if (varies) text(size, where + ".shape");
+      tensor.shape.push_back(varies ? -1 : integer(size, where + ".shape"));
+      if (varies) continue;
+      count *= tensor.shape.back();  // at most the limit times the greatest integer
+      need(0 < count && count <= kMostNumbers,
+           "the shape of " + tensor.name + " must be of up to " + std::to_string(kMostNumbers) + " numbers");
     }
     tensors.push_back(std::move(tensor));
   }
@@ -86,6 +101,7 @@ GraphSpec read_graph(const json& value, const string& where) {
                   {}};
   need(value["files"].is_object(), where + ".files is not an object");
   for (const auto& item : value["files"].items()) {
+    text(json(item.key()), where + ".files");
     graph.files[item.key()] = read_file_ref(item.value(), where + ".files." + item.key());
   }
   need(graph.files.count("fp32") > 0, where + ".files has no fp32");
@@ -115,6 +131,8 @@ std::vector<DepthQuality> read_depth_quality(const json& value, const string& wh
   for (const json& item : items(value, where)) {
     check_keys(item, where, {"depth", "si_sdri_db", "low_db", "high_db"});
     depths.push_back({integer(item["depth"], where + ".depth"), number(item["si_sdri_db"], where + ".si_sdri_db")});
+    number(item["low_db"], where + ".low_db");
+    number(item["high_db"], where + ".high_db");
     need_possible(depths.back().depth, manifest);
   }
   return depths;
@@ -132,6 +150,9 @@ void read_quality(const json& value, int format, Manifest& manifest) {
       read_depth_quality(item["depths"], "quality.scenes.depths", manifest);
     }
   }
+  text(value["test_set"], "quality.test_set");
+  text(value["metric"], "quality.metric");
+  integer(value["mixtures"], "quality.mixtures");
   manifest.depth_quality = read_depth_quality(value["depths"], "quality.depths", manifest);
   for (const json& item : items(value["windows"], "quality.windows")) {
     check_keys(item, "quality.windows", {"window_s", "depth", "si_sdri_db"});
@@ -152,7 +173,12 @@ void read_timing(const json& value, Manifest& manifest) {
   if (!manifest.streaming) {
     const std::vector<double>& windows = manifest.windows_s;
     const bool rising = std::adjacent_find(windows.begin(), windows.end(), std::greater_equal<>()) == windows.end();
-    need(!windows.empty() && windows.front() > 0 && rising, "windows_s must be positive numbers in rising order");
+    need(!windows.empty() && rising && windows.size() <= kMostWindows,
+         "windows_s must be up to " + std::to_string(kMostWindows) + " numbers in rising order");
+    const double least_s = static_cast<double>(manifest.min_samples) / manifest.sample_rate;
+    need(least_s <= windows.front() && windows.back() <= kLongestS,
+         "windows_s must be from min_samples to " + std::to_string(kLongestS) + " s");
+    need(value["state"].is_array(), "state is not a list");
     need(value["stream"].is_null() && value["state"].empty(), "stream and state are for streaming bundles");
     return;
   }
@@ -160,8 +186,9 @@ void read_timing(const json& value, Manifest& manifest) {
   check_keys(value["stream"], "stream", {"step_samples", "latency_samples"});
   manifest.step_samples = integer(value["stream"]["step_samples"], "stream.step_samples");
   manifest.latency_samples = integer(value["stream"]["latency_samples"], "stream.latency_samples");
-  need(0 < manifest.step_samples && manifest.step_samples <= manifest.latency_samples,
-       "stream must have 0 < step_samples <= latency_samples");
+  need(0 < manifest.step_samples && manifest.step_samples <= manifest.latency_samples &&
+           manifest.latency_samples <= kLongestS * manifest.sample_rate,
+       "stream must have 0 < step_samples <= latency_samples, at most " + std::to_string(kLongestS) + " s");
 }
 
 // Optional parts that are not known are passed over, required ones are refused. None is known so far.
@@ -173,6 +200,7 @@ void read_parts(const json& value) {
     if (!item["graph"].is_null()) read_graph(item["graph"], "parts.graph");
     need(item["values"].is_object(), "parts.values is not an object");
     for (const auto& entry : item["values"].items()) {
+      text(json(entry.key()), "parts.values");
       for (const json& element : items(entry.value(), "parts.values")) number(element, "parts.values");
     }
     need(!item["required"].get<bool>(),
@@ -200,8 +228,13 @@ Manifest read_manifest(const json& value) {
   manifest.sample_rate = integer(value["sample_rate"], "sample_rate");
   manifest.sources = integer(value["sources"], "sources");
   manifest.min_samples = integer(value["min_samples"], "min_samples");
-  need(manifest.sample_rate > 0 && manifest.sources > 0 && manifest.min_samples > 0,
-       "sample_rate, sources and min_samples must be above 0");
+  need(0 < manifest.sample_rate && manifest.sample_rate <= kMostHz,
+       "sample_rate must be from 1 to " + std::to_string(kMostHz));
+  need(0 < manifest.sources && manifest.sources <= kMostSources,
+       "sources must be from 1 to " + std::to_string(kMostSources));
+  const int most_samples = kLongestS * manifest.sample_rate;
+  need(0 < manifest.min_samples && manifest.min_samples <= most_samples,
+       "min_samples must be from 1 to " + std::to_string(most_samples));
   check_keys(value["depth"], "depth", {"trained", "max"});
   manifest.trained_depth = integer(value["depth"]["trained"], "depth.trained");
   manifest.max_depth = integer(value["depth"]["max"], "depth.max");
@@ -214,7 +247,12 @@ Manifest read_manifest(const json& value) {
   read_timing(value, manifest);
   read_state(value["state"], manifest);
   read_quality(value["quality"], format, manifest);
-  if (!value["training"].is_null()) check_keys(value["training"], "training", {"data", "steps", "licence"});
+  if (!value["training"].is_null()) {
+    check_keys(value["training"], "training", {"data", "steps", "licence"});
+    text(value["training"]["data"], "training.data");
+    integer(value["training"]["steps"], "training.steps");
+    text(value["training"]["licence"], "training.licence");
+  }
   manifest.conformance = read_file_ref(value["conformance"], "conformance");
   return manifest;
 }
@@ -230,6 +268,10 @@ void check_tensors(const Manifest& manifest) {
   need(has(stem.outputs, "z"), "the stem has no output z");
   need(!block.outputs.empty(), "the block has no output");
   need(!decoder.outputs.empty() && decoder.outputs[0].name == "est", "the decoder's output must be est");
+  const auto& est = decoder.outputs[0].shape;
+  need(est.size() == 2 && est[0] == manifest.sources, "est must be (sources, samples)");
+  const auto& mix = stem.inputs[position(stem.inputs, "mix")].shape;
+  need(mix.size() == 2 && mix[0] == 1, "mix must be (1, samples)");
   for (size_t i = 0; i < kGraphNames.size(); ++i) {
     for (const TensorSpec& input : manifest.graphs[i].inputs) {
       const bool buffer = std::any_of(manifest.state.begin(), manifest.state.end(), [&](const StateBuffer& b) {
@@ -255,6 +297,7 @@ void check_state(const Manifest& manifest) {
        "mix must be (1, step_samples)");
   need(block.outputs[0].shape == stem.outputs[position(stem.outputs, "z")].shape,
        "the block's first output must have the shape of z");
+  size_t kept = 0;  // numbers
   for (const StateBuffer& buffer : manifest.state) {
     const GraphSpec& graph = manifest.graphs[buffer.graph];
     need(has(graph.inputs, buffer.input) && has(graph.outputs, buffer.newest),
@@ -267,6 +310,10 @@ void check_state(const Manifest& manifest) {
     if (newest.size() == all.size()) appended[buffer.axis] = newest[buffer.axis];
     const bool fits = newest == appended && newest[buffer.axis] <= all[buffer.axis];
     need(fits, "state " + buffer.input + ": the output " + buffer.newest + " cannot be appended to it");
+    const size_t repetitions = buffer.graph == kBlock ? static_cast<size_t>(manifest.max_depth) : 1;
+    kept += repetitions * elements(graph.inputs[position(graph.inputs, buffer.input)]);
+    need(kept <= static_cast<size_t>(kMostNumbers),
+         "state must be of up to " + std::to_string(kMostNumbers) + " numbers, for all repetitions");
   }
 }
 
@@ -276,7 +323,12 @@ bool is_file(const std::filesystem::path& path) {
   return std::filesystem::is_regular_file(path, ignored);
 }
 
-string read_file(const std::filesystem::path& path) {
+string read_file(const std::filesystem::path& path, size_t most_bytes) {
+  std::error_code error;
+  const auto bytes = std::filesystem::file_size(path, error);
+  need(!error && is_file(path), path.u8string() + " is not a file that can be read");
+  need(bytes <= most_bytes, path.u8string() + " has " + std::to_string(bytes) + " bytes; at most " +
+                                std::to_string(most_bytes) + " are read");
   std::ifstream stream(path, std::ios::binary);
   std::ostringstream content;
   content << stream.rdbuf();
@@ -290,8 +342,10 @@ Manifest load_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kManifestName;
   std::error_code ignored;
   need(std::filesystem::is_directory(folder, ignored), "no bundle '" + folder.u8string() + "': there is no such folder");
-  need(is_file(path), folder.u8string() + " is not a bundle: it has no " + kManifestName);
-  const json value = json::parse(read_file(path), nullptr, false);
+  need(std::filesystem::exists(path, ignored), folder.u8string() + " is not a bundle: it has no " + kManifestName);
+  const string content = read_file(path, kMostManifestBytes);
+  const bool is_marked = content.rfind("\xEF\xBB\xBF", 0) == 0;  // which JSON must not be
+  const json value = is_marked ? json(json::value_t::discarded) : json::parse(content, nullptr, false);
   need(!value.is_discarded(), path.u8string() + " cannot be read: it is not JSON");
   Manifest manifest;
   try {
@@ -314,7 +368,7 @@ Manifest load_manifest(const std::filesystem::path& folder) {
 
 string read_verified(const std::filesystem::path& folder, const FileRef& file) {
   const std::filesystem::path path = folder / std::filesystem::u8path(file.path);
-  string content = read_file(path);
+  string content = read_file(path, kMostFileBytes);
   need(sha256(content) == file.sha256, path.u8string() + " is damaged: its SHA-256 is not the manifest's");
   return content;
 }
@@ -326,12 +380,12 @@ size_t position(const std::vector<TensorSpec>& tensors, const string& name) {
 }
 
 size_t elements(const TensorSpec& tensor) {
-  constexpr int64_t kMost = int64_t{1} << 28;  // a gigabyte
-  int64_t count = 1;
+  size_t count = 1;
   for (const int64_t size : tensor.shape) {
-    need(size > 0 && size <= kMost && (count *= size) <= kMost, "the shape of " + tensor.name + " must be fixed");
+    need(size > 0, tensor.name + " must have a fixed shape");
+    count *= static_cast<size_t>(size);  // the manifest's limit holds
   }
-  return static_cast<size_t>(count);
+  return count;
 }
 
 }  // namespace tisdiss

@@ -171,25 +171,41 @@ Owned<OrtMemoryInfo> Ort::memory_of(const Provider& provider) const {
   return {info, api.ReleaseMemoryInfo};
 }
 
-std::vector<std::string> Ort::input_names(OrtSession* session) const {
-  return names(session, api.SessionGetInputCount, api.SessionGetInputName);
+std::vector<TensorSpec> Ort::inputs(OrtSession* session) const {
+  return tensors(session, api.SessionGetInputCount, api.SessionGetInputName, api.SessionGetInputTypeInfo);
 }
 
-std::vector<std::string> Ort::output_names(OrtSession* session) const {
-  return names(session, api.SessionGetOutputCount, api.SessionGetOutputName);
+std::vector<TensorSpec> Ort::outputs(OrtSession* session) const {
+  return tensors(session, api.SessionGetOutputCount, api.SessionGetOutputName, api.SessionGetOutputTypeInfo);
 }
 
-std::vector<std::string> Ort::names(OrtSession* session, CountCall count_of, NameCall name_of) const {
+std::vector<TensorSpec> Ort::tensors(OrtSession* session, CountCall count_of, NameCall name_of,
+                                     TypeCall type_of) const {
+  const std::string what = "reading inputs and outputs";
   size_t count = 0;
-  check(count_of(session, &count), "reading names");
-  std::vector<std::string> names;
+  check(count_of(session, &count), what);
+  std::vector<TensorSpec> tensors;
   for (size_t i = 0; i < count; ++i) {
     char* name = nullptr;
-    check(name_of(session, i, allocator, &name), "reading names");
-    names.emplace_back(name);
-    check(api.AllocatorFree(allocator, name), "reading names");
+    check(name_of(session, i, allocator, &name), what);
+    TensorSpec tensor{name, {}};
+    check(api.AllocatorFree(allocator, name), what);
+    OrtTypeInfo* raw = nullptr;
+    check(type_of(session, i, &raw), what);
+    const Owned<OrtTypeInfo> type(raw, api.ReleaseTypeInfo);
+    const OrtTensorTypeAndShapeInfo* info = nullptr;  // belongs to the type
+    check(api.CastTypeInfoToTensorInfo(raw, &info), what);
+    ONNXTensorElementDataType element = ONNX_TENSOR_ELEMENT_DATA_TYPE_UNDEFINED;
+    if (info) check(api.GetTensorElementType(info, &element), what);
+    need(element == ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT, TISDISS_ERROR_BUNDLE,
+         tensor.name + " is not a tensor of 32-bit floats");
+    size_t axes = 0;
+    check(api.GetDimensionsCount(info, &axes), what);
+    tensor.shape.resize(axes);
+    check(api.GetDimensions(info, tensor.shape.data(), axes), what);
+    tensors.push_back(std::move(tensor));
   }
-  return names;
+  return tensors;
 }
 
 Value Ort::tensor(float* data, size_t count, const std::vector<int64_t>& shape) const {

@@ -47,9 +47,10 @@ class Ort {
   Owned<OrtSession> open(const std::string& content, int threads, const Provider& provider,
                          const std::string& label) const;
 
-  // Names of the inputs or outputs of a session, in order.
-  std::vector<std::string> input_names(OrtSession* session) const;
-  std::vector<std::string> output_names(OrtSession* session) const;
+  // The inputs or outputs of a session, in order; a shape is empty where it is not known before it runs. Throws where
+  // their numbers are no 32-bit floats.
+  std::vector<TensorSpec> inputs(OrtSession* session) const;
+  std::vector<TensorSpec> outputs(OrtSession* session) const;
 
   // A tensor over numbers that belong to the caller and outlive it.
   Value tensor(float* data, size_t count, const std::vector<int64_t>& shape) const;
@@ -66,7 +67,8 @@ class Ort {
  private:
   using CountCall = decltype(OrtApi::SessionGetInputCount);
   using NameCall = decltype(OrtApi::SessionGetInputName);
-  std::vector<std::string> names(OrtSession* session, CountCall count, NameCall name) const;
+  using TypeCall = decltype(OrtApi::SessionGetInputTypeInfo);
+  std::vector<TensorSpec> tensors(OrtSession* session, CountCall count, NameCall name, TypeCall type) const;
 
   // Never given back: ONNX Runtime has one for the whole process, and fails where one thread gives back the last
   // reference while another takes a new one.

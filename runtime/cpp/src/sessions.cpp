@@ -1,11 +1,13 @@
 #include "sessions.h"
 
+#include <algorithm>
 #include <cctype>
 #include <fstream>
 #include <set>
 #include <thread>
 
 #include "error.h"
+#include "external_data.h"
 
 #ifdef __linux__
 #include <sched.h>
@@ -61,6 +63,7 @@ std::array<std::string, 3> read_graphs(const std::string& folder, const Manifest
     const auto& files = manifest.graphs[i].files;
     const auto chosen = files.count(precision) ? files.find(precision) : files.find("fp32");
     graphs[i] = read_verified(std::filesystem::u8path(folder), chosen->second);
+    refuse_external_data(graphs[i], chosen->second.path);
   }
   return graphs;
 }
@@ -79,10 +82,14 @@ std::string upper(std::string text) {
   return text;
 }
 
-std::vector<std::string> names_of(const std::vector<TensorSpec>& tensors) {
-  std::vector<std::string> names;
-  for (const TensorSpec& tensor : tensors) names.push_back(tensor.name);
-  return names;
+// Whether a graph has the tensors that the manifest lists, as far as it knows their sizes before it runs.
+bool agree(const std::vector<TensorSpec>& has, const std::vector<TensorSpec>& listed) {
+  return std::equal(has.begin(), has.end(), listed.begin(), listed.end(), [](const auto& one, const auto& two) {
+    const auto fits = [](int64_t size, int64_t said) { return size < 0 || said < 0 || size == said; };
+    const auto &sizes = one.shape, &said = two.shape;
+    const bool unknown = sizes.empty();
+    return one.name == two.name && (unknown || std::equal(sizes.begin(), sizes.end(), said.begin(), said.end(), fits));
+  });
 }
 
 }  // namespace
@@ -109,7 +116,7 @@ Sessions::Sessions(const std::string& folder, const OpenOptions& options)
   } else if (!open_preferred(graphs)) {
     open(graphs, kProviders[0]);
   }
-  check_names();
+  check_tensors();
 }
 
 bool Sessions::open_preferred(const std::array<std::string, 3>& graphs) {
@@ -133,10 +140,10 @@ void Sessions::open(const std::array<std::string, 3>& graphs, const Provider& ch
   device = ort.memory_of(chosen);
 }
 
-void Sessions::check_names() const {
+void Sessions::check_tensors() const {
   for (size_t i = 0; i < kGraphNames.size(); ++i) {
-    const bool same = ort.input_names(sessions_[i].get()) == names_of(manifest.graphs[i].inputs) &&
-                      ort.output_names(sessions_[i].get()) == names_of(manifest.graphs[i].outputs);
+    const bool same = agree(ort.inputs(sessions_[i].get()), manifest.graphs[i].inputs) &&
+                      agree(ort.outputs(sessions_[i].get()), manifest.graphs[i].outputs);
     need(same, TISDISS_ERROR_BUNDLE,
          std::string("the ") + kGraphNames[i] + " graph does not have the inputs and outputs that the manifest lists");
   }

@@ -31,7 +31,7 @@ class Sessions {
  private:
   void open(const std::array<std::string, 3>& graphs, const Provider& chosen);
   bool open_preferred(const std::array<std::string, 3>& graphs);
-  void check_names() const;
+  void check_tensors() const;
 
   std::vector<Owned<OrtSession>> sessions_;
 };

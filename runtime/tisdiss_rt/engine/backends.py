@@ -21,14 +21,19 @@ TOLERANCE = 1e-4  # of the peak, between what the exporter computed and what run
 COARSE_TOLERANCE = 2e-3  # of accelerators, whose convolutions round to 10 bits of mantissa
 
 
+# Of a tensor: None where a graph does not know it, for a size or for all, before it runs.
+Shape = tuple[int | None, ...] | None
+
+
 class Graph(Protocol):
     """An opened graph; its tensors are of a kind of their own, which may be on a device.
 
-    Attributes ``inputs`` and ``outputs`` are the names.
+    Attributes ``inputs`` and ``outputs`` are the names, ``shapes`` their shapes.
     """
 
     inputs: list[str]
     outputs: list[str]
+    shapes: dict[str, Shape]
 
     def tensor(self, array: Array) -> Any:
         """Make a tensor of an array."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.bundle import Bundle
-from tisdiss_rt.engine.backends import open_graphs
+from tisdiss_rt.bundle import Bundle, Graph
+from tisdiss_rt.engine.backends import Shape, open_graphs
 from tisdiss_rt.engine.forks import leave_in_parent
 from tisdiss_rt.engine.onnx_runtime import physical_cores
 from tisdiss_rt.errors import BundleError, OptionError
@@ -72,7 +72,7 @@ class Engine(ABC):
         self.backend, self.precision = opened.backend, opened.precision
         self._graphs = dict(opened.graphs)
         self.provider = self.backend.name
-        self._check_names()
+        self._check_tensors()
         if self.threads > 1 or self.provider != "cpu":
             leave_in_parent(self)
 
@@ -92,11 +92,27 @@ class Engine(ABC):
     def join(self, estimates: Sequence[Array], samples: int) -> Array:
         """Return the estimate (sources, samples) of a whole mixture from those of the steps of `cut`."""
 
-    def _check_names(self) -> None:
+    def _check_tensors(self) -> None:
         """Raise BundleError if a graph does not have the tensors that the manifest says."""
         for name, graph in self._graphs.items():
-            specs = getattr(self.manifest.graphs, name)
+            specs: Graph = getattr(self.manifest.graphs, name)
             for has, expected in ((graph.inputs, specs.inputs), (graph.outputs, specs.outputs)):
                 says = [spec.name for spec in expected]
                 if has != says:
                     raise BundleError(f"the {name} graph has {has} where the manifest lists {says}")
+            for spec in (*specs.inputs, *specs.outputs):
+                if not _agree(graph.shapes[spec.name], spec.shape):
+                    raise BundleError(
+                        f"{spec.name} of the {name} graph has the shape {graph.shapes[spec.name]} where the "
+                        f"manifest lists {spec.shape}"
+                    )
+
+
+def _agree(shape: Shape, listed: tuple[int | str, ...]) -> bool:
+    """Return whether the shapes may be the same; None is what a graph does not know before it runs."""
+    if shape is None:
+        return True
+    sizes = zip(shape, listed, strict=False)
+    return len(shape) == len(listed) and all(
+        has == says for has, says in sizes if isinstance(says, int) and has is not None
+    )

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
+import numpy.typing as npt
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.bundle import Bundle
+from tisdiss_rt.bundle import Bundle, Manifest
 from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.errors import BundleError
+
+_MOST_BYTES = 1 << 26  # unpacked
 
 
 def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
@@ -23,20 +29,57 @@ def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
         For each depth, and for ``switching``, the largest absolute difference over the largest absolute
         expected value.
     """
-    arrays = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))
+    arrays = read_example(bundle)
     mix = arrays["mix"]
     depths = depths_of(arrays)
     estimates = engine.every_depth(mix, depths[-1])
     found: dict[int | str, float] = {n: _difference(estimates[n], arrays[f"est_{n}"]) for n in depths}
-    if "depths" in arrays.files:
+    if "depths" in arrays:
         estimate = run_steps(engine, mix, arrays["depths"].tolist())
         found["switching"] = _difference(estimate, arrays["est_switching"])
     return found
 
 
-def depths_of(arrays: NpzFile) -> list[int]:
+def read_example(bundle: Bundle) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of ``conformance.npz``; raises BundleError unless they are as `bundle` has them."""
+    path = bundle.folder / bundle.manifest.conformance.path
+    content = bundle.read(bundle.manifest.conformance)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > _MOST_BYTES:
+            raise BundleError(f"{path} unpacks to {size} bytes; at most {_MOST_BYTES} are read")
+        with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
+            arrays = {name: loaded[name] for name in loaded.files}
+    except (ValueError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{path} cannot be read: {error}") from error
+    _check_example(bundle.manifest, arrays, str(path))
+    return arrays
+
+
+def _check_example(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]], label: str) -> None:
+    mix = arrays.get("mix", np.zeros(0))
+    if mix.ndim != 1 or mix.dtype != np.float32 or len(mix) < manifest.min_samples:
+        raise BundleError(f"{label}: mix must be (samples,) float32, at least {manifest.min_samples}")
+    depths = depths_of(arrays)
+    if not depths or depths[-1] > manifest.depth.max:
+        raise BundleError(f"{label}: est_N must be there for depths N from 0 to {manifest.depth.max}")
+    names = [f"est_{depth}" for depth in depths]
+    if "depths" in arrays:
+        names.append("est_switching")
+        steps = arrays["depths"]
+        is_possible = steps.ndim == 1 and steps.dtype == np.int64 and len(steps) > 0
+        if not is_possible or steps.min() < 0 or steps.max() > manifest.depth.max:
+            raise BundleError(f"{label}: depths must be (steps,) int64, from 0 to {manifest.depth.max}")
+    for name in names:
+        estimate = arrays.get(name, np.zeros(0))
+        if estimate.shape != (manifest.sources, len(mix)) or estimate.dtype != np.float32:
+            raise BundleError(f"{label}: {name} must be (sources, samples) float32")
+
+
+def depths_of(arrays: Iterable[str]) -> list[int]:
     """Return the depths that an example has estimates for, in rising order."""
-    return sorted(int(n.removeprefix("est_")) for n in arrays.files if n.removeprefix("est_").isdigit())
+    return sorted(int(name[4:]) for name in arrays if re.fullmatch(r"est_[0-9]{1,4}", name))
 
 
 def run_steps(engine: Engine, mix: Array, depths: Sequence[int]) -> Array:
@@ -44,9 +87,12 @@ def run_steps(engine: Engine, mix: Array, depths: Sequence[int]) -> Array:
 
     Returns the estimate (sources, n).
     """
+    parts = engine.cut(mix)
+    if len(parts) != len(depths):
+        raise BundleError(f"the example has depths for {len(depths)} steps, where it has {len(parts)}")
     steps = engine.open(max(depths))
     estimates = []
-    for part, depth in zip(engine.cut(mix), depths, strict=True):
+    for part, depth in zip(parts, depths, strict=True):
         state = steps.start(part)
         for _ in range(depth):
             steps.repeat(state)

@@ -43,8 +43,10 @@ class OrtGraph:
 
     def __init__(self, session: Any) -> None:
         self._session = session
-        self.inputs = [node.name for node in session.get_inputs()]
-        self.outputs = [node.name for node in session.get_outputs()]
+        inputs, outputs = session.get_inputs(), session.get_outputs()
+        self.inputs = [node.name for node in inputs]
+        self.outputs = [node.name for node in outputs]
+        self.shapes = {node.name: _shape_of(node) for node in (*inputs, *outputs)}
         self.provider: str = session.get_providers()[0]
         self._device = "cuda" if self.provider in _ON_CUDA else "cpu"
 
@@ -80,6 +82,14 @@ class OrtGraph:
         return outputs
 
 
+def _shape_of(node: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor as `backends.Shape`; raises BundleError for other numbers than float32."""
+    if node.type != "tensor(float)":
+        raise BundleError(f"{node.name} is a {node.type}, where a tensor(float) is needed")
+    sizes = tuple(size if isinstance(size, int) and size >= 0 else None for size in node.shape)
+    return sizes or None  # ONNX Runtime says () where it knows nothing, too
+
+
 def open_ort(content: bytes, providers: list[Any], threads: int, label: str) -> OrtGraph:
     """Open a graph that shares the machine with the other two; ``label`` is for errors.
 
@@ -97,12 +107,13 @@ def open_ort(content: bytes, providers: list[Any], threads: int, label: str) -> 
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.add_session_config_entry("session.force_spinning_stop", "1")
     try:
-        return OrtGraph(ort.InferenceSession(content, options, providers=providers, enable_fallback=0))
+        session = ort.InferenceSession(content, options, providers=providers, enable_fallback=0)
     except Exception as error:  # ONNX Runtime's own exceptions have no common base
         if len(providers) > 1:  # its own fallback to the CPU prints on standard output
             print(f"tisdiss-rt: {first_line(error)}", file=sys.stderr)
             return open_ort(content, providers[-1:], threads, label)
         raise BundleError(f"ONNX Runtime cannot load the {label}: {first_line(error)}") from error
+    return OrtGraph(session)
 
 
 def open_graphs(

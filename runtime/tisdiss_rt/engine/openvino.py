@@ -34,6 +34,8 @@ class OpenVinoGraph:
             return [next(iter(known & port.get_names()), port.get_any_name()) for port in ports]
 
         self.inputs, self.outputs = names(compiled.inputs), names(compiled.outputs)
+        ports = zip((*self.inputs, *self.outputs), (*compiled.inputs, *compiled.outputs), strict=True)
+        self.shapes = {name: _shape_of(port) for name, port in ports}
 
     def tensor(self, array: Array) -> Array:
         """See `Graph`."""
@@ -58,6 +60,16 @@ class OpenVinoGraph:
             self._requests.own = self._compiled.create_infer_request()
         results = self._requests.own.infer({name: arrays[name] for name in self.inputs}, share_inputs=True)
         return [results[port] for port in self._compiled.outputs]
+
+
+def _shape_of(port: Any) -> tuple[int | None, ...] | None:
+    """Return the shape of a tensor as `backends.Shape`; raises BundleError for other numbers than float32."""
+    if port.get_element_type().get_type_name() != "f32":
+        raise BundleError(f"{port.get_any_name()} is not of 32-bit floats")
+    shape = port.get_partial_shape()
+    if shape.rank.is_dynamic:
+        return None
+    return tuple(size.get_length() if size.is_static else None for size in shape)
 
 
 def precisions(bundle: Bundle) -> tuple[str, ...]:

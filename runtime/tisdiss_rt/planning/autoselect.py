@@ -8,7 +8,6 @@ above; what matters, the mean loss of separation over many of them, is in ``benc
 
 from __future__ import annotations
 
-import io
 import math
 import time
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.backends import BACKENDS
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.engine.conformance import depths_of
+from tisdiss_rt.engine.conformance import depths_of, read_example
 from tisdiss_rt.errors import BundleError, ProviderError
 from tisdiss_rt.planning import timing_cache
 
@@ -80,7 +79,7 @@ def _others(bundle: Bundle, reference: Engine) -> list[tuple[str, str]]:
 
 def is_as_good(bundle: Bundle, engine: Engine) -> bool:
     """Return whether the bundle's example comes out as the exporter expected it, by `ACCEPTED_SNR_DB`."""
-    arrays = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))
+    arrays = read_example(bundle)
     depth = min(depths_of(arrays), key=lambda depth: abs(depth - bundle.manifest.depth.trained))
     expected = arrays[f"est_{depth}"]
     error = engine.every_depth(arrays["mix"], depth)[depth] - expected
@@ -90,7 +89,7 @@ def is_as_good(bundle: Bundle, engine: Engine) -> bool:
 def _is_better(bundle: Bundle, ours: Engine, reference: Engine) -> bool:
     if not is_as_good(bundle, ours):
         return False
-    mix: Array = np.load(io.BytesIO(bundle.read(bundle.manifest.conformance)))["mix"]
+    mix: Array = read_example(bundle)["mix"]
     depth = bundle.manifest.depth.trained
     if bundle.manifest.step_s is None:
         longest_s = min(bundle.manifest.windows_s[-1], MEASURED_S)
