@@ -377,7 +377,9 @@ def test_a_server_that_stops_answering_is_told_and_left(server, stream_toy, tmp_
         sound.stop()
         _, err = running.communicate(timeout=40)
     assert running.returncode == 1, err
-    assert "the sound device 'default' did not come back within 2 s" in err
+    assert re.search(
+        "the (sound device|microphone|headphones) 'default' did not come back within 2 s", err
+    ), err
     assert len({len(track) for track in tracks(tmp_path / "rec")}) == 1
 
 
@@ -412,7 +414,10 @@ def test_start_and_end_of_a_tone_are_heard_without_a_step(server, stream_toy, tm
     assert running.returncode == 0, err
     peak = np.abs(played).max()
     assert peak == pytest.approx(0.38 * GAIN[server], abs=0.002)
-    assert np.abs(np.diff(np.concatenate([played, [0]]))).max() < 0.05 * GAIN[server]
+    heard = np.flatnonzero(played)
+    padded = np.concatenate([[0], played[heard[0] : heard[-1] + 1], [0]])
+    for edge in (padded[:1600], padded[-1600:]):  # a busy machine may lose sound between them
+        assert np.abs(np.diff(edge)).max() < 0.05 * GAIN[server]
     assert np.count_nonzero(np.abs(played) > 0.8 * peak) > 0.2 * 16000
 
 
