@@ -73,14 +73,7 @@ def export_bundle(
         CheckpointError, ConfigError: if the checkpoint cannot be used.
     """
     target = Path(target)
-    if target.exists() and not (force and (target / bundle.MANIFEST_NAME).is_file()):
-        hint = (
-            "use --force to replace it"
-            if (target / bundle.MANIFEST_NAME).is_file()
-            else "choose another name"
-        )
-        raise FileExistsError(f"{target} exists; {hint}")
-    _refuse_others(target)
+    _check_target(target, force)
     network, facts = load_checkpoint(checkpoint)
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
@@ -102,10 +95,14 @@ def export_bundle(
     return bundle.load(target)
 
 
-def _refuse_others(target: Path) -> None:
-    """Raise FileExistsError where replacing a bundle would lose something that is not part of it."""
+def _check_target(target: Path, force: bool) -> None:
+    """Raise FileExistsError for what must not be replaced, among it anything that is no part of a bundle."""
     if not target.exists():
         return
+    if not (target / bundle.MANIFEST_NAME).is_file():
+        raise FileExistsError(f"{target} exists; choose another name")
+    if not force:
+        raise FileExistsError(f"{target} exists; use --force to replace it")
     known = {bundle.MANIFEST_NAME}
     with suppress(TisdissError):  # a broken one
         known |= {file.path for file in bundle.load(target).files()}

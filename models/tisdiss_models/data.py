@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,36 @@ class Corpus:
         return Corpus(self.samples, self.starts[order], self.lengths[order], self.sample_rate, names)
 
 
+def _files_by_speaker(folder: Path, by_file: bool) -> dict[str, list[Path]]:
+    by_speaker: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".flac", ".ogg", ".wav"):
+            speaker, hyphen, _ = path.name.partition("-")
+            if by_file:
+                speaker = path.name
+            elif not hyphen:
+                raise ValueError(f"{path}: its name has to start with its speaker and a hyphen")
+            by_speaker[speaker].append(path)
+    if not by_speaker:
+        raise ValueError(f"{folder}: no audio files")
+    return by_speaker
+
+
+def _read(path: Path, sample_rate: int) -> np.ndarray:
+    """Return the samples (n,) of a mono file as int16."""
+    try:
+        audio, rate = soundfile.read(path, dtype="float32")
+    except soundfile.LibsndfileError as error:
+        raise ValueError(f"{path}: not readable as audio: {error.error_string}") from error
+    if rate != sample_rate:
+        raise ValueError(f"{path}: {rate} Hz, but the network works at {sample_rate} Hz")
+    if audio.ndim != 1:
+        raise ValueError(f"{path}: {audio.shape[1]} channels; training takes mono")
+    if len(audio) == 0 or not np.isfinite(audio).all():
+        raise ValueError(f"{path}: has no samples, or some that are NaN or infinite")
+    return np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
+
+
 def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0, by_file: bool = False) -> Corpus:
     """Read all audio of a folder and those in it, mono; a file's name starts with its speaker and a hyphen.
 
@@ -81,34 +112,11 @@ def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0, by_file: b
         ValueError: if there is no audio, or a file has another sample rate, several channels, no samples, or
             some that are no numbers, or its name does not say who speaks.
     """
-    by_speaker: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".flac", ".ogg", ".wav"):
-            speaker, hyphen, _ = path.name.partition("-")
-            if by_file:
-                speaker = path.name
-            elif not hyphen:
-                raise ValueError(f"{path}: its name has to start with its speaker and a hyphen")
-            by_speaker[speaker].append(path)
-    if not by_speaker:
-        raise ValueError(f"{folder}: no audio files")
-
-    def read(path: Path) -> np.ndarray:
-        try:
-            audio, rate = soundfile.read(path, dtype="float32")
-        except soundfile.LibsndfileError as error:
-            raise ValueError(f"{path}: not readable as audio: {error.error_string}") from error
-        if rate != sample_rate:
-            raise ValueError(f"{path}: {rate} Hz, but the network works at {sample_rate} Hz")
-        if audio.ndim != 1:
-            raise ValueError(f"{path}: {audio.shape[1]} channels; training takes mono")
-        if len(audio) == 0 or not np.isfinite(audio).all():
-            raise ValueError(f"{path}: has no samples, or some that are NaN or infinite")
-        return np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
-
+    by_speaker = _files_by_speaker(folder, by_file)
     names = sorted(by_speaker)
     np.random.default_rng(1).shuffle(names)
     with ThreadPoolExecutor() as pool:
+        read = partial(_read, sample_rate=sample_rate)
         voices = [np.concatenate(list(pool.map(read, by_speaker[name]))) for name in names]
     least = math.ceil(least_s * sample_rate)
     voices = [np.resize(voice, max(len(voice), least)) for voice in voices]  # resize repeats

@@ -146,7 +146,6 @@ def network_config(config: Mapping[str, Any]) -> NetworkConfig:
     if get["tf_order"] not in ("ft", "tf"):
         raise ConfigError(f"separator_conf.tf_order: {get['tf_order']!r} is neither 'ft' nor 'tf'")
     n_fft, hop = _stft_sizes(config)
-    residual = get["repeat_residual_module"]
     values = {
         "sample_rate": config.get("sample_rate", 8000),
         "sources": get["num_spk"],
@@ -162,10 +161,10 @@ def network_config(config: Mapping[str, Any]) -> NetworkConfig:
         "time_first": get["tf_order"] == "tf",
         "separator_layers": get["encoder_n_layers"],
         "separator_repeats": get["encoder_repeat_times"],
-        "separator_residual": residual,
+        "separator_residual": get["repeat_residual_module"],
         "splitter": get["spk_spliter_type"],
         "block_layers": get["reconstructor_n_layers"],
-        "block_residual": residual and get["reconstructor_repeat_residual_module"],
+        "block_residual": get["repeat_residual_module"] and get["reconstructor_repeat_residual_module"],
         "trained_depth": get["reconstructor_repeat_times"],
         "mask": get["mask"],
     }

@@ -23,28 +23,22 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, files, results
-from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.bundle import load, shipped
-from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
-from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
-from tisdiss_rt.planning.plan import Plan, Step, StepResult
+from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.planning.planner import Planner
 from tisdiss_rt.streaming import sliding_core
-from tisdiss_rt.streaming.native_core import NativeCore
-from tisdiss_rt.streaming.stream import STEPS_KEPT, Core, Stream
-from tisdiss_rt.talkers.order import match_order
+from tisdiss_rt.streaming.opening import open_stream
+from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
 from tisdiss_rt.talkers.recording import Waiting, settled
 from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
+from tisdiss_rt.talkers.windows import in_windows
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
 
 Progress = Callable[[float, float | None], None]
-
-# A window whose peak is below this is silence: less than any integer format can hold.
-_SILENCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -90,8 +84,7 @@ class Separator:
         provider: ``auto`` (CUDA where it works, otherwise the fastest), ``cpu``, ``cuda``, ``openvino``, or
             any execution provider of the installed ONNX Runtime, by its name or its short form: ``coreml``
             for ``CoreMLExecutionProvider``.
-        threads: number of CPU threads; None means one per physical core, or a single one for a streaming
-            bundle.
+        threads: number of CPU threads; None means one per physical core, or one for a streaming bundle.
         precision: ``auto``, or one that the bundle carries; with OpenVINO, ``bf16`` or ``fp32``.
         provider_options: options of the provider, under its own names for them.
 
@@ -101,8 +94,8 @@ class Separator:
       streaming bundle are its steps, and only the depth follows.
     - ``depth``: repetitions of the block, instead of a budget. With neither, the bundle's trained depth.
     - ``min_depth``: repetitions that always run, with a budget.
-    - ``window_s``: length of the windows in seconds; by default as planned for the budget, or the longest
-      one. Not for a streaming bundle.
+    - ``window_s``: length of the windows in seconds, by default as planned for the budget, or the longest.
+      Not for a streaming bundle.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -127,8 +120,7 @@ class Separator:
 
     def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
         """Return how to make a copy, also in another process: the same bundle, opened in the same way."""
-        engine = self.engine
-        way = (engine.provider, engine.threads, engine.precision, engine.provider_options)
+        way = (self.engine.provider, self.engine.threads, self.engine.precision, self.engine.provider_options)
         return Separator, (self._name, *way)
 
     def separate(
@@ -141,15 +133,11 @@ class Separator:
         window_s: float | None = None,
         progress: Progress | None = None,
     ) -> Separation:
-        """Separate an array.
+        """Separate an array; the options from ``budget_ms`` to ``window_s`` are those of the class.
 
         Args:
             mix: (n,) or (n, channels) floating point, n at least 1; up to 32 channels are averaged.
             sample_rate: sample rate of ``mix`` in Hz.
-            budget_ms: see the class; so too the next three.
-            depth: see the class.
-            min_depth: see the class.
-            window_s: see the class.
             progress: called as ``progress(done_s, total_s)`` while the result grows.
 
         Raises:
@@ -166,11 +154,9 @@ class Separator:
         starts = range(0, len(signal), files.BLOCK_FRAMES)
         blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
         steps: list[Step] = []
-        frames = len(signal)
+        n = len(signal)
         with Waiting(None, self.bundle.manifest.sources) as waiting:
-            pieces = self._separate_blocks(
-                blocks, sample_rate, lambda: frames, frames, plan, steps, progress, waiting
-            )
+            pieces = self._separate_blocks(blocks, sample_rate, lambda: n, n, plan, steps, progress, waiting)
             sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
         return Separation(np.ascontiguousarray(sources), sample_rate, steps, plan)
 
@@ -186,17 +172,13 @@ class Separator:
     ) -> FileSeparation:
         """Separate a file of any length, in constant memory except for the record of its steps.
 
-        Of a truncated or damaged file, what is there is separated: a SeparationWarning and the result's
-        ``problem`` say what is missing.
+        The options from ``budget_ms`` to ``window_s`` are those of the class. Of a truncated or damaged file,
+        what is there is separated: a SeparationWarning and the result's ``problem`` say what is missing.
 
         Args:
             path: an audio file, or ``-`` for standard input.
             paths: the WAV files to write, one for each source; they get the rate, the length and the
                 resolution of the input, and appear whole or not at all. Existing files are replaced.
-            budget_ms: see the class; so too the next three.
-            depth: see the class.
-            min_depth: see the class.
-            window_s: see the class.
             progress: called as ``progress(done_s, total_s)`` while the files grow; ``total_s`` is None where
                 the header of the input does not say how long it is.
 
@@ -212,23 +194,17 @@ class Separator:
         steps: list[Step] = []
         with files.AudioReader(path) as reader:
             rate, frames = reader.sample_rate, reader.frames
-            origin = results.origin_of(path)
             with (
-                results.WavWriters(targets, rate, reader.subtype, frames, origin) as writers,
+                results.WavWriters(targets, rate, reader.subtype, frames, results.origin_of(path)) as writers,
                 Waiting(targets[0].parent, len(targets)) as waiting,
             ):
                 for piece in self._separate_blocks(
                     reader.blocks(), rate, lambda: reader.done, frames, plan, steps, progress, waiting
                 ):
                     writers.write(piece)
-        problem = reader.problem
-        if problem is not None:
-            warnings.warn(f"{problem}; what is there is separated", SeparationWarning, stacklevel=2)
-        if writers.clipped:
-            message = f"{os.fspath(path)}: {writers.clipped} samples of the sources clipped at full scale"
-            warnings.warn(message, SeparationWarning, stacklevel=2)
-        done, missing_s = reader.done, reader.missing_s
-        return FileSeparation(targets, rate, done, missing_s, problem, writers.clipped, steps, plan)
+        problem, clipped = reader.problem, writers.clipped
+        _warn_of(path, problem, clipped)
+        return FileSeparation(targets, rate, reader.done, reader.missing_s, problem, clipped, steps, plan)
 
     def stream(
         self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
@@ -237,8 +213,7 @@ class Separator:
 
         The options are those of the class. With a budget, this measures the machine for a moment. It warns as
         `plan` does, and also if the budget is longer than a step, since live sound does not wait. An offline
-        bundle slides a window of up to 2 s along the sound: its steps are long, and so is its latency, see
-        `Stream.latency_ms`.
+        bundle slides a window of up to 2 s along the sound, with a long latency, see `Stream.latency_ms`.
 
         Raises:
             OptionError: an option has an impossible value.
@@ -247,10 +222,8 @@ class Separator:
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
         stream = self._open_stream(sample_rate, plan, STEPS_KEPT)
         if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
-            message = (
-                f"a budget of {budget_ms:g} ms is longer than a step of {1e3 * stream.step_s:g} ms: a stream "
-                "that uses it up falls behind live sound"
-            )
+            longer = f"a budget of {budget_ms:g} ms is longer than a step of {1e3 * stream.step_s:g} ms"
+            message = f"{longer}: a stream that uses it up falls behind live sound"
             warnings.warn(message, SeparationWarning, stacklevel=2)
         return stream
 
@@ -270,19 +243,12 @@ class Separator:
         Raises:
             OptionError: an option has an impossible value.
         """
-        lengths_s = self.bundle.manifest.lengths_s(window_s)
-        return self._planner.plan(budget_ms, depth, min_depth, lengths_s)
+        return self._planner.plan(budget_ms, depth, min_depth, self.bundle.manifest.lengths_s(window_s))
 
     def _open_stream(self, sample_rate: int, plan: Plan, steps_kept: int | None) -> Stream:
-        manifest = self.bundle.manifest
         fixed = plan.budget_ms is None
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
-        core: Core
-        if plan.overlaps:
-            core = sliding_core.SlidingCore(self.engine.open(plan.max_depth), manifest, plan, timings)
-        else:
-            core = NativeCore(self.engine, plan, timings)
-        return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept)
+        return open_stream(self.engine, sample_rate, plan, timings, steps_kept)
 
     def _separate_blocks(
         self,
@@ -297,29 +263,17 @@ class Separator:
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) into pieces (m, sources), as many samples in all; adds to ``steps``.
 
-        ``length`` tells how many there were until now, ``expected`` how many are to come for ``progress``;
-        ``waiting`` is where voices wait until it is decided who is who.
+        ``length`` tells how many there were until now, ``expected`` how many are to come, for ``progress``.
         """
         separate = self._window_blocks if plan.overlaps else self._stream_blocks
-        manifest = self.bundle.manifest
-        separated = separate(files.resample(blocks, sample_rate, manifest.sample_rate), plan, steps)
+        model_hz = self.bundle.manifest.sample_rate
+        separated = separate(files.resample(blocks, sample_rate, model_hz), plan, steps)
         if progress is not None:
-            separated = self._reporting(separated, expected, sample_rate, progress)
-        voices = settled(separated, self._voiceprints, manifest.sample_rate, waiting)
-        pieces = files.resample((piece.T for piece in voices), manifest.sample_rate, sample_rate)
-        yield from files.fit_length(pieces, length, manifest.sources)
-
-    def _reporting(
-        self, pieces: Iterable[Array], expected: int | None, sample_rate: int, progress: Progress
-    ) -> Iterator[Array]:
-        """Yield the pieces (sources, m) and call ``progress`` after each."""
-        total_s = None if expected is None else expected / sample_rate
-        done = 0
-        for piece in pieces:
-            done += piece.shape[1]
-            done_s = done / self.bundle.manifest.sample_rate
-            progress(done_s if total_s is None else min(done_s, total_s), total_s)
-            yield piece
+            total_s = None if expected is None else expected / sample_rate
+            separated = files.reporting(separated, model_hz, total_s, progress)
+        voices = settled(separated, self._voiceprints, model_hz, waiting)
+        pieces = files.resample((piece.T for piece in voices), model_hz, sample_rate)
+        yield from files.fit_length(pieces, length, self.bundle.manifest.sources)
 
     def _stream_blocks(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate by a stream; yields (sources, m), adds to ``steps``."""
@@ -331,24 +285,16 @@ class Separator:
 
     def _window_blocks(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""
-        engine, model_hz = self.engine.open(plan.max_depth), self.bundle.manifest.sample_rate
         known = self._planner.timings.get(plan.window_samples)
         timings = copy.deepcopy(known) or Timings()  # several threads may separate at once
-
-        def separate_window(mix: Array, start: int) -> Array:
-            result = self._separate_window(engine, mix, plan, timings)
-            times = (start / model_hz, len(mix) / model_hz)
-            steps.append(Step(*times, result.depth, result.elapsed_ms, result.missed))
-            return result.estimate
-
-        yield from separate_windows(mono, plan.window_samples, separate_window, match_order)
+        yield from in_windows(self.engine, mono, plan, timings, steps)
         if known is not None:
             self._planner.timings[plan.window_samples] = timings
 
-    def _separate_window(self, engine: StepEngine, mix: Array, plan: Plan, timings: Timings) -> StepResult:
-        if np.abs(mix).max() < _SILENCE:
-            silence = np.zeros((self.bundle.manifest.sources, len(mix)), np.float32)
-            return StepResult(silence, 0, 0.0, missed=False)
-        if len(mix) != plan.window_samples:
-            timings = copy.deepcopy(timings)  # a shorter window predicts nothing for the next full one
-        return run_step(engine, mix, plan, timings)
+
+def _warn_of(path: str | os.PathLike[str], problem: str | None, clipped: int) -> None:
+    if problem is not None:
+        warnings.warn(f"{problem}; what is there is separated", SeparationWarning, stacklevel=3)
+    if clipped:
+        message = f"{os.fspath(path)}: {clipped} samples of the sources clipped at full scale"
+        warnings.warn(message, SeparationWarning, stacklevel=3)

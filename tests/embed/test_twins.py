@@ -19,13 +19,13 @@ from tisdiss_rt.engine import onnx_runtime
 from tisdiss_rt.engine import streaming as streaming_engine
 from tisdiss_rt.planning import benchmark, controller, forecast
 from tisdiss_rt.streaming import sliding_core, stream
-from tisdiss_rt.talkers import order, recording
+from tisdiss_rt.talkers import order, windows
 
 SOURCES = RUNTIME / "cpp" / "src"
 OLDEST = re.search(r'"onnxruntime>=1\.(\d+)"', (REPOSITORY / "pyproject.toml").read_text())[1]
 
 TWINS: dict[str, list[Any]] = {
-    "api.cpp:kSilence": [recording._SILENCE, sliding_core._SILENCE],
+    "api.cpp:kSilence": [windows._SILENCE, sliding_core._SILENCE],
     "api.cpp:kLoudest": [stream.LOUDEST],
     "budget.h:kMargin": [forecast.MARGIN],
     "budget.h:kQuantile": [forecast.QUANTILE],

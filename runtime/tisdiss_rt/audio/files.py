@@ -246,6 +246,21 @@ def fit_length(blocks: Iterable[Array], length: Callable[[], int], channels: int
         yield np.zeros((length() - done, channels), np.float32)
 
 
+def reporting(
+    pieces: Iterable[Array],
+    sample_rate: int,
+    total_s: float | None,
+    progress: Callable[[float, float | None], None],
+) -> Iterator[Array]:
+    """Yield pieces (channels, m), and call ``progress(done_s, total_s)`` before each."""
+    done = 0
+    for piece in pieces:
+        done += piece.shape[1]
+        done_s = done / sample_rate
+        progress(done_s if total_s is None else min(done_s, total_s), total_s)
+        yield piece
+
+
 def native_path(source: Any) -> Any:
     """Return a path as soundfile takes names that are not valid text: in bytes, except on Windows."""
     return os.fsencode(source) if isinstance(source, Path) and sys.platform != "win32" else source

@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=float, default=5.0, show_default=True, help="Time to measure each window.")
 @JSON
 @click.option("--plot", type=click.Path(), help="Draw quality against time to this file; needs matplotlib.")
-def bench(
-    engine: dict[str, Any],
-    seconds: float,
-    as_json: bool,
-    plot: str | None,
-) -> None:
+def bench(engine: dict[str, Any], seconds: float, as_json: bool, plot: str | None) -> None:
     """Measure what each depth costs here.
 
     A step is one window of an offline bundle, or one step of a streaming one. The measurements are kept, and

@@ -62,31 +62,24 @@ def play_devices(
     from tisdiss_rt.live.time_limit import ANSWER_S, within
     from tisdiss_rt.priority import raised_priority
 
-    manifest = separator.bundle.manifest
-    track, channel = _track(listen, manifest.sources), _channel(input_channel)
-    if duration_s is not None and not duration_s > 0:
-        raise OptionError(f"the duration must be above 0 s, not {duration_s:g}")
-    if not wait_s >= 0:
-        raise OptionError(f"the time to wait must not be below 0 s: {wait_s:g}")
-    paths = targets(Path(record), manifest.sources, force) if record else []
+    sources, model_hz = separator.bundle.manifest.sources, separator.bundle.manifest.sample_rate
+    track, channel = _track(listen, sources), _channel(input_channel)
+    _check_times(duration_s, wait_s)
+    paths = targets(Path(record), sources, force) if record else []
     with quiet_libraries():
-        rates = (sample_rate, manifest.sample_rate)
-        pair = within(ANSWER_S, lambda: choose(input_device, output_device, *rates, channel))
-        with raised_priority():  # to measure what it will be like
+        pair = within(ANSWER_S, lambda: choose(input_device, output_device, sample_rate, model_hz, channel))
+        with raised_priority():  # as it will run
             stream = separator.stream(pair.sample_rate, **options)
         with signals_noted() as stop:
             recorder = Recorder(paths, pair.sample_rate) if paths else None
             with closing(recorder) if recorder else nullcontext():
-                session = LiveSession(stream, manifest.sources, pair, track, recorder, wait_s)
-                engine = separator.engine
-                title = f"{manifest.name} on {engine.provider}, {engine.precision}, {_names(pair)}"
+                session = LiveSession(stream, sources, pair, track, recorder, wait_s)
+                title = _title(separator, pair)
                 if not quiet:
                     click.echo(f"{title}\n{_note(pair, session.status())}", err=True)
-                budget_ms, most_depth = options["budget_ms"], stream.plan.max_depth
-                draw = partial(
-                    picture, title, budget_ms=budget_ms, most_depth=most_depth, has_keys=has_keys()
-                )
-                ticker = _ticker(session, None if quiet or no_ui else draw, duration_s, stop)
+                most = {"budget_ms": options["budget_ms"], "most_depth": stream.plan.max_depth}
+                draw = None if quiet or no_ui else partial(picture, title, **most, has_keys=has_keys())
+                ticker = _ticker(session, draw, duration_s, stop)
                 report = partial(_tell, session, stream, pair, options, recorder, as_json, quiet)
                 _run(session, ticker, recorder, report)
             stop.exit()
@@ -108,6 +101,13 @@ def _run(
         report()
     if recorder and recorder.problem:
         raise recorder.problem
+
+
+def _check_times(duration_s: float | None, wait_s: float) -> None:
+    if duration_s is not None and not duration_s > 0:
+        raise OptionError(f"the duration must be above 0 s, not {duration_s:g}")
+    if not wait_s >= 0:
+        raise OptionError(f"the time to wait must not be below 0 s: {wait_s:g}")
 
 
 def _channel(text: str) -> int | None:
@@ -174,8 +174,10 @@ def _warn(message: str) -> None:
     click.echo(f"tisdiss-rt: {message}", err=True)
 
 
-def _names(pair: Pair) -> str:
-    return f"{pair.source.name} to {pair.sink.name} at {pair.sample_rate} Hz"
+def _title(separator: Separator, pair: Pair) -> str:
+    name, engine = separator.bundle.manifest.name, separator.engine
+    devices = f"{pair.source.name} to {pair.sink.name} at {pair.sample_rate} Hz"
+    return f"{name} on {engine.provider}, {engine.precision}, {devices}"
 
 
 def _note(pair: Pair, status: Status) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tisdiss_rt.cli.live_file import describe, results, steps_of
+from tisdiss_rt.cli.options import running
 from tisdiss_rt.cli.stopping import signals_noted
 from tisdiss_rt.separator import Separator
 
@@ -31,44 +32,41 @@ def play_stdin(
     from tisdiss_rt.live.recorder import Recorder
     from tisdiss_rt.priority import raised_priority
 
-    targets = results(separator, "-", Path(output_dir), force)
-    reader = PipeReader(raw)
+    targets, reader = results(separator, "-", Path(output_dir), force), PipeReader(raw)
     rate = reader.sample_rate
+    counts = {"chunk_ms": chunk_ms, "chunks": 0, "late": 0}
     with signals_noted() as stop:
         stream = separator.stream(rate, **options)
         intake, frames = Intake(rate), max(1, round(chunk_ms / 1e3 * rate))
-        late = chunks = samples = 0
-        begin_s = time.perf_counter()
+        samples, begin_s = 0, time.perf_counter()
         with closing(Recorder(targets, rate)) as recorder, raised_priority() as priority:
             for block in reader.blocks(frames, lambda: not stop.number):
                 came_s = time.perf_counter()
                 recorder.put(stream.process(intake.process(block)))
-                late += time.perf_counter() - came_s > max(chunk_ms / 1e3, stream.step_s)
-                chunks, samples = chunks + 1, samples + len(block)
+                counts["chunks"] += 1
+                counts["late"] += time.perf_counter() - came_s > max(chunk_ms / 1e3, stream.step_s)
+                samples += len(block)
             recorder.put(stream.flush())
         report = {
-            "input": "-",
-            "outputs": [str(path) for path in recorder.paths],
-            "bundle": separator.bundle.manifest.name,
-            "provider": separator.engine.provider,
-            "threads": separator.engine.threads,
+            **running(separator.engine),
             **options,
-            "realtime": True,
-            "chunk_ms": chunk_ms,
-            "chunks": chunks,
-            "late": late,
+            **counts,
             "duration_s": samples / rate,
             "took_s": time.perf_counter() - begin_s,
-            "clipped": 0,
             "invalid": intake.invalid,
             "priority": priority,
             **steps_of(stream),
         }
-        if as_json:
-            click.echo(json.dumps(report, indent=1))
-        elif not quiet:
-            click.echo("\n".join(report["outputs"]))
-            click.echo(describe(report), err=True)
+        _print(report, [str(path) for path in recorder.paths], as_json, quiet)
         if recorder.problem:
             raise recorder.problem
         stop.exit()
+
+
+def _print(report: dict[str, Any], outputs: list[str], as_json: bool, quiet: bool) -> None:
+    report = {"input": "-", "outputs": outputs, "realtime": True, "clipped": 0, **report}
+    if as_json:
+        click.echo(json.dumps(report, indent=1))
+    elif not quiet:
+        click.echo("\n".join(outputs))
+        click.echo(describe(report), err=True)

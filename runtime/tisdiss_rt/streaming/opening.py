@@ -1,0 +1,23 @@
+"""Opens a stream: what runs its steps depends on whether the plan's windows overlap."""
+
+from __future__ import annotations
+
+from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.streaming.native_core import NativeCore
+from tisdiss_rt.streaming.sliding_core import SlidingCore
+from tisdiss_rt.streaming.stream import Core, Stream
+
+
+def open_stream(
+    engine: Engine, sample_rate: int, plan: Plan, timings: Timings, steps_kept: int | None
+) -> Stream:
+    """Open a stream at ``sample_rate`` Hz that keeps the records of its last ``steps_kept`` steps."""
+    manifest = engine.manifest
+    core: Core
+    if plan.overlaps:
+        core = SlidingCore(engine.open(plan.max_depth), manifest, plan, timings)
+    else:
+        core = NativeCore(engine, plan, timings)
+    return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept)
