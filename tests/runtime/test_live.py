@@ -11,6 +11,8 @@ import soundfile
 
 from tisdiss_rt.cli import live_file, main
 
+pytestmark = pytest.mark.alone
+
 RATE = 16000
 
 

@@ -9,7 +9,10 @@ import pytest
 
 from tisdiss_rt.priority import raised_new_threads, raised_priority
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scheduling is asked for on Linux")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(sys.platform != "linux", reason="scheduling is asked for on Linux"),
+]
 
 
 def policy():
