@@ -14,6 +14,7 @@ import soundfile
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
+from tisdiss_rt.audio import media
 from tisdiss_rt.cli import main
 from tisdiss_rt.engine import onnx_runtime
 
@@ -174,7 +175,8 @@ def test_folders_below_are_kept(separate, noise):
     assert soundfile.info("separated/talk_spk1_spk1.wav").frames == 400
 
 
-def test_a_folder_says_how_many_files_it_passed_over(separate, noise):
+def test_a_folder_says_how_many_files_it_passed_over(separate, noise, monkeypatch):
+    monkeypatch.setattr(media, "is_installed", lambda: False)
     write("rec/audio.wav", noise(100))
     for name in ("call.m4a", "meeting.MP4", "voice.webm", "phone.amr", "old.wma", "deep/a.aac", "notes.txt"):
         Path("rec", name).parent.mkdir(exist_ok=True)
@@ -183,7 +185,7 @@ def test_a_folder_says_how_many_files_it_passed_over(separate, noise):
     assert status == 0
     (line,) = err.splitlines()
     assert "rec: passed over 6 files" in line
-    assert ".aac, .amr, .m4a, .mp4, .webm, .wma" in line
+    assert "pip install 'tisdiss-rt[media]': .aac, .amr, .m4a, .mp4, .webm, .wma" in line
 
 
 def test_an_empty_folder_is_an_error(separate):

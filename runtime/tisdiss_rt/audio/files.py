@@ -21,7 +21,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from tisdiss_rt.audio import Array
+from tisdiss_rt.audio import Array, media
 from tisdiss_rt.audio.lengths import Measured, measure
 from tisdiss_rt.errors import AudioError
 
@@ -30,11 +30,6 @@ MOST_CHANNELS = 32  # of an array
 STDIN = "-"
 # What a folder given as input is searched for.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
-# What people have, and libsndfile does not read.
-MEDIA_SUFFIXES = (
-    *(".3gp", ".aac", ".ac3", ".amr", ".avi", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov"),
-    *(".mp4", ".mpeg", ".mpg", ".webm", ".wma", ".wmv"),
-)
 
 # The WAV subtype with the resolution of the input's; 16 bits for lossy and companded formats.
 _OUTPUT_SUBTYPE = {
@@ -53,6 +48,7 @@ _SHORTENED = re.compile(r"(?:SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\
 _UNKNOWN_BYTES = 0x7F000000  # sizes from here on mean "unknown", as programs that write to a pipe put
 _UNKNOWN_FRAMES = 2**60
 _MENTIONED_FRAMES = 16  # fewer that are missing are rounding
+_MENTIONED_S = 0.25  # of media files, which begin and end with what encoders add
 
 
 class AudioReader:
@@ -72,7 +68,9 @@ class AudioReader:
             self.sample_rate: int = self._file.samplerate
             self.subtype = _OUTPUT_SUBTYPE.get(self._file.subtype, "PCM_16")
             frames = sum(file.frames for file in (self._file, *self._rest))
-            is_open = measured.is_open or frames >= _UNKNOWN_FRAMES
+            is_media = isinstance(self._file, media.MediaFile)
+            self._mentioned = round(_MENTIONED_S * self.sample_rate) if is_media else _MENTIONED_FRAMES
+            is_open = measured.is_open or frames >= _UNKNOWN_FRAMES or (is_media and frames == 0)
             self.frames: int | None = None if is_open else frames
             self._beyond = _beyond(self._file, measured)  # frames
             if measured.is_cut:
@@ -89,12 +87,26 @@ class AudioReader:
             raise AudioError(f"{self._label}: {error.strerror}") from error
         measured = measure(file)
         file.seek(0)
+        self._file: Any
         try:
             self._file = resources.enter_context(_ForwardFile(measured.source or native_path(source)))
             self._rest = [resources.enter_context(_ForwardFile(each)) for each in measured.rest]
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
-            raise AudioError(f"{self._label}: not readable as audio: {reason_of(error)}") from error
+            file.seek(0)
+            self._file, self._rest = resources.enter_context(self._media(file, error)), []
         return measured
+
+    def _media(self, file: BinaryIO, refused: Exception) -> media.MediaFile:
+        """Open what libsndfile refused with FFmpeg, or say how to install it where it may help."""
+        reason, is_media = reason_of(refused), self._label.lower().endswith(media.SUFFIXES)
+        if media.is_installed():
+            try:
+                return media.MediaFile(file)
+            except media.MediaError as error:
+                reason = str(error) if is_media else reason
+        elif is_media:
+            reason += f"; {media.INSTALL} reads it"
+        raise AudioError(f"{self._label}: not readable as audio: {reason}") from refused
 
     def _source(self, path: str | os.PathLike[str], resources: ExitStack) -> tuple[Any, BinaryIO]:
         """Return what libsndfile opens, and the file to look into before."""
@@ -131,7 +143,7 @@ class AudioReader:
         """Return the next frames (m, channels), none where the file ends or is damaged."""
         try:
             block: Array = file.read(BLOCK_FRAMES, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
+        except (soundfile.LibsndfileError, media.MediaError) as error:
             self._damage = reason_of(error)
             block = np.zeros((0, 1), np.float32)
         return block
@@ -140,7 +152,7 @@ class AudioReader:
     def missing_s(self) -> float:
         """Seconds that the header promises beyond what was read; for after the last block."""
         missing = (self.frames or self.done) - self.done + self._beyond
-        return missing / self.sample_rate if missing >= _MENTIONED_FRAMES else 0.0
+        return missing / self.sample_rate if missing >= self._mentioned else 0.0
 
     @property
     def problem(self) -> str | None:

@@ -107,18 +107,20 @@ def _find(inputs: tuple[str, ...], output: Path) -> Iterator[tuple[str, Path]]:
 
 def _search(folder: Path, output: Path) -> list[Path]:
     """Return the audio files in a folder; says how many there are that only other programs can read."""
-    from tisdiss_rt.audio.files import MEDIA_SUFFIXES, SUFFIXES
+    from tisdiss_rt.audio import media
+    from tisdiss_rt.audio.files import SUFFIXES
     from tisdiss_rt.audio.results import is_voice_path
 
     found = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]
-    media = [path.suffix.lower() for path in found if path.suffix.lower() in MEDIA_SUFFIXES]
-    if media:
+    others = [path.suffix.lower() for path in found if path.suffix.lower() in media.SUFFIXES]
+    if others and not media.is_installed():
         click.echo(
-            f"tisdiss-rt: warning: {folder}: passed over {len(media)} files that have to be converted first, "
-            f"to WAV for instance: {', '.join(sorted(set(media)))}",
+            f"tisdiss-rt: warning: {folder}: passed over {len(others)} files, as they need "
+            f"{media.INSTALL}: {', '.join(sorted(set(others)))}",
             err=True,
         )
-    audio = [path for path in found if path.suffix.lower() in SUFFIXES]
+    readable = (*SUFFIXES, *media.SUFFIXES) if media.is_installed() else SUFFIXES
+    audio = [path for path in found if path.suffix.lower() in readable]
     if folder.resolve() in (output.resolve(), *output.resolve().parents):
         audio = [p for p in audio if not (is_voice_path(p) and output.resolve() in p.resolve().parents)]
     return audio

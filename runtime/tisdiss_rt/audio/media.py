@@ -1,0 +1,93 @@
+"""What libsndfile does not read, such as m4a and video files: decoded by FFmpeg, which PyAV brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tisdiss_rt.audio import Array
+
+SUFFIXES = (
+    *(".3gp", ".aac", ".ac3", ".amr", ".avi", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov"),
+    *(".mp4", ".mpeg", ".mpg", ".webm", ".wma", ".wmv"),
+)
+_WITH_LENGTH = ("mp4", "matroska", "asf", "avi")  # containers whose header has it; elsewhere it is a guess
+INSTALL = "pip install 'tisdiss-rt[media]'"
+
+
+class MediaError(Exception):
+    """What FFmpeg could not read, in one line."""
+
+
+def is_installed() -> bool:
+    """Return whether PyAV is installed."""
+    return find_spec("av") is not None
+
+
+class MediaFile:
+    """The first sound track of a file, read from start to end; attributes and `read` as soundfile has them.
+
+    The file stays open as long as its owner keeps it so. Nothing else is opened, whatever playlists name.
+    ``frames`` is what the container says, which is true to a quarter of a second; 0 where it does not know.
+    Raises MediaError for what FFmpeg cannot open, or where there is no sound.
+    """
+
+    subtype = ""
+    extra_info = ""
+
+    def __init__(self, file: BinaryIO) -> None:
+        av: Any = import_module("av")
+
+        self._error = av.FFmpegError
+        try:
+            self._container = av.open(file, options={"protocol_whitelist": ""})
+        except (self._error, ValueError) as error:
+            raise MediaError(_reason(error)) from error
+        tracks = self._container.streams.audio
+        if not tracks or not tracks[0].codec_context or not tracks[0].rate:
+            self._container.close()
+            raise MediaError("has no sound track that can be decoded")
+        self.samplerate: int = tracks[0].rate
+        says_length = any(name in self._container.format.name for name in _WITH_LENGTH)
+        length_us = self._container.duration if says_length else None
+        self.frames = round((length_us or 0) / 1e6 * self.samplerate)
+        self._resampler = av.AudioResampler(format="fltp", rate=self.samplerate)
+        self._blocks = self._decoded(tracks[0])
+        self._rest = np.zeros((0, 1), np.float32)
+
+    def read(self, frames: int, **_: Any) -> Array:
+        """Return the next frames (m, channels), at most so many; none at the end. Raises MediaError."""
+        while not len(self._rest):
+            block = next(self._blocks, None)
+            if block is None:
+                return self._rest
+            self._rest = block
+        block, self._rest = self._rest[:frames], self._rest[frames:]
+        return block
+
+    def _decoded(self, track: Any) -> Iterator[Array]:
+        try:
+            for frame in self._container.decode(track):
+                for converted in self._resampler.resample(frame):
+                    yield np.ascontiguousarray(converted.to_ndarray().T)
+            for converted in self._resampler.resample(None):
+                yield np.ascontiguousarray(converted.to_ndarray().T)
+        except (self._error, ValueError) as error:
+            raise MediaError(_reason(error)) from error
+
+    def __enter__(self) -> MediaFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()
+
+
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".").lower()
