@@ -41,6 +41,7 @@ DEEPEST = 64  # repetitions of the block
 MOST_WINDOWS = 32
 LONGEST_S = 60  # of windows, steps and latency
 MOST_NUMBERS = 1 << 26  # of a tensor of fixed shape, and of all that a stream keeps
+WINDOW_STRETCH = 4  # by which a window may be longer than the longest of the manifest
 MOST_INTEGER = 2**31 - 1
 SHIPPED_FOLDER = Path(__file__).parent / "bundles"
 
@@ -241,9 +242,12 @@ class Manifest:
             return self.windows_s if self.step_s is None else (self.step_s,)
         if self.step_s is not None:
             raise OptionError("a streaming bundle has steps of fixed length; leave the window out")
-        least_s = self.min_samples / self.sample_rate
-        if not least_s <= asked_s < math.inf:
-            raise OptionError(f"the window must be at least {least_s:g} s, not {asked_s:g}")
+        least_s, most_s = self.min_samples / self.sample_rate, WINDOW_STRETCH * self.windows_s[-1]
+        if not least_s <= asked_s <= most_s:
+            raise OptionError(
+                f"the window must be from {least_s:g} to {most_s:g} s, not {asked_s:g}; "
+                "the memory that it takes grows with its square"
+            )
         return (asked_s,)
 
     def length_samples(self, length_s: float) -> int:

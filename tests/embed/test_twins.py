@@ -15,7 +15,7 @@ import pytest
 from embedding import REPOSITORY, RUNTIME
 
 from tisdiss_rt import bundle, external_data
-from tisdiss_rt.engine import onnx_runtime
+from tisdiss_rt.engine import base, onnx_runtime
 from tisdiss_rt.engine import streaming as streaming_engine
 from tisdiss_rt.planning import benchmark, controller, forecast
 from tisdiss_rt.streaming import sliding_core, stream
@@ -58,6 +58,8 @@ TWINS: dict[str, list[Any]] = {
     "planner.cpp:kMeasuredSteps": [benchmark.MEASURED_STEPS],
     "planner.cpp:kMeasuredDepth": [benchmark.MEASURED_DEPTH],
     "planner.cpp:kMeasuringS": [benchmark.MEASURING_S],
+    "planner.cpp:kWindowStretch": [bundle.WINDOW_STRETCH],
+    "sessions.cpp:kMostThreads": [base.MOST_THREADS],
     "planner.cpp:kNoiseLevel": [benchmark.NOISE_LEVEL],
     "stream_steps.cpp:kApart": [streaming_engine.APART],
     "stream_steps.cpp:kRoom": [streaming_engine.ROOM],

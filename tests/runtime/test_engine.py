@@ -94,7 +94,7 @@ def test_bad_options(gain_toy):
     loaded = bundles.load(gain_toy)
     with pytest.raises(OptionError, match="auto, cpu, cuda"):
         OfflineEngine(loaded, provider="tpu")
-    with pytest.raises(OptionError, match="at least 1"):
+    with pytest.raises(OptionError, match="from 1 to 256"):
         OfflineEngine(loaded, threads=0)
 
 

@@ -53,11 +53,11 @@ def test_a_signal_shorter_than_a_window_is_one_step(sep, noise):
     assert [(step.start_s, step.window_s) for step in steps] == [(0, 3000 / RATE)]
 
 
-@pytest.mark.parametrize("window_s", [0.05, 0.13, 5])
+@pytest.mark.parametrize("window_s", [0.05, 0.13, 0.8])
 def test_windows_of_any_length(sep, noise, split, window_s):
     mix = noise(RATE + 1)
     out = sep.separate(mix, RATE, window_s=window_s)
-    assert out.steps[0].window_s == pytest.approx(min(window_s, 1 + 1 / RATE), abs=1e-4)
+    assert out.steps[0].window_s == pytest.approx(window_s, abs=1e-4)
     np.testing.assert_allclose(out.sources, in_first_order(split, mix, 4), atol=1e-6)
 
 
@@ -135,10 +135,10 @@ def test_progress(sep, noise):
         ({"depth": 13}, "from 0 to 12"),
         ({"budget_ms": 5, "min_depth": -1}, "minimum depth"),
         ({"budget_ms": 5, "min_depth": 13}, "minimum depth"),
-        ({"window_s": 0}, "at least 0.002 s"),
-        ({"window_s": -1}, "at least"),
-        ({"window_s": float("nan")}, "at least"),
-        ({"window_s": float("inf")}, "at least"),
+        ({"window_s": 0}, "from 0.002 to 0.8 s"),
+        ({"window_s": 0.81}, "memory"),
+        ({"window_s": float("nan")}, "window must be"),
+        ({"window_s": float("inf")}, "window must be"),
     ],
 )
 def test_bad_options(sep, noise, options, message, tmp_path):

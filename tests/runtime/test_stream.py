@@ -5,6 +5,7 @@ import time
 
 import numpy as np
 import pytest
+from example import mixture
 
 from tisdiss_rt import AudioError, BundleError, OptionError, SeparationWarning, Separator
 from tisdiss_rt import bundle as bundles
@@ -147,9 +148,13 @@ def test_separate_gives_the_same(sep, streamed, noise):
     assert len(out.steps) == -(-(40000 + STEP) // STEP)
     assert [step.depth for step in out.steps] == [3] * len(out.steps)
     assert out.steps[2].start_s == pytest.approx(0.016)
-    np.testing.assert_array_equal(
-        sep.separate(mix, 44100, depth=3).sources, run(sep.stream(44100, depth=3), mix, 777)
+    speech = mixture()[:60000]
+    whole, streamed_too = (
+        sep.separate(speech, 44100, depth=3).sources,
+        run(sep.stream(44100, depth=3), speech, 777),
     )
+    error = np.square(whole - streamed_too).sum()  # a stream resamples with less delay
+    assert 10 * np.log10(np.square(whole).sum() / error) > 40
 
 
 # ---- depth ----

@@ -13,6 +13,7 @@ constexpr int kMeasuredDepth = 2;       // both feature buffers get used
 constexpr double kMeasuringS = 0.5;     // stop measuring a window after this time
 constexpr float kNoiseLevel = 0.1f;     // of the noise to measure with; full scale is 1
 constexpr double kLongestHalf = 1 << 30;  // of a window, in samples: all that a signal may have
+constexpr double kWindowStretch = 4;  // by which a window may be longer than the longest of the manifest
 constexpr double kNothing = -std::numeric_limits<double>::infinity();
 
 using Quality = std::map<int, double>;  // dB by depth
@@ -120,8 +121,10 @@ void Planner::check(const RunOptions& options) const {
   if (!options.window_s) return;
   need(!manifest_.streaming, "a streaming bundle has steps of fixed length: leave the window out");
   const double least_s = static_cast<double>(manifest_.min_samples) / manifest_.sample_rate;
-  need(*options.window_s >= least_s && std::isfinite(*options.window_s),
-       text("the window must be at least ", least_s, " s, not ", *options.window_s));
+  const double most_s = kWindowStretch * manifest_.windows_s.back();
+  need(least_s <= *options.window_s && *options.window_s <= most_s,
+       text("the window must be from ", least_s, " to ", most_s, " s, not ", *options.window_s,
+            "; the memory that it takes grows with its square"));
 }
 
 Plan Planner::make(const RunOptions& options) {

@@ -16,6 +16,8 @@
 namespace tisdiss {
 namespace {
 
+constexpr int kMostThreads = 256;  // each takes memory, and no graph has work for so many
+
 // Number of physical cores that this process may run on; of logical ones outside Linux.
 int physical_cores() {
   const int logical = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
@@ -37,7 +39,8 @@ int physical_cores() {
 }
 
 int choose_threads(int threads, const Manifest& manifest) {
-  need(threads >= 0, TISDISS_ERROR_OPTION, "threads must be at least 1, or 0 for the default");
+  need(0 <= threads && threads <= kMostThreads, TISDISS_ERROR_OPTION,
+       "threads must be from 1 to " + std::to_string(kMostThreads) + ", or 0 for the default");
   if (threads > 0) return threads;
   return manifest.streaming ? 1 : physical_cores();  // a step is too short to be worth sharing
 }

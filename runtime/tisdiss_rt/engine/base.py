@@ -13,6 +13,8 @@ from tisdiss_rt.engine.forks import leave_in_parent
 from tisdiss_rt.engine.onnx_runtime import physical_cores
 from tisdiss_rt.errors import BundleError, OptionError
 
+MOST_THREADS = 256  # each takes memory, and no graph has work for so many
+
 
 class StepEngine(Protocol):
     """The steps of one signal, one after the other: a call for each graph.
@@ -63,8 +65,8 @@ class Engine(ABC):
         manifest = bundle.manifest
         if manifest.kind != self.KIND:
             raise BundleError(f"bundle {manifest.name} is {manifest.kind}, where {self.KIND} is needed")
-        if threads is not None and threads < 1:
-            raise OptionError(f"threads must be at least 1, not {threads}")
+        if threads is not None and not 1 <= threads <= MOST_THREADS:
+            raise OptionError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
         self.manifest = manifest
         self.threads = threads or physical_cores()
         self.provider_options = dict(provider_options or {})
