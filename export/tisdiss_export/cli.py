@@ -30,6 +30,11 @@ from .quantising import INT8
     type=click.Choice([INT8]),
     help="Carry stem and block in this precision, too; of offline bundles.",
 )
+@click.option(
+    "--voice",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Voiceprint to carry: the state.pt of `train --voice`.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def export_command(
     checkpoint: Path,
@@ -39,6 +44,7 @@ def export_command(
     data_licence: str,
     licence: str,
     precisions: tuple[str, ...],
+    voice: Path | None,
     force: bool,
 ) -> None:
     """Turn CHECKPOINT (a .pt, a published .pth or config.yaml, or their folder) into a bundle."""
@@ -51,9 +57,10 @@ def export_command(
             data_licence=data_licence,
             licence=licence,
             precisions=precisions,
+            voice=voice,
             force=force,
         )
-    except (CheckpointError, ConfigError, ExportError, TisdissError, OSError) as error:
+    except (CheckpointError, ConfigError, ExportError, TisdissError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     files = exported.files()
     size_kb = sum((exported.folder / f.path).stat().st_size for f in files) / 1000

@@ -24,6 +24,7 @@ from tisdiss_rt.planning.autoselect import ACCEPTED_SNR_DB
 
 from .graphs import write_graphs
 from .quantising import INT8, QUANTISED, add_int8
+from .voice import add_voice
 
 WINDOWS_S = (0.5, 1.0, 2.0, 4.0)
 DEPTHS_BEYOND = 8  # repetitions allowed beyond the trained depth
@@ -48,6 +49,7 @@ def export_bundle(
     data_licence: str = "unknown",
     licence: str = "unknown",
     precisions: Sequence[str] = (),
+    voice: Path | None = None,
     force: bool = False,
 ) -> bundle.Bundle:
     """Export a checkpoint and check it.
@@ -61,6 +63,7 @@ def export_bundle(
         licence: of the weights, as an SPDX expression.
         precisions: in which graphs are carried besides 32-bit floats; there is ``int8``, for offline
             bundles.
+        voice: a trained voiceprint to add, see `voice.add_voice`.
         force: replace an existing bundle.
 
     Returns:
@@ -89,6 +92,8 @@ def export_bundle(
         check_parity(network, bundle.load(folder))
         for precision in precisions:
             add_precision(bundle.load(folder), precision)
+        if voice is not None:
+            add_voice(bundle.load(folder), voice)
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)

@@ -38,12 +38,13 @@ def write_graphs(network: Network | StreamingNetwork, folder: Path) -> Graphs:
             for shapes in (part.inputs, part.outputs)
         )
         path = folder / f"{name}.onnx"
-        _write_graph(part.module, Graph(inputs, outputs, {}), part.example, path)
+        write_graph(part.module, Graph(inputs, outputs, {}), part.example, path)
         graphs[name] = Graph(inputs, outputs, {"fp32": FileRef(path.name, sha256_of(path))})
     return Graphs(**graphs)
 
 
-def _write_graph(module: nn.Module, graph: Graph, tensors: dict[str, Tensor], path: Path) -> None:
+def write_graph(module: nn.Module, graph: Graph, tensors: dict[str, Tensor], path: Path) -> None:
+    """Write one graph; the dimensions that have names in its tensors are free."""
     free = tuple({i: Dim.DYNAMIC for i, d in enumerate(t.shape) if isinstance(d, str)} for t in graph.inputs)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(

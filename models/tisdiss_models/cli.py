@@ -33,6 +33,9 @@ CONFIGS = Path(__file__).parent / "configs"
 @click.option(
     "--speech", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder with train/."
 )
+@click.option(
+    "--voice", is_flag=True, help="Train a voiceprint, which tells talkers apart, instead of a separator."
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--minutes", type=float, help="Stop after this time; the state can be resumed.")
 @click.option("--evaluate-every", type=click.IntRange(min=1), default=200, show_default=True, help="Steps.")
@@ -43,6 +46,7 @@ def train_command(
     init: Path | None,
     output: Path | None,
     speech: Path | None,
+    voice: bool,
     device: str,
     minutes: float | None,
     evaluate_every: int,
@@ -52,6 +56,11 @@ def train_command(
     speech = speech or speech_folder()
     if speech is None:
         raise click.ClickException("no speech found; name its folder with --speech or TISDISS_SPEECH")
+    if voice:
+        if config or resume or init or minutes:
+            raise click.ClickException("--voice is trained at once, and has no --config, --resume or --init")
+        _train_voice(speech, output or Path("runs") / "voice")
+        return
     if config is None and resume is None:
         raise click.ClickException("give --config to start or --resume to go on")
     if init and resume:
@@ -82,6 +91,19 @@ def train_command(
         train(trainer, output, minutes, evaluate_every)
     except KeyboardInterrupt:
         raise click.ClickException(f"interrupted at step {trainer.step}; --resume {state} goes on") from None
+
+
+def _train_voice(speech: Path, output: Path) -> None:
+    from .voiceprint import train_voiceprint
+
+    state = output / "state.pt"
+    if state.exists():
+        raise click.ClickException(f"{state} exists; choose another --output")
+    try:
+        train_voiceprint(speech, state)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{state}: export it with --voice", err=True)
 
 
 def _choose_device(device: str) -> str:

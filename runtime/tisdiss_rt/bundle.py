@@ -185,6 +185,11 @@ class Training:
 class Part:
     """An addition to the three graphs that a runtime may use.
 
+    The part ``voice`` has a graph that turns separated voices into voiceprints: its input ``voices``
+    (sources, samples) at the bundle's rate gives ``prints`` (sources, frames, size) and ``weights`` (sources,
+    frames). Its values are ``hop``, the samples from one frame to the next, and ``same`` and ``certainty``,
+    see `talkers.blocks.Voiceprints`.
+
     Attributes:
         name: of the part, which says what it is for.
         required: whether a runtime that does not know the part must refuse the bundle; otherwise it ignores
@@ -199,7 +204,8 @@ class Part:
     values: dict[str, tuple[float, ...]]
 
 
-PARTS: tuple[str, ...] = ()  # the parts that this runtime supports
+VOICE = "voice"
+PARTS: tuple[str, ...] = (VOICE,)  # the parts that this runtime supports
 
 
 @dataclass(frozen=True)
@@ -308,7 +314,12 @@ class Bundle:
     def files(self) -> list[FileRef]:
         """Return every file that the manifest names, graphs first."""
         graphs = [getattr(self.manifest.graphs, name) for name in GRAPHS]
+        graphs += [part.graph for part in self.manifest.parts if part.name in PARTS and part.graph]
         return [file for graph in graphs for file in graph.files.values()] + [self.manifest.conformance]
+
+    def part(self, name: str) -> Part | None:
+        """Return the part of this name, or None."""
+        return next((part for part in self.manifest.parts if part.name == name), None)
 
 
 def shipped() -> list[str]:
@@ -435,6 +446,12 @@ def _check(manifest: Manifest) -> None:
         need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
     _check_depths(manifest, need)
     for part in manifest.parts:
+        if part.name == VOICE:
+            values = [part.values.get(key, ()) for key in ("hop", "same", "certainty")]
+            complete = part.graph is not None and "fp32" in part.graph.files
+            sensible = all(len(value) == 1 and 0 < value[0] < math.inf for value in values)
+            need(complete and sensible, "the part voice must have a graph, hop, same and certainty")
+            need(values[0][0] == int(values[0][0]), "the hop of the part voice must be a whole number")
         known_part = part.name in PARTS or not part.required
         need(known_part, f"needs the part {part.name!r}, which this tisdiss-rt does not know; upgrade")
     for file in Bundle(Path(), manifest).files():

@@ -33,7 +33,7 @@ from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
 from tisdiss_rt.talkers.recording import Waiting, settled
-from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
+from tisdiss_rt.talkers.voiceprints import voiceprints_of
 from tisdiss_rt.talkers.windows import in_windows
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
@@ -116,7 +116,7 @@ class Separator:
         self._name = name if name in shipped() else str(self.bundle.folder.absolute())
         self.engine = open_fastest(self.bundle, provider, threads, precision, provider_options)
         self._planner = Planner(self.engine)
-        self._voiceprints = SignatureVoiceprints(self.bundle.manifest.sample_rate)
+        self._voiceprints = voiceprints_of(self.bundle)
 
     def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
         """Return how to make a copy, also in another process: the same bundle, opened in the same way."""

@@ -30,7 +30,7 @@ def draw_voices(draw: Draw, talkers: Corpus, config: SceneConfig, batch: int, sa
     colour = None
     if config.equaliser_db:
         colour = smooth_response(draw, 2 * batch, samples // 2 + 1, config.equaliser_db)
-    audio = _at_speeds(draw, talkers, talker, taken, samples, colour)  # (2 B, samples)
+    audio = at_speeds(draw, talkers, talker, taken, samples, colour)  # (2 B, samples)
     audio = audio * (RMS / audio.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-4))
     half_db = draw.uniform(batch, span=config.level_db) / 2 * draw.sign(batch)
     gain = 10 ** (torch.stack([half_db, -half_db], 1) / 20)
@@ -46,7 +46,7 @@ def crops(draw: Draw, corpus: Corpus, which: Tensor, samples: int) -> Tensor:
     return corpus.samples[draw.sent(first)[:, None] + inside].float() / 32768
 
 
-def _at_speeds(
+def at_speeds(
     draw: Draw, corpus: Corpus, which: Tensor, taken: list[int], samples: int, colour: Tensor | None
 ) -> Tensor:
     """Read parts of `taken` samples and make each `samples` long, in the spectrum: (rows, samples).

@@ -11,6 +11,7 @@ from typing import Any
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import GRAPHS, Bundle
+from tisdiss_rt.bundle import Graph as GraphRef
 from tisdiss_rt.engine.cores import quota_cores
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
@@ -147,6 +148,11 @@ def open_graphs(
             "lines above"
         )
     return graphs
+
+
+def open_part(bundle: Bundle, graph: GraphRef, label: str) -> OrtGraph:
+    """Open a further graph of a bundle, on one thread of the CPU: it is small. Raises BundleError."""
+    return open_ort(bundle.read(graph.files["fp32"]), [CPU], 1, label)
 
 
 def short_name(execution_provider: str) -> str:
