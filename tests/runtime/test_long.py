@@ -55,17 +55,25 @@ def test_memory_is_constant_and_length_exact(long_file, gain_toy, tmp_path):
         assert (info.frames, info.samplerate) == (MINUTES * 60 * RATE + 7, RATE)
 
 
+@pytest.mark.parametrize("is_writing", [False, True])
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_leave_no_half_file(long_file, gain_toy, tmp_path, number, status):
-    output = tmp_path / "separated"
+def test_signals_leave_no_half_file(long_file, gain_toy, tmp_path, number, status, is_writing):
+    """While it separates, where the voices wait in another file, and while the results are written."""
+    output, source = tmp_path / "separated", long_file
+    if is_writing:
+        source = tmp_path / "three minutes.wav"
+        soundfile.write(source, *soundfile.read(long_file, frames=3 * 60 * RATE, dtype="float32"))
     process = subprocess.Popen(
-        command(long_file, gain_toy, "--window-s", "0.02"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        command(source, gain_toy, "--window-s", "0.2"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
     )
-    deadline_s = time.monotonic() + 30
-    while not any(part.stat().st_size > 100_000 for part in output.glob(".*.part")):
+    deadline_s = time.monotonic() + 120
+    least_bytes = 100_000 if is_writing else 0
+    while not any(part.stat().st_size >= least_bytes for part in output.glob(".*.part")):
         assert process.poll() is None
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
+    if not is_writing:
+        time.sleep(1)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == status
