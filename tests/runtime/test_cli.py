@@ -393,6 +393,7 @@ def test_progress_on_a_terminal_only(separate, noise, monkeypatch):
         ("a.wav 2>/dev/full", 0, "a_spk2.wav"),
         ("a.wav <&-", 0, "a_spk2.wav"),
         ("a.wav >&-", 0, "1.0 s of audio"),
+        ("a.wav >/dev/full", 1, "standard output cannot be written: No space left on device"),
         ("a.wav <&- >&- 2>&-", 0, ""),
         ("gone.wav a.wav 2>&-", 1, "a_spk2.wav"),
         ("- <&-", 1, "tisdiss-rt: standard input: is closed\n"),

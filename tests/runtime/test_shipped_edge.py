@@ -30,6 +30,14 @@ def test_the_level_makes_no_difference(
     assert found == pytest.approx(usual, abs=0.1)
 
 
+def test_the_same_input_gives_the_same_bytes(mix: np.ndarray) -> None:
+    exact = {"provider": "cpu", "precision": "fp32", "threads": 1}
+    first, second = (
+        tisdiss_rt.Separator("edge-16k", **exact).separate(mix, RATE, depth=1).sources for _ in range(2)
+    )
+    assert first.tobytes() == second.tobytes()
+
+
 def single_voices(whose: str) -> Iterator[tuple[str, np.ndarray]]:
     if whose == "example":
         yield from zip(("first", "second"), references(), strict=True)

@@ -205,8 +205,12 @@ def _run() -> None:
         _fail(error.format_message())
     except MemoryError as error:
         _fail(f"not enough memory: {error}; shorter windows (--window-s) need less")
-    except (TisdissError, OSError, ImportError) as error:
+    except (TisdissError, ImportError) as error:
         _fail(str(error))
+    except OSError as error:  # errors of files are told where they are read and written
+        _fail(
+            f"standard output cannot be written: {error.strerror}" if error.filename is None else str(error)
+        )
 
 
 def _fail(message: str, status: int = 1) -> None:
