@@ -334,6 +334,12 @@ def test_json(separate, noise):
     assert "toy on cpu" in err
 
 
+@pytest.mark.parametrize(("rate", "is_told"), [(RATE // 2, False), (RATE, False), (44100, True)])
+def test_highs_that_get_lost_are_told(separate, noise, rate, is_told):
+    write("a.wav", noise(1000), rate)
+    assert ("the voices have nothing above 8 kHz" in separate("a.wav")[2]) == is_told
+
+
 def test_a_budget_chooses_and_is_reported(separate, noise):
     write("a.wav", noise(RATE))
     _, out, err = separate("a.wav", "--budget-ms", 60_000, "--json")

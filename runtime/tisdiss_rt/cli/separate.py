@@ -220,6 +220,11 @@ def _report(separator: Separator, path: str, result: FileSeparation) -> str:
     missed = sum(step.missed for step in result.steps)
     if result.plan.budget_ms is not None:
         line += f", {missed} of {len(result.steps)} {separator.bundle.manifest.unit}s over budget"
+    model_hz = separator.bundle.manifest.sample_rate
+    if result.sample_rate > model_hz:
+        line += (
+            f"; the voices have nothing above {model_hz / 2e3:g} kHz, as the network works at {model_hz} Hz"
+        )
     return line
 
 
