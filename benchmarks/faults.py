@@ -35,6 +35,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import soundfile
 
 from benchmarks import c_library
@@ -189,12 +190,15 @@ def read_checkpoint(data: bytes, folder: Path) -> None:
 
 def read_in_c(library: str, data: bytes, folder: Path) -> None:
     loaded = c_library.load(Path(library))
+    runtime = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"))
+    options = c_library.OpenOptions(onnxruntime=os.fsencode(runtime))
     target = _bundle_with(folder, bundles.MANIFEST_NAME, data)
     handle = ctypes.c_void_p()
-    status = loaded.tisdiss_open(os.fsencode(target), None, ctypes.byref(handle))
-    if status not in (c_library.OK, c_library.BUNDLE):
-        raise AssertionError(loaded.tisdiss_error_text(None).decode())
+    status = loaded.tisdiss_open(os.fsencode(target), ctypes.byref(options), ctypes.byref(handle))
     loaded.tisdiss_close(handle)
+    if status != c_library.OK:
+        kind = TisdissError if status == c_library.BUNDLE else AssertionError
+        raise kind(loaded.tisdiss_error_text(None).decode())
 
 
 def kinds(library: str | None) -> list[Kind]:

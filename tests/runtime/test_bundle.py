@@ -1,6 +1,8 @@
 import dataclasses
+import io
 import json
 
+import numpy as np
 import onnx
 import pytest
 from bad_bundles import OFFLINE, STREAMING
@@ -8,6 +10,7 @@ from bad_bundles import OFFLINE, STREAMING
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt import external_data
 from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.conformance import read_example
 from tisdiss_rt.errors import BundleError, OptionError
 
 QUALITY = bundles.Quality(
@@ -157,6 +160,40 @@ def _is_refused(folder, edit, message):
     with pytest.raises(BundleError) as caught:
         open_engine(bundles.load(folder), provider="cpu")
     assert message in str(caught.value)
+
+
+def _array(**arrays):
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)
+    return file.getvalue()
+
+
+def _damaged(content):
+    return content[:100] + b"\xff" * 50 + content[150:]
+
+
+MIX = np.zeros(100, np.float32)
+BAD_EXAMPLES = {
+    "no archive": (b"PK", "cannot be read"),
+    "a pickled object": (_array(mix=np.array([{}], dtype=object)), "cannot be read"),
+    "damaged compression": (_damaged(_array(mix=np.arange(1000, dtype=np.float32))), "cannot be read"),
+    "too large": (_array(mix=np.zeros(1 << 25, np.float32)), "unpacks to"),
+    "no mixture": (_array(est_0=np.zeros((2, 100), np.float32)), "mix must be"),
+    "64-bit floats": (_array(mix=MIX.astype(float), est_0=np.zeros((2, 100), np.float32)), "mix must be"),
+    "no estimate": (_array(mix=MIX), "est_N must be there"),
+    "too deep": (_array(mix=MIX, est_99=np.zeros((2, 100), np.float32)), "est_N must be there"),
+    "another shape": (_array(mix=MIX, est_0=np.zeros((3, 100), np.float32)), "est_0 must be"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_EXAMPLES)
+def test_examples_that_are_none(toy_maker, name):
+    content, message = BAD_EXAMPLES[name]
+    folder = toy_maker()
+    (folder / "conformance.npz").write_bytes(content)
+    _edit(folder, lambda d: d["conformance"].update(sha256=bundles.sha256_of(folder / "conformance.npz")))
+    with pytest.raises(BundleError, match=message):
+        read_example(bundles.load(folder))
 
 
 def test_the_way_to_every_tensor_of_an_onnx_file_is_known():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import BundleError
 
 _MOST_BYTES = 1 << 26  # unpacked
+_UNREADABLE = (zipfile.BadZipFile, zlib.error)
 
 
 def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
@@ -51,7 +53,7 @@ def read_example(bundle: Bundle) -> dict[str, npt.NDArray[Any]]:
             raise BundleError(f"{path} unpacks to {size} bytes; at most {_MOST_BYTES} are read")
         with np.load(io.BytesIO(content), allow_pickle=False) as loaded:
             arrays = {name: loaded[name] for name in loaded.files}
-    except (ValueError, OSError, EOFError, MemoryError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (*_UNREADABLE, ValueError, OSError, EOFError, MemoryError, NotImplementedError) as error:
         raise BundleError(f"{path} cannot be read: {error}") from error
     _check_example(bundle.manifest, arrays, str(path))
     return arrays
