@@ -32,7 +32,7 @@ from tisdiss_rt.planning.planner import Planner
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
-from tisdiss_rt.talkers.recording import Waiting, settled
+from tisdiss_rt.talkers.recording import Findings, Waiting, settled
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
 from tisdiss_rt.talkers.windows import in_windows
 
@@ -50,12 +50,14 @@ class Separation:
         sample_rate: of the sources, in Hz.
         steps: one record for each window or step.
         plan: what each step was planned to do.
+        one_talker: whether nobody else talks; all but the first source are silent then.
     """
 
     sources: Array
     sample_rate: int
     steps: list[Step]
     plan: Plan
+    one_talker: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class FileSeparation:
     """The files that were written, one for each source, and how they were made.
 
     ``problem`` says what of the input could not be read, and ``missing_s`` how many seconds of it, as far as
-    its header tells; None and 0 where it is whole.
+    its header tells; None and 0 where it is whole. ``one_talker`` is as in `Separation`.
     """
 
     paths: list[Path]
@@ -74,6 +76,7 @@ class FileSeparation:
     clipped: int
     steps: list[Step]
     plan: Plan
+    one_talker: bool = False
 
 
 class Separator:
@@ -155,10 +158,13 @@ class Separator:
         blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
         steps: list[Step] = []
         n = len(signal)
+        findings = Findings()
         with Waiting(None, self.bundle.manifest.sources) as waiting:
-            pieces = self._separate_blocks(blocks, sample_rate, lambda: n, n, plan, steps, progress, waiting)
+            pieces = self._separate_blocks(
+                blocks, sample_rate, lambda: n, n, plan, steps, progress, waiting, findings
+            )
             sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
-        return Separation(np.ascontiguousarray(sources), sample_rate, steps, plan)
+        return Separation(np.ascontiguousarray(sources), sample_rate, steps, plan, findings.one_talker)
 
     def separate_file(
         self,
@@ -192,6 +198,7 @@ class Separator:
             raise OptionError(f"{len(targets)} output files for {self.bundle.manifest.sources} sources")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         steps: list[Step] = []
+        findings = Findings()
         with files.AudioReader(path) as reader:
             rate, frames = reader.sample_rate, reader.frames
             with (
@@ -199,12 +206,21 @@ class Separator:
                 Waiting(targets[0].parent, len(targets)) as waiting,
             ):
                 for piece in self._separate_blocks(
-                    reader.blocks(), rate, lambda: reader.done, frames, plan, steps, progress, waiting
+                    reader.blocks(),
+                    rate,
+                    lambda: reader.done,
+                    frames,
+                    plan,
+                    steps,
+                    progress,
+                    waiting,
+                    findings,
                 ):
                     writers.write(piece)
         problem, clipped = reader.problem, writers.clipped
         _warn_of(path, problem, clipped)
-        return FileSeparation(targets, rate, reader.done, reader.missing_s, problem, clipped, steps, plan)
+        missing_s, alone = reader.missing_s, findings.one_talker
+        return FileSeparation(targets, rate, reader.done, missing_s, problem, clipped, steps, plan, alone)
 
     def stream(
         self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
@@ -260,6 +276,7 @@ class Separator:
         steps: list[Step],
         progress: Progress | None,
         waiting: Waiting,
+        findings: Findings,
     ) -> Iterator[Array]:
         """Separate mono blocks (m,) into pieces (m, sources), as many samples in all; adds to ``steps``.
 
@@ -271,7 +288,7 @@ class Separator:
         if progress is not None:
             total_s = None if expected is None else expected / sample_rate
             separated = files.reporting(separated, model_hz, total_s, progress)
-        voices = settled(separated, self._voiceprints, model_hz, waiting)
+        voices = settled(separated, self._voiceprints, model_hz, waiting, findings)
         pieces = files.resample((piece.T for piece in voices), model_hz, sample_rate)
         yield from files.fit_length(pieces, length, self.bundle.manifest.sources)
 

@@ -1,17 +1,20 @@
 """Who is who over a whole recording."""
 
 import itertools
+import json
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 
 from tisdiss_rt import OutputError, Separator
+from tisdiss_rt.cli.main import cli
 from tisdiss_rt.talkers.assignment import assign, grouped
 from tisdiss_rt.talkers.blocks import Blocks, Describer
-from tisdiss_rt.talkers.recording import Waiting, in_order, settled
+from tisdiss_rt.talkers.recording import Findings, Waiting, in_order, settled
 from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
 
 RATE = 16000
@@ -66,14 +69,16 @@ def test_exchanged_voices_are_put_right(piece):
     voices, truth = exchanged(40)
     pieces = (voices[:, i : i + piece] for i in range(0, voices.shape[1], piece))
     with Waiting(None, 2) as waiting:
-        result = np.concatenate(list(settled(pieces, Tags(), RATE, waiting)), axis=1)
+        result = np.concatenate(list(settled(pieces, Tags(), RATE, waiting, Findings())), axis=1)
     np.testing.assert_array_equal(result, truth)
 
 
 def test_what_is_right_stays_as_it_is(noise):
     voices = noise(2, 20 * RATE)
     with Waiting(None, 2) as waiting:
-        result = np.concatenate(list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting)), axis=1)
+        result = np.concatenate(
+            list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting, Findings())), axis=1
+        )
     np.testing.assert_array_equal(result, voices)
 
 
@@ -81,7 +86,7 @@ def test_what_is_right_stays_as_it_is(noise):
 def test_any_length(noise, samples):
     voices = noise(2, samples)
     with Waiting(None, 2) as waiting:
-        pieces = list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting))
+        pieces = list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting, Findings()))
     assert sum(piece.shape[1] for piece in pieces) == samples
     describer = Describer(SignatureVoiceprints(RATE), 2, RATE)
     describer.take(voices)
@@ -114,6 +119,41 @@ def test_the_change_is_in_the_quietest_moment_and_is_a_fade():
     np.testing.assert_array_equal(result[:, quiet.stop :], voices[::-1, quiet.stop :])
 
 
+def test_one_talker_is_on_the_first_output_and_the_others_are_silent():
+    """Wherever the network had them, and what it left on the other output."""
+    voices, _ = exchanged(40)
+    talker = np.where(voices > 0, 0.8, 0).astype(np.float32)
+    talker += 0.01 * talker[::-1]
+    findings = Findings()
+    with Waiting(None, 2) as waiting:
+        result = np.concatenate(list(settled([talker], Tags(), RATE, waiting, findings)), axis=1)
+    assert findings.one_talker
+    np.testing.assert_allclose(result[0], talker.sum(0), atol=1e-6)
+    assert not result[1].any()
+
+
+def test_one_talker_is_told(voices, tmp_path):
+    soundfile.write(tmp_path / "alone.wav", np.tile(voices[0], 2), RATE)
+    runner = CliRunner()
+    arguments = [
+        "separate",
+        str(tmp_path / "alone.wav"),
+        "-o",
+        str(tmp_path),
+        "--provider",
+        "cpu",
+        "--depth",
+        "1",
+    ]
+    result = runner.invoke(cli, arguments)
+    assert result.exit_code == 0
+    assert "one talker: the other voices are silent" in result.output
+    assert soundfile.read(tmp_path / "alone_spk1.wav")[0].any()
+    assert not soundfile.read(tmp_path / "alone_spk2.wav")[0].any()
+    result = runner.invoke(cli, [*arguments, "--force", "--json", "--quiet"])
+    assert json.loads(result.stdout)["files"][0]["one_talker"] is True
+
+
 def test_three_sources_and_silence():
     rng = np.random.default_rng(0)
     tags = np.array([0.2, 0.6, 1.0], np.float32)
@@ -121,7 +161,7 @@ def test_three_sources_and_silence():
     for start in range(0, 60, 6):  # all three in any order, then silence
         voices[:, start * BLOCK : (start + 4) * BLOCK] = rng.permutation(tags)[:, None]
     with Waiting(None, 3) as waiting:
-        result = np.concatenate(list(settled([voices], Tags(), RATE, waiting)), axis=1)
+        result = np.concatenate(list(settled([voices], Tags(), RATE, waiting, Findings())), axis=1)
     heard = result[:, np.abs(result).min(0) > 0]
     # All are always heard together, so nothing dominates and the network's order stands.
     assert heard.shape[1] == 40 * BLOCK

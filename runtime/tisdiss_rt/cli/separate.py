@@ -220,6 +220,8 @@ def _report(separator: Separator, path: str, result: FileSeparation) -> str:
     missed = sum(step.missed for step in result.steps)
     if result.plan.budget_ms is not None:
         line += f", {missed} of {len(result.steps)} {separator.bundle.manifest.unit}s over budget"
+    if result.one_talker:
+        line += ", one talker: the other voices are silent"
     model_hz = separator.bundle.manifest.sample_rate
     if result.sample_rate > model_hz:
         line += (
@@ -235,6 +237,7 @@ def _entry(path: str, result: FileSeparation) -> dict[str, Any]:
         "sample_rate": result.sample_rate,
         "duration_s": result.frames / result.sample_rate,
         **({} if result.problem is None else {"error": result.problem, "missing_s": result.missing_s}),
+        "one_talker": result.one_talker,
         "clipped": result.clipped,
         "missed": sum(step.missed for step in result.steps),
         "steps": [dataclasses.asdict(step) for step in result.steps],

@@ -50,11 +50,11 @@ def evidence_of(blocks: Blocks, voiceprints: Voiceprints) -> Evidence:
     return Evidence(points, active * share, active)
 
 
-def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order:
+def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order | None:
     """Find the order of the outputs in each block.
 
-    Returns (blocks, sources): the source of the block that goes to each output. Where all voices are one
-    talker's, that talker is on the first output.
+    Returns (blocks, sources): the source of the block that goes to each output; None where all voices are
+    one talker's.
     """
     sources = blocks.power.shape[1]
     orders = np.array(list(itertools.permutations(range(sources))))
@@ -66,9 +66,7 @@ def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order:
     members = [groups == group for group in range(sources)]
     talkers = np.stack([voiceprints.points(sums[own].sum(0), counts[own].sum()) for own in members])
     if is_one_talker(evidence, talkers, min(counts[own].sum() for own in members), voiceprints):
-        louder_first = np.zeros((*evidence.counts.shape, sources))
-        louder_first[..., 0] = voiceprints.certainty * evidence.counts
-        return orders[best_path(louder_first, evidence.active, orders)]
+        return None
     path: Order = np.zeros(0, np.int64)
     for _ in range(ROUNDS):
         before, path = path, best_path(fit_of(evidence, talkers, voiceprints), evidence.active, orders)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -88,16 +89,33 @@ def _file_in(folder: Path) -> BinaryIO:
     return file
 
 
+@dataclass
+class Findings:
+    """What is known of a recording when all of it has been separated.
+
+    ``one_talker`` tells whether nobody else talks.
+    """
+
+    one_talker: bool = False
+
+
 def settled(
-    pieces: Iterable[Array], voiceprints: Voiceprints, sample_rate: int, waiting: Waiting
+    pieces: Iterable[Array],
+    voiceprints: Voiceprints,
+    sample_rate: int,
+    waiting: Waiting,
+    findings: Findings,
 ) -> Iterator[Array]:
     """Put the voices of a recording into one order from beginning to end.
+
+    Where there is one talker, all that the outputs have is theirs: it goes to the first, the others are silent.
 
     Args:
         pieces: (sources, m), as separated.
         voiceprints: what voices are compared by.
         sample_rate: of the pieces in Hz.
         waiting: where they wait until the last one has come.
+        findings: to be filled in.
 
     Yields:
         Pieces (sources, m), as many samples in all.
@@ -111,7 +129,20 @@ def settled(
     if waiting.samples:
         assert describer is not None
         orders = assign(describer.result(), voiceprints)
-        yield from in_order(waiting, orders, describer.block, sample_rate)
+        findings.one_talker = orders is None
+        if orders is None:
+            yield from _on_the_first(waiting, _READ_BLOCKS * describer.block)
+        else:
+            yield from in_order(waiting, orders, describer.block, sample_rate)
+
+
+def _on_the_first(waiting: Waiting, samples: int) -> Iterator[Array]:
+    """Yield what waits in pieces (sources, samples): the sum of the sources, and silence."""
+    for begin in range(0, waiting.samples, samples):
+        piece = waiting.read(begin, min(begin + samples, waiting.samples))
+        alone = np.zeros_like(piece)
+        alone[0] = piece.sum(0)
+        yield alone
 
 
 def in_order(waiting: Waiting, orders: Order, block: int, sample_rate: int) -> Iterator[Array]:
