@@ -24,8 +24,10 @@ LONGEST = 8  # blocks of a stretch: two talkers may follow each other without a 
 MOST = 1500  # stretches that are grouped; of more, some are taken
 CHANGE, CHANGE_IN_SOUND = 3.0, 12.0  # cost of another order, in a pause and within sound
 ROUNDS = 6
-ONE_TALKER = 0.6  # of the distance at which two voices may be one talker's: nearer is one
-FEW_BLOCKS = 4.0  # voices that are known from so few seem twice as far apart
+ALIKE = 0.6  # of the distance at which two voices may be one talker's: nearer are alike
+# Voices that are known from few blocks seem farther apart than they are: from so many, twice as far at the
+# usual, and at the worst; between the two the network's order stands.
+FEW_BLOCKS, TOO_FEW_BLOCKS = 4.0, 12.0
 TOGETHER_SHARE = 0.1  # of the sound in which two are heard at once
 
 Order = npt.NDArray[np.int64]
@@ -65,8 +67,13 @@ def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order | None:
     groups = grouped(sums, counts, voiceprints, sources)
     members = [groups == group for group in range(sources)]
     talkers = np.stack([voiceprints.points(sums[own].sum(0), counts[own].sum()) for own in members])
-    if is_one_talker(evidence, talkers, min(counts[own].sum() for own in members), voiceprints):
+    apart = float(np.square(talkers[:, None] - talkers).sum(2).max()) / (ALIKE * voiceprints.same)
+    least = float(min(counts[own].sum() for own in members))
+    together = are_together(evidence)
+    if not together and apart < 1 + FEW_BLOCKS / least:
         return None
+    if apart < (0.5 if together else 1) + TOO_FEW_BLOCKS / least:
+        return np.tile(orders[0], (len(blocks), 1))
     path: Order = np.zeros(0, np.int64)
     for _ in range(ROUNDS):
         before, path = path, best_path(fit_of(evidence, talkers, voiceprints), evidence.active, orders)
@@ -76,17 +83,11 @@ def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order | None:
     return orders[path]
 
 
-def is_one_talker(evidence: Evidence, talkers: Array, least: float, voiceprints: Voiceprints) -> bool:
-    """Return whether there is one talker only: all voices are alike, and no two are heard at once.
-
-    ``least`` is how many blocks the voice is known from that is known from the fewest.
-    """
-    distance = np.square(talkers[:, None] - talkers).sum(2)
-    if distance.max() > ONE_TALKER * voiceprints.same * (1 + FEW_BLOCKS / least):
-        return False
+def are_together(evidence: Evidence) -> bool:
+    """Return whether two are heard at once, for more of the time than a residue of one would be."""
     heard = evidence.active.max(1)
     second = np.sort(evidence.active, 1)[:, -2]
-    return float(np.minimum(heard, second).sum()) < TOGETHER_SHARE * float(heard.sum())
+    return float(np.minimum(heard, second).sum()) >= TOGETHER_SHARE * float(heard.sum())
 
 
 def stretches_of(evidence: Evidence) -> list[tuple[int, int, int]]:

@@ -108,7 +108,7 @@ def settled(
 ) -> Iterator[Array]:
     """Put the voices of a recording into one order from beginning to end.
 
-    Where there is one talker, all that the outputs have is theirs: it goes to the first, the others are silent.
+    Where there is one talker, all that the outputs have is theirs: the first gets it, the others are silent.
 
     Args:
         pieces: (sources, m), as separated.
