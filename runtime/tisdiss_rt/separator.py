@@ -32,7 +32,7 @@ from tisdiss_rt.planning.planner import Planner
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
-from tisdiss_rt.talkers.recording import Findings, Waiting, settled
+from tisdiss_rt.talkers.recording import Recording, Waiting, settled
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
 from tisdiss_rt.talkers.windows import in_windows
 
@@ -156,15 +156,11 @@ class Separator:
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         starts = range(0, len(signal), files.BLOCK_FRAMES)
         blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
-        steps: list[Step] = []
-        n = len(signal)
-        findings = Findings()
+        recording = Recording(blocks, sample_rate, lambda: len(signal), len(signal))
         with Waiting(None, self.bundle.manifest.sources) as waiting:
-            pieces = self._separate_blocks(
-                blocks, sample_rate, lambda: n, n, plan, steps, progress, waiting, findings
-            )
-            sources = np.concatenate(list(pieces)).T  # (n, S) -> (S, n)
-        return Separation(np.ascontiguousarray(sources), sample_rate, steps, plan, findings.one_talker)
+            pieces = list(self._separate(recording, plan, waiting, progress))
+        sources = np.ascontiguousarray(np.concatenate(pieces).T)  # (n, S) -> (S, n)
+        return Separation(sources, sample_rate, recording.steps, plan, recording.one_talker)
 
     def separate_file(
         self,
@@ -197,30 +193,18 @@ class Separator:
         if len(targets) != self.bundle.manifest.sources:
             raise OptionError(f"{len(targets)} output files for {self.bundle.manifest.sources} sources")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
-        steps: list[Step] = []
-        findings = Findings()
         with files.AudioReader(path) as reader:
             rate, frames = reader.sample_rate, reader.frames
+            recording = Recording(reader.blocks(), rate, lambda: reader.done, frames)
             with (
                 results.WavWriters(targets, rate, reader.subtype, frames, results.origin_of(path)) as writers,
                 Waiting(targets[0].parent, len(targets)) as waiting,
             ):
-                for piece in self._separate_blocks(
-                    reader.blocks(),
-                    rate,
-                    lambda: reader.done,
-                    frames,
-                    plan,
-                    steps,
-                    progress,
-                    waiting,
-                    findings,
-                ):
+                for piece in self._separate(recording, plan, waiting, progress):
                     writers.write(piece)
-        problem, clipped = reader.problem, writers.clipped
-        _warn_of(path, problem, clipped)
-        missing_s, alone = reader.missing_s, findings.one_talker
-        return FileSeparation(targets, rate, reader.done, missing_s, problem, clipped, steps, plan, alone)
+        lost = (reader.missing_s, reader.problem, writers.clipped)
+        _warn_of(path, *lost[1:])
+        return FileSeparation(targets, rate, reader.done, *lost, recording.steps, plan, recording.one_talker)
 
     def stream(
         self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
@@ -266,33 +250,21 @@ class Separator:
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
         return open_stream(self.engine, sample_rate, plan, timings, steps_kept)
 
-    def _separate_blocks(
-        self,
-        blocks: Iterable[Array],
-        sample_rate: int,
-        length: Callable[[], int],
-        expected: int | None,
-        plan: Plan,
-        steps: list[Step],
-        progress: Progress | None,
-        waiting: Waiting,
-        findings: Findings,
+    def _separate(
+        self, recording: Recording, plan: Plan, waiting: Waiting, progress: Progress | None
     ) -> Iterator[Array]:
-        """Separate mono blocks (m,) into pieces (m, sources), as many samples in all; adds to ``steps``.
-
-        ``length`` tells how many there were until now, ``expected`` how many are to come, for ``progress``.
-        """
-        separate = self._window_blocks if plan.overlaps else self._stream_blocks
-        model_hz = self.bundle.manifest.sample_rate
-        separated = separate(files.resample(blocks, sample_rate, model_hz), plan, steps)
+        """Separate a recording into pieces (m, sources), as many samples in all."""
+        model_hz, rate = self.bundle.manifest.sample_rate, recording.sample_rate
+        mono = files.resample(recording.blocks, rate, model_hz)
+        separated = (self._in_windows if plan.overlaps else self._in_steps)(mono, plan, recording.steps)
         if progress is not None:
-            total_s = None if expected is None else expected / sample_rate
+            total_s = None if recording.expected is None else recording.expected / rate
             separated = files.reporting(separated, model_hz, total_s, progress)
-        voices = settled(separated, self._voiceprints, model_hz, waiting, findings)
-        pieces = files.resample((piece.T for piece in voices), model_hz, sample_rate)
-        yield from files.fit_length(pieces, length, self.bundle.manifest.sources)
+        voices = settled(separated, self._voiceprints, model_hz, waiting, recording)
+        pieces = files.resample((piece.T for piece in voices), model_hz, rate)
+        yield from files.fit_length(pieces, recording.length, self.bundle.manifest.sources)
 
-    def _stream_blocks(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
+    def _in_steps(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate by a stream; yields (sources, m), adds to ``steps``."""
         stream = self._open_stream(self.bundle.manifest.sample_rate, plan, None)
         for block in mono:
@@ -300,7 +272,7 @@ class Separator:
         yield stream.flush()
         steps.extend(stream.steps)
 
-    def _window_blocks(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
+    def _in_windows(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""
         known = self._planner.timings.get(plan.window_samples)
         timings = copy.deepcopy(known) or Timings()  # several threads may separate at once

@@ -14,12 +14,17 @@ from tisdiss_rt import OutputError, Separator
 from tisdiss_rt.cli.main import cli
 from tisdiss_rt.talkers.assignment import assign, grouped
 from tisdiss_rt.talkers.blocks import Blocks, Describer
-from tisdiss_rt.talkers.recording import Findings, Waiting, in_order, settled
+from tisdiss_rt.talkers.recording import Recording, Waiting, in_order, settled
 from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
 
 RATE = 16000
 BLOCK = 4096
 RHYTHMS = [(3, 0.5, 8), (1.5, 0.3, 12), (5, 1, 6), (8, 4, 6), (3, 20, 4)]
+
+
+def unknown() -> Recording:
+    """A recording of which nothing is known."""
+    return Recording(iter(()), RATE, lambda: 0, None)
 
 
 class Tags:
@@ -69,7 +74,7 @@ def test_exchanged_voices_are_put_right(piece):
     voices, truth = exchanged(40)
     pieces = (voices[:, i : i + piece] for i in range(0, voices.shape[1], piece))
     with Waiting(None, 2) as waiting:
-        result = np.concatenate(list(settled(pieces, Tags(), RATE, waiting, Findings())), axis=1)
+        result = np.concatenate(list(settled(pieces, Tags(), RATE, waiting, unknown())), axis=1)
     np.testing.assert_array_equal(result, truth)
 
 
@@ -77,7 +82,7 @@ def test_what_is_right_stays_as_it_is(noise):
     voices = noise(2, 20 * RATE)
     with Waiting(None, 2) as waiting:
         result = np.concatenate(
-            list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting, Findings())), axis=1
+            list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting, unknown())), axis=1
         )
     np.testing.assert_array_equal(result, voices)
 
@@ -86,7 +91,7 @@ def test_what_is_right_stays_as_it_is(noise):
 def test_any_length(noise, samples):
     voices = noise(2, samples)
     with Waiting(None, 2) as waiting:
-        pieces = list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting, Findings()))
+        pieces = list(settled([voices], SignatureVoiceprints(RATE), RATE, waiting, unknown()))
     assert sum(piece.shape[1] for piece in pieces) == samples
     describer = Describer(SignatureVoiceprints(RATE), 2, RATE)
     describer.take(voices)
@@ -124,7 +129,7 @@ def test_one_talker_is_on_the_first_output_and_the_others_are_silent():
     voices, _ = exchanged(40)
     talker = np.where(voices > 0, 0.8, 0).astype(np.float32)
     talker += 0.01 * talker[::-1]
-    findings = Findings()
+    findings = unknown()
     with Waiting(None, 2) as waiting:
         result = np.concatenate(list(settled([talker], Tags(), RATE, waiting, findings)), axis=1)
     assert findings.one_talker
@@ -161,7 +166,7 @@ def test_three_sources_and_silence():
     for start in range(0, 60, 6):  # all three in any order, then silence
         voices[:, start * BLOCK : (start + 4) * BLOCK] = rng.permutation(tags)[:, None]
     with Waiting(None, 3) as waiting:
-        result = np.concatenate(list(settled([voices], Tags(), RATE, waiting, Findings())), axis=1)
+        result = np.concatenate(list(settled([voices], Tags(), RATE, waiting, unknown())), axis=1)
     heard = result[:, np.abs(result).min(0) > 0]
     # All are always heard together, so nothing dominates and the network's order stands.
     assert heard.shape[1] == 40 * BLOCK

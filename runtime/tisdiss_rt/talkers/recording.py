@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -23,6 +23,7 @@ import numpy as np
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import fade_in
 from tisdiss_rt.errors import OutputError
+from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import Describer, Voiceprints
 
@@ -90,12 +91,23 @@ def _file_in(folder: Path) -> BinaryIO:
 
 
 @dataclass
-class Findings:
-    """What is known of a recording when all of it has been separated.
+class Recording:
+    """A recording on its way, and what becomes known of it.
 
-    ``one_talker`` tells whether nobody else talks.
+    Attributes:
+        blocks: its samples (m,), mono.
+        sample_rate: of the blocks in Hz.
+        length: returns how many samples have come until now.
+        expected: how many there will be; None where nobody knows.
+        steps: one record for each window or step, as they are done.
+        one_talker: whether nobody else talks; known when all has been separated.
     """
 
+    blocks: Iterable[Array]
+    sample_rate: int
+    length: Callable[[], int]
+    expected: int | None
+    steps: list[Step] = field(default_factory=list)
     one_talker: bool = False
 
 
@@ -104,7 +116,7 @@ def settled(
     voiceprints: Voiceprints,
     sample_rate: int,
     waiting: Waiting,
-    findings: Findings,
+    recording: Recording,
 ) -> Iterator[Array]:
     """Put the voices of a recording into one order from beginning to end.
 
@@ -115,7 +127,7 @@ def settled(
         voiceprints: what voices are compared by.
         sample_rate: of the pieces in Hz.
         waiting: where they wait until the last one has come.
-        findings: to be filled in.
+        recording: whose ``one_talker`` is filled in.
 
     Yields:
         Pieces (sources, m), as many samples in all.
@@ -129,7 +141,7 @@ def settled(
     if waiting.samples:
         assert describer is not None
         orders = assign(describer.result(), voiceprints)
-        findings.one_talker = orders is None
+        recording.one_talker = orders is None
         if orders is None:
             yield from _on_the_first(waiting, _READ_BLOCKS * describer.block)
         else:
