@@ -13,8 +13,7 @@ demo: .venv/.runtime
 	$(BIN)/python -m benchmarks.demo demo
 
 test: lint docs
-	$(BIN)/pytest -m "not alone" --numprocesses auto --maxprocesses 4 --dist loadgroup
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest
 
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
 embed: .venv/.development

@@ -1,33 +1,12 @@
-"""Tests plan with what they measure themselves, not with what was kept, and ``auto`` means one thing.
-
-Side by side (pytest-xdist), those of a file share a process; so do all that build the C library, or export.
-"""
+"""Tests plan with what they measure themselves, not with what was kept, and ``auto`` means one thing."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from pathlib import Path
 
 import pytest
 
 from tisdiss_rt.engine.backends import BACKENDS
-
-FOLDERS_OF_ONE_GROUP = ("embed", "export")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "alone: needs the machine for itself, as it works in real time")
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        os.environ.setdefault("OMP_NUM_THREADS", "1")  # before PyTorch comes
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        path = Path(item.path).relative_to(Path(__file__).parent)
-        group = path.parts[0] if path.parts[0] in FOLDERS_OF_ONE_GROUP else path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -11,8 +11,6 @@ import soundfile
 
 from tisdiss_rt.cli import live_file, main
 
-pytestmark = pytest.mark.alone
-
 RATE = 16000
 
 

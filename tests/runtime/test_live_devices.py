@@ -26,12 +26,9 @@ EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 DEPTH = 2
 GAIN = {VirtualSound: 1, VirtualPipeWire: 2}  # of one channel made from the two that programs play
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(
-        bool(sys.platform != "linux" or missing()), reason=f"needs packages of Debian: {missing()}"
-    ),
-]
+pytestmark = pytest.mark.skipif(
+    bool(sys.platform != "linux" or missing()), reason=f"needs packages of Debian: {missing()}"
+)
 
 
 @pytest.fixture(params=[VirtualSound, VirtualPipeWire], ids=["pulseaudio", "pipewire"])

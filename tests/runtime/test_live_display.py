@@ -13,8 +13,6 @@ from rich.console import Console
 from tisdiss_rt.live.display import keys, picture, shown
 from tisdiss_rt.live.session import Status
 
-pytestmark = pytest.mark.alone
-
 
 def status(**changes):
     given = {

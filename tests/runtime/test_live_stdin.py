@@ -18,10 +18,7 @@ from tisdiss_rt.errors import OptionError
 RATE = 16000
 LIVE = [sys.executable, "-c", "from tisdiss_rt.cli.main import main; main()", "live"]
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(sys.platform == "win32", reason="signals are other things there"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are other things there")
 
 
 def wav_header(rate=RATE, kind=1, bits=16, channels=1):

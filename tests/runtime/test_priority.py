@@ -9,10 +9,7 @@ import pytest
 
 from tisdiss_rt.priority import raised_new_threads, raised_priority
 
-pytestmark = [
-    pytest.mark.alone,
-    pytest.mark.skipif(sys.platform != "linux", reason="scheduling is asked for on Linux"),
-]
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="scheduling is asked for on Linux")
 
 
 def policy():
