@@ -1,8 +1,8 @@
 """Averages of the weights of two networks, one of which goes on from the other, by validation scenes.
 
 Where training on new scenes has cost something on the old ones, weights between both are often better than
-either (https://arxiv.org/abs/2109.01903). What is printed is SI-SDR improvement in dB, by depth, and by scene at
-the trained depth. The scenes are those that `train` validates by, eight mixtures each, of people and noises
+either (https://arxiv.org/abs/2109.01903). What is printed is SI-SDR improvement in dB, by depth, and by scene
+at the trained depth. The scenes are those that `train` validates by, eight mixtures each, of people and noises
 that it never had.
 
     python -m benchmarks.quality.averages BEFORE.pt AFTER.pt --shares 0 0.5 1
