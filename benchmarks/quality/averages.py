@@ -2,8 +2,8 @@
 
 Where training on new scenes has cost something on the old ones, weights between both are often better than
 either (https://arxiv.org/abs/2109.01903). What is printed is SI-SDR improvement in dB, by depth, and by scene
-at the trained depth. The scenes are those that `train` validates by, eight mixtures each, of people and noises
-that it never had.
+at the trained depth. The scenes are those that `train` validates by: eight mixtures each, of other people and
+noises than it trains on.
 
     python -m benchmarks.quality.averages BEFORE.pt AFTER.pt --shares 0 0.5 1
     python -m benchmarks.quality.averages BEFORE.pt AFTER.pt --shares 0.7 --write network.pt
