@@ -98,6 +98,11 @@ def run(sound, folder, mix, rate, *arguments):
     return json.loads(out), tracks(folder / "rec"), heard[1], taps[0].start_s + lag / rate, taps[1].start_s
 
 
+def streamed_file(bundle, mix, rate):
+    stream = tisdiss_rt.Separator(bundle, provider="cpu").stream(rate, depth=DEPTH)
+    return np.concatenate([stream.process(mix), stream.flush()], axis=1)
+
+
 def check(bundle, mix, rate, report, recorded, played, heard_s, tap_s):
     """Compare everything with the separation of a file; give the latency from end to end in ms."""
     mixture, *sources = recorded
@@ -105,7 +110,7 @@ def check(bundle, mix, rate, report, recorded, played, heard_s, tap_s):
     assert len({len(track) for track in recorded}) == 1
     np.testing.assert_allclose(mixture[start : start + len(mix)], mix, atol=1e-4)
     padded = np.concatenate([np.zeros(start, np.float32), mix, np.zeros(rate // 2, np.float32)])
-    apart = tisdiss_rt.Separator(bundle, provider="cpu").separate(padded, rate, depth=DEPTH).sources
+    apart = streamed_file(bundle, padded, rate)
     end = start + len(mix)
     for ours, theirs in zip(sources, apart, strict=True):
         assert np.abs(theirs).max() > 0.1
@@ -196,7 +201,7 @@ def test_lost_devices_end_the_run_and_keep_the_recording(server, stream_toy, tmp
     if server is VirtualSound:  # others resample
         np.testing.assert_allclose(mixture[begin:], mix[: len(mixture) - begin], atol=1e-4)
     assert len(mixture) - begin > 3 * 16000
-    apart = tisdiss_rt.Separator(stream_toy, provider="cpu").separate(mixture, 16000, depth=DEPTH).sources
+    apart = streamed_file(stream_toy, mixture, 16000)
     np.testing.assert_allclose(sources, apart, atol=1e-5)
 
 
