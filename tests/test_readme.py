@@ -8,6 +8,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -150,12 +151,12 @@ def test_commands(workplace: Path, monkeypatch: pytest.MonkeyPatch, page: str) -
 
 
 def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put SPEECH and CHECKPOINT there, and let a training end before its first step."""
+    """Put SPEECH and CHECKPOINT there; a training ends before its first step, one of a voiceprint soon."""
     torch = pytest.importorskip("torch")
     from exported_networks import BAND_SPLIT, random_network
     from synthetic import write_corpus
 
-    from tisdiss_models import checkpoint, training
+    from tisdiss_models import checkpoint, training, voiceprint
     from tisdiss_models import cli as train_cli
 
     speech = write_corpus(workplace / "SPEECH", speakers=12, length_s=5.0, rate=16000)
@@ -164,6 +165,8 @@ def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (workplace / "CHECKPOINT").symlink_to("network.pt")
     short = {"clean": (torch.randn(1, 8000), torch.randn(1, 2, 8000))}
     monkeypatch.setattr(training, "validation_sets", lambda recordings: short)
+    briefly = partial(voiceprint.train_voiceprint, excerpts=16, steps=2, batch=8)
+    monkeypatch.setattr(voiceprint, "train_voiceprint", briefly)
     monkeypatch.setattr(train_cli, "train", lambda trainer, folder, *_: trainer.save(folder / "state.pt"))
 
 
