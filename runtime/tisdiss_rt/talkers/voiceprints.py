@@ -44,9 +44,7 @@ class LearntVoiceprints:
 
     def frames(self, voices: Array, samples: int) -> tuple[Array, Array]:
         """See `blocks.Voiceprints`."""
-        prints, weights = self._graph.run_arrays(
-            {"voices": np.ascontiguousarray(voices)}
-        )  # (S, T, size), (S, T)
+        prints, weights = self._run(voices)  # (S, T, size), (S, T)
         return _summed(prints, weights, samples // self.hop, voices.shape[1] // samples)
 
     def points(self, sums: Array, weights: Array) -> Array:
