@@ -65,24 +65,14 @@ def train_command(
         raise click.ClickException("give --config to start or --resume to go on")
     if init and resume:
         raise click.ClickException("--init is for a new run; leave it out with --resume")
-    if output is None:
-        output = resume.parent if resume else Path("runs") / Path(str(config)).stem
-    state = output / "state.pt"
-    if state.exists() and not (resume and state.samefile(resume)):
-        raise click.ClickException(f"{state} exists; go on with --resume or choose another --output")
+    output = _output_folder(output, config, resume)
     device = _choose_device(device)
-    if compile_parts and device == "cpu" and not _has_compiler():
-        click.echo("no C++ compiler found: training without compiling takes longer", err=True)
-        compile_parts = False
+    compile_parts = compile_parts and _can_compile(device)
     try:
         trainer = _trainer(config, resume, init, torch.device(device), speech, compile_parts)
         output.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    if trainer.step >= trainer.config.steps:
-        raise click.ClickException(
-            f"{resume} is at step {trainer.step} of {trainer.config.steps}; a --config with more goes on"
-        )
     click.echo(
         f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}",
         err=True,
@@ -90,7 +80,18 @@ def train_command(
     try:
         train(trainer, output, minutes, evaluate_every)
     except KeyboardInterrupt:
+        state = output / "state.pt"
         raise click.ClickException(f"interrupted at step {trainer.step}; --resume {state} goes on") from None
+
+
+def _output_folder(output: Path | None, config: str | None, resume: Path | None) -> Path:
+    """Return the folder of a run, which must not hold the state of another one."""
+    if output is None:
+        output = resume.parent if resume else Path("runs") / Path(str(config)).stem
+    state = output / "state.pt"
+    if state.exists() and not (resume and state.samefile(resume)):
+        raise click.ClickException(f"{state} exists; go on with --resume or choose another --output")
+    return output
 
 
 def _train_voice(speech: Path, output: Path) -> None:
@@ -111,6 +112,14 @@ def _choose_device(device: str) -> str:
     if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not has_cuda):
         raise click.ClickException(f"no device {device!r} here; leave --device to auto")
     return ("cuda" if has_cuda else "cpu") if device == "auto" else device
+
+
+def _can_compile(device: str) -> bool:
+    """Return whether parts can be compiled for the device; if not, print why."""
+    if device != "cpu" or _has_compiler():
+        return True
+    click.echo("no C++ compiler found: training without compiling takes longer", err=True)
+    return False
 
 
 def _has_compiler() -> bool:
@@ -138,6 +147,10 @@ def _trainer(
         if options and options[0] not in (NetworkConfig(), trainer.network.config):
             raise ConfigError(
                 f"{config}: another network than that of {resume}; leave the section network out"
+            )
+        if trainer.step >= trainer.config.steps:
+            raise ConfigError(
+                f"{resume} is at step {trainer.step} of {trainer.config.steps}; a --config with more goes on"
             )
         return trainer
     assert options is not None

@@ -76,7 +76,13 @@ class NetworkConfig:
             least = 0 if field.name in ("lookback", "recurrent_dim") else 1
             if field.type == "int" and (type(value) is not int or value < least):
                 raise ConfigError(f"{field.name} must be a positive whole number, not {value!r}")
-        checks = [
+        for ok, message in (*self._size_rules(), *self._combination_rules()):
+            if not ok:
+                raise ConfigError(message)
+
+    def _size_rules(self) -> list[tuple[bool, str]]:
+        """Return which sizes fit each other, and what to say where they do not."""
+        return [
             (
                 self.n_fft % 2 == 0 and self.n_fft % self.hop == 0 and self.n_fft >= 2 * self.hop,
                 f"n_fft ({self.n_fft}) must be even, and twice hop ({self.hop}) or a larger multiple of it",
@@ -88,12 +94,17 @@ class NetworkConfig:
                 f"attention_dim ({self.attention_dim}) must be a multiple of 2 * heads ({self.heads})",
             ),
             (
-                self.splitter in ("swiglu_conv_deconv2d", "conv2d"),
-                f"splitter must be swiglu_conv_deconv2d or conv2d, not {self.splitter!r}",
-            ),
-            (
                 not self.bands or sum(self.bands) == self.n_fft // 2,
                 f"bands add up to {sum(self.bands)} bins, but n_fft / 2 is {self.n_fft // 2}",
+            ),
+        ]
+
+    def _combination_rules(self) -> list[tuple[bool, str]]:
+        """Return which options go together, and what to say where they do not."""
+        return [
+            (
+                self.splitter in ("swiglu_conv_deconv2d", "conv2d"),
+                f"splitter must be swiglu_conv_deconv2d or conv2d, not {self.splitter!r}",
             ),
             (not (self.bands and self.mask), "mask is for the full band; the band-split head always masks"),
             (
@@ -111,9 +122,6 @@ class NetworkConfig:
                 "block_residual shares the weights of separator_residual and needs it",
             ),
         ]
-        for ok, message in checks:
-            if not ok:
-                raise ConfigError(message)
 
     @property
     def streaming(self) -> bool:
