@@ -9,7 +9,7 @@ OK, ARGUMENT, OPTION, BUNDLE, ONNXRUNTIME, UNSUPPORTED, STATE = range(7)
 
 
 class Struct(c.Structure):
-    """Begins with its size, which is filled in; all else is zero, unless given."""
+    """A struct that begins with its size, which is filled in; all else is zero, unless given."""
 
     def __init__(self, **values: object) -> None:
         super().__init__(size=c.sizeof(self), **values)

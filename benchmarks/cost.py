@@ -23,7 +23,7 @@ WINDOW_S = 4.0
 
 
 def giga_macs(function: Callable[[], object], seconds: float) -> float:
-    """Billions of multiply-accumulates per second of audio, from a function that handles so many seconds."""
+    """Count the GMAC per second of audio of a function that processes `seconds` of it."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         function()
     return counter.get_total_flops() / 2 / 1e9 / seconds
@@ -34,7 +34,7 @@ def millions(*modules: torch.nn.Module) -> float:
 
 
 def cost(network: Network) -> list[float]:
-    """GMAC/s of stem, one repetition and decoder for windows of `WINDOW_S`."""
+    """Return the GMAC/s of stem, one repetition and decoder for windows of `WINDOW_S`."""
     mix = torch.randn(1, int(WINDOW_S * network.config.sample_rate))
     with torch.no_grad():
         z, z0, spec, scale = network.stem(mix)
@@ -47,7 +47,7 @@ def cost(network: Network) -> list[float]:
 
 
 def step_cost(network: StreamingNetwork) -> list[float]:
-    """GMAC/s of stem, one repetition and decoder of a stream, which runs one step after the other."""
+    """Return the GMAC/s of stem, one repetition and decoder of a stream, which runs step by step."""
     mix = torch.randn(1, network.config.hop)
     blank = network.blank(mix)
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The last step of `make demo`: say where the separated voices are and how much was gained.
+"""The last step of `make demo`: print where the separated voices are and how much was gained.
 
 python -m benchmarks.demo FOLDER
 """

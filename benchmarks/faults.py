@@ -237,7 +237,7 @@ def _checkpoint() -> bytes:
 
 
 def _read_all(kind: Kind, seeds: range, pipe: Connection) -> None:
-    """Read the inputs of these seeds; tells of each before it begins, and how it went."""
+    """Read the inputs of these seeds; report each before it begins, and how it went."""
     with tempfile.TemporaryDirectory(dir=_memory()) as folder:
         for seed in seeds:
             rng = random.Random(seed)

@@ -1,7 +1,7 @@
-"""When the machine itself stood still, which none of its programs is to blame for: its host was busy.
+"""When the machine itself stood still because its host was busy, which no program on it is to blame for.
 
-On each core a process that goes before all others sleeps for `WATCH_S` again and again, and says when it came
-back late.
+On each core, a process of the highest priority sleeps for `WATCH_S` again and again, and reports when it
+wakes up late.
 """
 
 from __future__ import annotations
@@ -50,9 +50,9 @@ class HoldUps:
             self.found.append((begin_s, end_s))
 
     def longest_s(self, begin_s: float, end_s: float) -> float:
-        """Length of the longest hold-up beyond `HELD_UP_S` that touches this time; 0 if there is none.
+        """Return the length of the longest hold-up beyond `HELD_UP_S` that touches this time, or 0.
 
-        NaN where nobody could watch. To be asked while it is entered.
+        NaN where watching is not possible. Call it inside the block.
         """
         if any(process.poll() is not None for process in self._running):
             return math.nan
@@ -60,7 +60,7 @@ class HoldUps:
 
 
 def watch(core: int) -> None:
-    """Print hold-ups for ever."""
+    """Print hold-ups until killed."""
     os.sched_setaffinity(0, {core})
     os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(90))
     while True:

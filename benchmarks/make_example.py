@@ -1,4 +1,4 @@
-"""Makes the two-voice recording that ships with the package, and its two references.
+"""Make the two-voice recording that ships with the package, and its two references.
 
 The example lets anyone try the separator, and lets tests run, with nothing to fetch. Both talkers come from
 the speech synthesizer flite (slt, female, and rms, male), so the truth is known: the mixture is the sum of
@@ -30,7 +30,7 @@ TALKERS = (("slt", BAKERY, 0.2, 0.0545), ("rms", TRAIN, 0.5, 0.0459))  # voice, 
 
 
 def speak(voice: str, text: str) -> np.ndarray:
-    """What flite says, at RATE, without the silence around it."""
+    """Synthesise text with flite at `RATE`, without the silence around it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "speech.wav"
         subprocess.run(["flite", "-voice", voice, "-t", text, "-o", str(path)], check=True)
@@ -42,7 +42,7 @@ def speak(voice: str, text: str) -> np.ndarray:
 
 
 def make() -> dict[str, bytes]:
-    """The files' bytes by name."""
+    """Return the files' bytes by name."""
     tracks = {}
     for i, (voice, text, start, rms) in enumerate(TALKERS, 1):
         speech, at, track = speak(voice, text), round(start * RATE), np.zeros(round(SECONDS * RATE))

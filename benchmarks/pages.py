@@ -12,7 +12,7 @@ OVERVIEW = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 
 
 def update(page: Path, titles: Iterable[str], title: str, text: str) -> None:
-    """Put a section into the page, in the place of the one with the same title; ``titles`` is their order."""
+    """Write a section to the page, replacing the one with the same title; ``titles`` is their order."""
     head, *old = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     sections = dict(section.split("\n\n", 1) for section in old)
     sections[title] = text
@@ -21,7 +21,7 @@ def update(page: Path, titles: Iterable[str], title: str, text: str) -> None:
 
 
 def fill(page: Path, name: str, text: str) -> None:
-    """Put the text between the two comments in a page that have the name."""
+    """Replace the text between the two comments of that name in a page."""
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     before, _, rest = page.read_text(encoding="utf-8").partition(start)
     _, found, after = rest.partition(end)

@@ -40,7 +40,7 @@ from benchmarks.speed.tools import (
 from tisdiss_rt.engine import open_engine
 
 PAGE = Path(__file__).parent / "CLAIMS.md"
-EQUAL_DB = 0.05  # less is no loss that anybody hears, or that these networks would show again
+EQUAL_DB = 0.05  # less is inaudible, and would not show again with these networks
 DOCS = Path(__file__).parents[2] / "docs"
 SECTIONS = (
     "What was trained",
@@ -61,7 +61,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 def comparison(
     found: dict[str, Measured], ours: str, theirs: str, claim: str, depth: int | None = None, bar: float = 0.0
 ) -> list[str]:
-    """One row: is the first better than the second by more than the bar, both at a depth or as trained?"""
+    """Return one row: whether the first beats the second by more than the bar, at a depth or as trained."""
     a, b = (m.db[:, :, m.depth if depth is None else depth] for m in (found[ours], found[theirs]))
     return [claim, f"`{ours}` - `{theirs}`", *difference(a, b, training_noise(found), bar)]
 
@@ -70,7 +70,7 @@ def training_noise(found: dict[str, Measured]) -> Noise:
     return Noise.of_training(np.array([m.db[:, :, m.depth].mean(1) for m in found.values()]))
 
 
-CLAIM_HEAD = ["claim", "difference", "dB", "verdict"]
+CLAIM_HEAD = ["claim", "compared", "difference", "verdict"]
 
 
 def what_was_trained(found: dict[str, Measured]) -> str:
@@ -89,12 +89,12 @@ def what_was_trained(found: dict[str, Measured]) -> str:
     ]
     seeds = len(found["base"].db)
     hours = TRAINING.steps * TRAINING.batch * TRAINING.crop_s / 3600
-    head = ["name", "what", "parameters", "GMAC/s", "training", "depth", "dB at that depth", "each seed"]
+    head = ["name", "what", "parameters", "GMAC/s", "training", "depth", "quality at that depth", "each seed"]
     return (
         f"{TRAINING.steps} steps of {TRAINING.batch} mixtures of {TRAINING.crop_s:g} s: {hours:.1f} hours of "
         f"mixtures for each run, {seeds} seeds. GMAC/s: billions of multiply-accumulates per second of "
-        "audio at the trained depth. Training: 10^12 multiply-accumulates. dB: with a 95 % bootstrap interval"
-        " over the mixtures. Another seed changes a variant by "
+        "audio at the trained depth. Training: 10^12 multiply-accumulates. Quality: with a 95 % bootstrap "
+        "interval over the mixtures. Another seed changes a variant by "
         f"{math.sqrt(training_noise(found).variance):.2f} dB (standard deviation).\n\n" + table(head, rows)
     )
 
@@ -112,7 +112,7 @@ def early_split(found: dict[str, Measured]) -> str:
         "The late splits run twice the repetitions, because theirs work on one map instead of two: about as "
         "many operations (see above).\n\n"
         + table(CLAIM_HEAD, rows)
-        + "\nWhat each gives at every depth, mean dB; only networks judged at every depth can stop early:\n\n"
+        + "\nQuality at every depth, mean dB; only networks judged at every depth can stop early:\n\n"
         + table(
             ["", *map(str, depths)],
             [[f"`{n}`", *(f"{found[n].mean_db(d):.2f}" for d in depths)] for n in names],
@@ -171,7 +171,7 @@ def assignment(found: dict[str, Measured]) -> str:
 
 
 def reached(log: list[dict[str, Any]], target_db: float, depth: int) -> float:
-    """Steps until validation at the depth reached so much, linear between looks; infinite if it never did."""
+    """Return the steps until validation at the depth reached the target, or infinity; interpolated."""
     step, then = 0, 0.0
     for look in log:
         now = look["si_sdri_db"][depth]
@@ -219,7 +219,7 @@ def training_cost(found: dict[str, Measured]) -> str:
 
 
 def step_seconds(names: Sequence[str]) -> list[float]:
-    """Median time of a training step of each variant on one thread, the variants taking turns."""
+    """Measure the median seconds of a training step of each variant, in turns, on one thread."""
     torch.set_num_threads(1)
     samples = int(TRAINING.crop_s * BASE.sample_rate)
     mix, sources = torch.randn(TRAINING.batch, samples), torch.randn(TRAINING.batch, 2, samples)
@@ -237,7 +237,7 @@ def training_step(objective: Objective, mix: torch.Tensor, sources: torch.Tensor
 
 
 def running_cost(found: dict[str, Measured]) -> str:
-    """What the deeper-trained network saves at the quality that the other has at 3, or nearly has before."""
+    """Report what the deeper-trained network saves at nearly the quality that the other has at depth 3."""
     base, deep = found["base"], found["deep"]
     wanted_db = base.mean_db(3) - EQUAL_DB
     needed = [next((d for d in range(BEYOND + 1) if m.mean_db(d) >= wanted_db), None) for m in (base, deep)]

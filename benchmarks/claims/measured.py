@@ -53,7 +53,7 @@ class Measured:
 
     def shown(self, depth: int) -> str:
         low, high = interval_db(self.db[:, :, depth].mean(0))
-        return f"{self.mean_db(depth):.2f} ({low:.2f} to {high:.2f})"
+        return f"{self.mean_db(depth):.2f} dB ({low:.2f} to {high:.2f})"
 
 
 def load(name: str, seed: int) -> tuple[VariantNetwork, dict[str, Any]]:
@@ -66,9 +66,9 @@ def load(name: str, seed: int) -> tuple[VariantNetwork, dict[str, Any]]:
 
 @torch.inference_mode()
 def test_one(job: tuple[str, int, bool, Tensor, Tensor]) -> np.ndarray:
-    """SI-SDR improvement (mixtures, depths) of one checkpoint, on mixtures (N, samples) and their sources.
+    """Measure the SI-SDR improvement (mixtures, depths) of one checkpoint on mixtures (N, samples).
 
-    The depths are all, or only the trained one.
+    The job is name, seed, whether to measure all depths or only the trained one, mixtures and sources.
     """
     torch.set_num_threads(1)
     name, seed, all_depths, *test = job
@@ -86,7 +86,7 @@ def test_one(job: tuple[str, int, bool, Tensor, Tensor]) -> np.ndarray:
 
 
 def test(checkpoints: list[tuple[str, int]], all_depths: bool = True) -> list[np.ndarray]:
-    """What `test_one` gives for each variant with its seed."""
+    """Return the result of `test_one` for each variant with its seed."""
     data = load_data(speech_folder()).test
     jobs = [(name, seed, all_depths, *data) for name, seed in checkpoints]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count(), maxtasksperchild=1) as pool:
@@ -121,9 +121,9 @@ class Noise:
 
     @classmethod
     def of_training(cls, means: np.ndarray) -> Noise:
-        """What is left of mean dB (variants, seeds) after the means of variants and of seeds.
+        """Estimate it from mean dB (variants, seeds): what is left after the means of variants and of seeds.
 
-        All variants together, as three seeds of one alone say next to nothing about it.
+        All variants are pooled, because three seeds of a single one say next to nothing.
         """
         rest = means - means.mean(0) - means.mean(1, keepdims=True) + means.mean()
         freedom = (means.shape[0] - 1) * (means.shape[1] - 1)
@@ -131,7 +131,7 @@ class Noise:
 
 
 def interval(each: np.ndarray, noise: Noise | None) -> tuple[float, float]:
-    """95 % interval of the mean of differences (seeds, mixtures), for other seeds and other mixtures.
+    """Compute the 95 % interval of the mean of differences (seeds, mixtures), for other seeds and mixtures.
 
     Args:
         each: the differences, in dB.
@@ -146,13 +146,13 @@ def interval(each: np.ndarray, noise: Noise | None) -> tuple[float, float]:
 
 
 def verdict(low: float, high: float, bar: float = 0.0) -> str:
-    """Whether an interval says that a difference is above the bar."""
+    """Return whether an interval shows that a difference is above the bar."""
     return "holds" if low > bar else "contradicted" if high < bar else "does not show"
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray, noise: Noise | None, bar: float = 0.0) -> list[str]:
-    """Two cells: the mean of ours - theirs (seeds, mixtures) with interval and seeds, and the verdict."""
+    """Return two cells: the mean of ours - theirs (seeds, mixtures) with interval and seeds; the verdict."""
     each = ours - theirs
     low, high = interval(each, noise)
     by_seed = ", ".join(f"{seed:+.2f}" for seed in each.mean(1))
-    return [f"{each.mean():+.2f} ({low:+.2f} to {high:+.2f}; seeds {by_seed})", verdict(low, high, bar)]
+    return [f"{each.mean():+.2f} dB ({low:+.2f} to {high:+.2f}; seeds {by_seed})", verdict(low, high, bar)]

@@ -184,22 +184,22 @@ class VariantNetwork(nn.Module):
         self.decoder.inverse = InverseFft(config)  # type: ignore[assignment]
 
     def encode(self, spec: Tensor) -> Tensor:
-        """Everything before the first repetition, from the spectrum (B, 2, T, bins)."""
+        """Compute the map before the first repetition, from the spectrum (B, 2, T, bins)."""
         x = self.stem.encoder(spec)
         for layer in self.stem.layers:
             x = layer(x)
         return x if self.variant.late else self.stem.splitter(x)
 
     def block(self, repetition: int) -> nn.Module:
-        """The layer of a repetition, counted from 1."""
+        """Return the layer of a repetition, counted from 1."""
         return self.blocks[min(repetition, len(self.blocks)) - 1]
 
     def estimate(self, x: Tensor, spec: Tensor, scale: Tensor, samples: int) -> Tensor:
-        """Decode a map at any depth: (B, S, samples)."""
+        """Decode a map of any depth to (B, S, samples)."""
         return self.waves(self.estimate_spec(x, spec), scale, samples)
 
     def estimate_spec(self, x: Tensor, spec: Tensor) -> Tensor:
-        """Decode a map at any depth: (B S, 2, T, bins)."""
+        """Decode a map of any depth to (B S, 2, T, bins)."""
         if self.variant.late:
             x = self.stem.splitter(x)
         return self.decoder.head(x.permute(0, 2, 3, 1), spec)
@@ -243,7 +243,7 @@ class Objective(nn.Module):
         self._score = wrap(pairwise_soft_snr_db)
 
     def forward(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
-        """Loss in dB of mixtures (B, samples) with sources (B, S, samples), with `depth` repetitions."""
+        """Compute the loss in dB at a depth of mixtures (B, samples) with sources (B, S, samples)."""
         loss = self.network.variant.loss
         with torch.no_grad():
             spec, scale = self.network.stem.analyse(mix)
@@ -259,7 +259,7 @@ class Objective(nn.Module):
 
 
 def step_gmacs(variant: Variant) -> float:
-    """Billions of multiply-accumulates of a training step, forth and back, per second of mixture."""
+    """Compute the GMAC of a training step, forward and backward, per second of mixture."""
     network = VariantNetwork(variant).eval()
     mix = torch.randn(1, int(COUNTED_S * BASE.sample_rate))
 
@@ -274,7 +274,7 @@ def step_gmacs(variant: Variant) -> float:
 
 
 def depth_loss(scores: Sequence[Tensor], weights: Sequence[float], own: bool) -> Tensor:
-    """Mean loss over depths, from the (B, S, S) of each: assigned together, or each on its own."""
+    """Compute the mean loss over depths from the (B, S, S) of each, with one assignment or one of its own."""
     if own:
         return -torch.stack([best_assignment(score).mean() for score in scores]).mean()
     return multi_depth_loss(scores, weights[: len(scores)])

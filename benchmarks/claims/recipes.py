@@ -27,23 +27,23 @@ SECTIONS = ("Recipes", "Networks")
 
 
 def row(name: str, db: np.ndarray, base_db: np.ndarray, noise: Noise) -> list[str]:
-    """One line: cost, quality (mixtures,), difference to the base with the same seed, verdict."""
+    """Return one line: cost, quality (mixtures,), difference from the base with the same seed, verdict."""
     cells = [*costs(name), f"{db.mean():.2f}"]
     if name == "base":
         return [*cells, "", ""]
     each = (db - base_db)[None]
     low, high = interval(each, noise)
     said = {"holds": "helps", "contradicted": "hurts"}.get(verdict(low, high), "no difference shown")
-    return [*cells, f"{each.mean():+.2f} ({low:+.2f} to {high:+.2f})", said]
+    return [*cells, f"{each.mean():+.2f} dB ({low:+.2f} to {high:+.2f})", said]
 
 
 def is_recipe(variant: Variant) -> bool:
-    """Whether it is trained in another way; else another network is trained."""
+    """Return whether only its training differs from that of the base; otherwise the network does."""
     return bool(variant.training or variant.first)
 
 
 def costs(name: str) -> list[str]:
-    """Name, what it is, operations, parameters, steps."""
+    """Return the cells of name, title, operations, parameters and steps."""
     network, state = load(name, SEEDS[0])
     mix = torch.randn(1, int(COUNTED_S * BASE.sample_rate))
     gmacs = giga_macs(lambda: network.separate(mix, network.variant.depth), COUNTED_S)

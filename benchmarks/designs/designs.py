@@ -59,7 +59,7 @@ class Steps:
             self.calls[graph] = (session, inputs)
 
     def step_ms(self, depth: int) -> float:
-        """Run one step and give its time."""
+        """Run one step and return its time in ms."""
         begin = time.perf_counter()
         self._run("stem", 0)
         for repetition in range(depth):
@@ -78,7 +78,7 @@ def state_kb(network: StreamingNetwork) -> float:
 
 
 def times() -> str:
-    """Operations, state, and the time of a step of every design in turn with the shipped bundle."""
+    """Measure operations, state and time of a step of every design, in turns with the shipped bundle."""
     networks = {name: design.network(design.config).eval() for name, design in DESIGNS.items()}
     taken: dict[int, dict[str, list[float]]] = {
         depth: {name: [] for name in ("shipped", *networks)} for depth in DEPTHS
@@ -121,7 +121,7 @@ def _time_cell(taken_ms: list[float], base_ms: list[float]) -> str:
 
 
 def quality() -> str:
-    """What the small designs have learnt, by depth: each task a table, its differences paired."""
+    """Report the quality of the small designs by depth: a table for each task, with paired differences."""
     measured = json.loads(MEASURED.read_text(encoding="utf-8"))
     texts = []
     for task, config in TRAINING.items():
@@ -158,11 +158,11 @@ def _difference(values: np.ndarray) -> str:
     if not values.any():
         return ""
     low, high = interval_db(values)
-    return f"{values.mean():+.2f} ({low:+.2f} to {high:+.2f})"
+    return f"{values.mean():+.2f} dB ({low:+.2f} to {high:+.2f})"
 
 
 def what() -> str:
-    """The designs in words, and their small size."""
+    """Describe the designs and their small size."""
     lines = ["| design | what |", "|---|---|", "| `shipped` | the bundle `live-16k` that is in the package |"]
     lines += [f"| `{name}` | {design.title} |" for name, design in DESIGNS.items()]
     small = DESIGNS[BASE].small

@@ -80,7 +80,7 @@ def _as_it_is(network: StreamingNetwork) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Design:
-    """What tables say of it, the size to be shipped, a small one, and what `change` makes of its layers."""
+    """A title for tables, the size to be shipped, a small one, and how `change` replaces layers."""
 
     title: str
     config: NetworkConfig
@@ -88,7 +88,7 @@ class Design:
     change: Callable[[StreamingNetwork], None] = _as_it_is
 
     def network(self, config: NetworkConfig, seed: int = 0) -> StreamingNetwork:
-        """Make it in either size, with weights at random."""
+        """Make it in either size, with random weights."""
         torch.manual_seed(seed)
         made = build_network(config)
         assert isinstance(made, StreamingNetwork)

@@ -57,7 +57,7 @@ TRAINING = {
 
 
 class Data(NamedTuple):
-    """What a task trains on, and sets of mixtures (N, samples) and voices (N, 2, samples) to measure with."""
+    """Training data of a task; sets of mixtures (N, samples) and voices (N, 2, samples) to measure with."""
 
     talkers: Corpus
     noises: Corpus | None
@@ -146,7 +146,7 @@ def measure(task: str, networks: dict[str, StreamingNetwork], data: Data) -> Non
 
 
 def record(section: str, name: str, values: object) -> None:
-    """Put values into the file, beside those that it has."""
+    """Add values to the file."""
     measured = json.loads(MEASURED.read_text(encoding="utf-8")) if MEASURED.exists() else {}
     measured.setdefault(section, {})[name] = values
     MEASURED.write_text(json.dumps(measured) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What live sound takes and bears: latency from end to end, other programs on all cores, half an hour of it.
+"""What live sound costs and withstands: latency from end to end, load on all cores, half an hour of it.
 
     python -m benchmarks.live.live                        # latency and load, printed
     python -m benchmarks.live.live --only long --minutes 30
@@ -49,7 +49,7 @@ LOOK_S = 0.1
 
 @dataclass(frozen=True)
 class Look:
-    """How it goes at a moment, with how many steps have run at each depth since the beginning."""
+    """The state at a moment, with how many steps have run at each depth since the beginning."""
 
     status: Status
     depths: Counter[int]
@@ -57,7 +57,7 @@ class Look:
 
 
 def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: bool = True) -> dict[str, float]:
-    """Run so long on the example, over and over again; ``look`` is called ten times a second.
+    """Run on the example, repeated, for a time; ``look`` is called ten times a second.
 
     Gives the ``latency_ms`` from end to end, and the greatest ``difference`` between what the headphones
     played and the recorded first source; nothing without taps, which keep all that they hear in memory.
@@ -102,7 +102,7 @@ def live(rate: int, seconds: float, look: Callable[[Look], None], is_tapped: boo
 
 
 def row(name: str, looks: list[Look], holdups: HoldUps | None = None) -> str:
-    """One line on a part of a run."""
+    """Return one line on a part of a run."""
     statuses = [look.status for look in looks]
     first, last = statuses[0], statuses[-1]
     depths = looks[-1].depths - looks[0].depths
@@ -124,7 +124,7 @@ HEAD = (
 
 
 def latency() -> None:
-    """Latency from end to end, measured and as `live` reports it."""
+    """Print the latency from end to end, measured and as `live` reports it."""
     for rate in (16000, 48000):
         looks: list[Look] = []
         found = live(rate, PHASE_S, looks.append)
@@ -138,7 +138,7 @@ def latency() -> None:
 
 
 def load() -> None:
-    """The same with other programs on all cores in the second of three parts, at each priority."""
+    """Print the same with other programs on all cores in the second of three parts, at each priority."""
     above, below = HEAD.split("\n")
     print(f"{above} machine stood still, at most |\n{below}---|")
     load_at("real-time")
@@ -150,7 +150,7 @@ def load() -> None:
 
 
 def load_at(name: str) -> None:
-    """Rows before, while and after other programs compute; ``name`` is of the priority."""
+    """Print rows before, while and after other programs compute; ``name`` is of the priority."""
     looks: list[Look] = []
     busy: list[subprocess.Popen[bytes]] = []
 
@@ -178,7 +178,7 @@ def load_at(name: str) -> None:
 
 
 def long(minutes: float) -> None:
-    """Memory and latency of a long run."""
+    """Print memory and latency of a long run."""
     seen: list[tuple[float, float, float]] = []
     looks: list[Look] = []
 
@@ -198,7 +198,7 @@ def long(minutes: float) -> None:
 
 
 def draw() -> None:
-    """The display in the middle of a run, as an SVG file."""
+    """Draw the display in the middle of a run, as an SVG file."""
     looks: list[Look] = []
     live(16000, 6.0, looks.append)
     console = Console(record=True, width=84, file=io.StringIO())

@@ -74,14 +74,14 @@ class Remembering:
 
 
 class Forgetful(SlidingCore):
-    """Knows nobody, so that only the last order is left after a silence."""
+    """A signature of nobody, so that only the last order is left after a silence."""
 
     def _learn(self, leaving: np.ndarray) -> None:
         pass
 
 
 def streamed(core: SlidingCore, mix: np.ndarray) -> np.ndarray:
-    """Push a whole mixture (n,) and take out its estimate (sources, n), aligned."""
+    """Push a whole mixture (n,) and return its estimate (sources, n), aligned."""
     late, step = core.latency_samples - core.step_samples, core.step_samples
     padded = np.zeros(-(-(len(mix) + late) // step) * step, np.float32)
     padded[: len(mix)] = mix
@@ -94,7 +94,7 @@ def slide_of(hop_ms: int, lookahead_ms: int, fade_ms: int, rate: int) -> Slide:
 
 
 def held_out_mixtures(rate: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Mixtures (n,) of the voices kept for validation, and their sources (2, n)."""
+    """Draw mixtures (n,) of the voices kept for validation, and their sources (2, n)."""
     talkers = load_corpus(speech_folder() / "validation", rate, MIXTURE_S + 0.01)
     generator = torch.Generator().manual_seed(4321)
     mix, sources = acoustics.draw_batch(talkers, acoustics.SCENES["clean"], count, MIXTURE_S, generator)
@@ -102,7 +102,7 @@ def held_out_mixtures(rate: int, count: int) -> Iterator[tuple[np.ndarray, np.nd
 
 
 def quality_table(engine: OfflineEngine, count: int) -> str:
-    """SI-SDR improvement for every way to slide."""
+    """Compute the SI-SDR improvement for every way to slide."""
     manifest, depth = engine.manifest, engine.manifest.depth.trained
     rate = manifest.sample_rate
     scores, heard_s = defaultdict(list), 0.0
@@ -132,13 +132,13 @@ def quality_table(engine: OfflineEngine, count: int) -> str:
         share = spent_s[window_s, hop_ms] / heard_s
         each = np.array(scores[window_s, hop_ms, DEFAULT[2]]) - np.array(scores[DEFAULT])
         low, high = interval_db(each)
-        difference = f"{each.mean():+.1f} ({low:+.1f} to {high:+.1f})"
+        difference = f"{each.mean():+.1f} dB ({low:+.1f} to {high:+.1f})"
         lines.append(f"| {window_s:g} s | {hop_ms} ms | {share:.0%} | {cells} | {difference} |")
     return "\n".join(lines) + "\n"
 
 
 def talkers(rate: int) -> list[np.ndarray]:
-    """Voices (n,) of different people of the training set, long enough, at a level of RMS."""
+    """Return voices (n,) of different people of the training set, long enough, with an RMS of `RMS`."""
     folder = speech_folder() / "train"
     first = {path.name.split("-")[0]: path for path in sorted(folder.glob("*.flac"), reverse=True)}
     voices = []
@@ -151,12 +151,12 @@ def talkers(rate: int) -> list[np.ndarray]:
 
 
 def hash_order(name: str) -> int:
-    """A fixed order that mixes the speakers."""
+    """Return a sort key for a fixed order that mixes the speakers."""
     return int(name) * 7919 % 10007
 
 
 def scene_of(pair: list[np.ndarray], before: str, after: str, rate: int) -> np.ndarray:
-    """References (2, n) of a stream."""
+    """Make the references (2, n) of a stream."""
     talk, gap = TALK_S * rate, SILENCE_S * rate
     references = np.zeros((2, 2 * talk + gap), np.float32)
     who = {"both": (0, 1), "one": (0,), "other": (1,)}
@@ -168,13 +168,13 @@ def scene_of(pair: list[np.ndarray], before: str, after: str, rate: int) -> np.n
 
 
 def agreement(estimate: np.ndarray, references: np.ndarray) -> float:
-    """Above 0 where the outputs carry the sources in their order, below 0 where in the other one."""
+    """Return a value above 0 if the outputs carry the sources in their order, below 0 if in the other one."""
     inner = estimate @ references.T  # (outputs, sources)
     return float(inner[0, 0] + inner[1, 1] - inner[0, 1] - inner[1, 0])
 
 
 def talker_table(engine: OfflineEngine, streams: int) -> str:
-    """How often the outputs after a silence are those before it."""
+    """Report how often each talker is on the same output after a silence as before it."""
     manifest, rate = engine.manifest, engine.manifest.sample_rate
     plan = fixed_plan(manifest, 2.0, manifest.depth.trained)
     voices, right = talkers(rate), defaultdict(list)

@@ -48,7 +48,7 @@ STRESS_PER_CORE = 2
 
 
 def schedules(steps: int, seed: int) -> dict[str, list[int]]:
-    """Depths for each step: changing at every step, or about twice a second."""
+    """Draw the depth of each step: changing at every step, or about twice a second."""
     rng = np.random.default_rng(seed)
     drawn = rng.integers(1, DEEPEST + 1, steps)
     kept = np.where(rng.random(steps) < SLOW_CHANGE, np.arange(steps), 0)
@@ -59,14 +59,14 @@ def schedules(steps: int, seed: int) -> dict[str, list[int]]:
 
 
 def roughness(estimate: np.ndarray, step: int) -> float:
-    """How much larger differences of neighbouring samples are at the joins of steps than elsewhere."""
+    """Compute the differences between neighbouring samples at the joins of steps, over those elsewhere."""
     squares = np.diff(estimate, axis=1).astype(np.float64) ** 2
     at_joins = np.arange(1, squares.shape[1] + 1) % step == 0
     return float(np.sqrt(squares[:, at_joins].mean() / squares[:, ~at_joins].mean()))
 
 
 def switching(bundle: str) -> str:
-    """Fixed depths against depths that change, on the test set."""
+    """Compare fixed depths with depths that change, on the test set."""
     engine = tisdiss_rt.Separator(bundle, "cpu", precision="fp32").engine
     (step,) = engine.manifest.timing()["step"]
     rate = engine.manifest.sample_rate
@@ -87,11 +87,11 @@ def switching(bundle: str) -> str:
 
 def _switching_table(gains: dict[str, list[float]], joins: dict[str, list[float]]) -> str:
     fixed = np.array([gains[str(depth)] for depth in range(1, DEEPEST + 1)])  # (depths, mixtures)
-    lines = ["| depth | SI-SDR improvement in dB | joins against elsewhere |", "|---|---|---|"]
+    lines = ["| depth | SI-SDR improvement | joins against elsewhere |", "|---|---|---|"]
     for name, values in gains.items():
         low, high = interval_db(np.array(values))
         lines.append(
-            f"| {name} | {np.mean(values):.2f} ({low:.2f} to {high:.2f}) | {np.mean(joins[name]):.3f} |"
+            f"| {name} | {np.mean(values):.2f} dB ({low:.2f} to {high:.2f}) | {np.mean(joins[name]):.3f} |"
         )
     lines += ["", f"Cost of changing between 1 and {DEEPEST}, against the mean of the fixed depths:", ""]
     for name in list(gains)[DEEPEST:]:
@@ -106,7 +106,7 @@ def _switching_table(gains: dict[str, list[float]], joins: dict[str, list[float]
 
 
 def latency(bundle: str) -> str:
-    """Parts of the latency at usual rates, and the time of a step by depth."""
+    """Report the parts of the latency at usual rates, and the time of a step by depth."""
     separator = tisdiss_rt.Separator(bundle, "cpu", precision="fp32")
     manifest = separator.bundle.manifest
     assert manifest.stream is not None
@@ -130,7 +130,7 @@ def latency(bundle: str) -> str:
 
 
 def offline(bundle: str) -> str:
-    """The shipped offline bundle as a stream, beside whole mixtures at once."""
+    """Compare the shipped offline bundle as a stream with whole mixtures at once."""
     separator = tisdiss_rt.Separator(OFFLINE_BUNDLE, "cpu", precision="fp32")
     manifest = separator.bundle.manifest
     rate, depth = manifest.sample_rate, manifest.depth.trained
@@ -188,7 +188,7 @@ def play(bundle: str, duration_s: float, events: list[tuple[float, Callable[[], 
 
 
 def load(bundle: str) -> str:
-    """Idle, two busy processes per core, idle again, at both priorities: a table, and the picture of it."""
+    """Measure idle, with two busy processes per core, and idle again, at both priorities; draw them."""
     if shutil.which("stress-ng") is None:
         sys.exit("stress-ng is not installed: apt-get install stress-ng")
     busy = STRESS_PER_CORE * len(os.sched_getaffinity(0))
@@ -250,7 +250,7 @@ def _draw(runs: dict[str, list[Sample]], busy: int) -> None:
 
 
 def hour(bundle: str, minutes: float = 60.0) -> str:
-    """An hour of audio through one stream: its memory, and a stream that began 10 s before its end."""
+    """Stream an hour of audio; report memory, and what differs from a stream started 10 s before its end."""
     import resource  # not there on Windows, where tests use other functions of this file
 
     separator = tisdiss_rt.Separator(bundle, "cpu", precision="fp32")

@@ -4,7 +4,7 @@ A PulseAudio daemon of its own, in a folder of its own, with two null sinks::
 
     paplay ──> virtmic ──> its monitor is the microphone    headphones are virtspk ──> its monitor ──> parec
 
-Programs find them by `VirtualSound.environment`, and nothing else on the machine notices.
+Programs find them by `VirtualSound.environment`; nothing else on the machine is affected.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def missing() -> str:
 
 
 def _prompt(process: int = 0) -> None:
-    """Serve sound before everything else, where that is allowed, as sound servers on a desktop do."""
+    """Give the process real-time priority where that is allowed, as sound servers on a desktop have."""
     with suppress(OSError):
         os.sched_setscheduler(process, os.SCHED_RR, os.sched_param(LEVEL))
 
@@ -63,7 +63,7 @@ class Tap:
             self._pieces.append((time.monotonic(), piece))
 
     def close(self) -> np.ndarray:
-        """End, and give the sound (n,)."""
+        """Stop recording and return the sound (n,)."""
         self._process.terminate()
         self._process.wait()
         self._thread.join()
@@ -102,22 +102,22 @@ class VirtualSound:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def play(self, path: Path, sink: str = "virtmic") -> subprocess.Popen[bytes]:
-        """Let the microphone hear a file, or the headphones if ``sink`` is ``virtspk``."""
+        """Play a file into the microphone, or into the headphones if ``sink`` is ``virtspk``."""
         return self._start("paplay", "--latency-msec=60", "-d", sink, str(path))
 
     def add_microphone(self, name: str) -> str:
-        """Make a microphone that gives silence; returns its module, for ``control("unload-module", ...)``."""
+        """Make a silent microphone; return its module, for ``control("unload-module", ...)``."""
         return self.control("load-module", "module-null-source", f"source_name={name}", f"rate={self._rate}")
 
     def control(self, *command: str) -> str:
-        """Run ``pactl`` with a command; returns what it prints."""
+        """Run ``pactl`` with a command and return what it prints."""
         done = self._run("pactl", *command)
         if done.returncode:
             raise RuntimeError(f"pactl {' '.join(command)}: {done.stderr.decode()}")
         return str(done.stdout.decode()).strip()
 
     def tap(self, sink: str) -> Tap:
-        """Listen to ``virtmic`` or ``virtspk``."""
+        """Record what ``virtmic`` or ``virtspk`` plays."""
         form = ("--raw", "--format=float32le", f"--rate={self._rate}", "--channels=1", "--latency-msec=20")
         process = self._start("parec", "-d", f"{sink}.monitor", *form, stdout=subprocess.PIPE)
         return Tap(process, self._rate)
@@ -143,12 +143,12 @@ class VirtualSound:
         raise RuntimeError(f"the sound server does not start: {' '.join(command)} fails")
 
     def stop(self) -> None:
-        """Let the daemons answer nothing any more, though they are there."""
+        """Suspend the daemons, so that they exist but no longer answer."""
         for daemon in self._daemons:
             daemon.send_signal(signal.SIGSTOP)
 
     def kill(self) -> None:
-        """Take both devices away at once."""
+        """Remove both devices at once."""
         for daemon in self._daemons:
             daemon.kill()
             daemon.wait()
@@ -200,13 +200,13 @@ class VirtualPipeWire(VirtualSound):
         self._wait_for("pactl", "get-source-volume", "virtspk.monitor")
 
     def add_microphone(self, name: str) -> str:
-        """Make a microphone that gives silence; returns its module, for ``control("unload-module", ...)``."""
+        """Make a silent microphone; return its module, for ``control("unload-module", ...)``."""
         form = (f"sink_name={name}", "media.class=Audio/Source/Virtual", f"rate={self._rate}", "channels=1")
         return self.control("load-module", "module-null-sink", *form)
 
 
 def find(part: np.ndarray, whole: np.ndarray) -> int:
-    """Where ``part`` (n,) begins in ``whole`` (m,), by the greatest correlation."""
+    """Return where ``part`` (n,) begins in ``whole`` (m,), by the greatest correlation."""
     size = 1 << (len(part) + len(whole)).bit_length()
     product = np.fft.rfft(whole, size) * np.conj(np.fft.rfft(part, size))
     return int(np.argmax(np.fft.irfft(product, size)[: len(whole)]))

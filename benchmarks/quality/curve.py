@@ -43,7 +43,7 @@ TICKS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 
 def perceived(estimates: np.ndarray, references: np.ndarray, rate: int) -> tuple[float, float]:
-    """Mean STOI and PESQ of estimates (sources, n) in the order that SI-SDR likes best."""
+    """Compute mean STOI and PESQ of estimates (sources, n) in the order of the best SI-SDR."""
     order = max(
         itertools.permutations(range(len(references))),
         key=lambda p: sum(si_sdr_db(estimates[i], references[j]) for j, i in enumerate(p)),
@@ -61,7 +61,7 @@ def mos(reference: np.ndarray, estimate: np.ndarray, rate: int) -> float:
 
 
 def measured(bundle: bundles.Bundle) -> dict[int | str, tuple[float, float]]:
-    """Mean STOI and PESQ by depth, and of the mixture itself."""
+    """Compute mean STOI and PESQ by depth, and of the mixture itself."""
     engine, rate = open_engine(bundle), bundle.manifest.sample_rate
     found: dict[int | str, list[tuple[float, float]]] = {}
     chosen = itertools.islice(mixtures(speech_folder(), rate), 0, None, EVERY)
@@ -76,7 +76,7 @@ def measured(bundle: bundles.Bundle) -> dict[int | str, tuple[float, float]]:
 
 
 def factors(bundle: bundles.Bundle) -> list[float]:
-    """Real-time factor by depth, on one core."""
+    """Measure the real-time factor by depth, on one core."""
     manifest = bundle.manifest
     samples = manifest.stream.step_samples if manifest.stream else int(WINDOW_S * manifest.sample_rate)
     took_ms, _ = measure_depths(open_engine(bundle, "cpu", 1), samples, max(DEPTHS), 10.0)
@@ -84,7 +84,7 @@ def factors(bundle: bundles.Bundle) -> list[float]:
 
 
 def operations(name: str) -> list[float]:
-    """GMAC per second of audio by depth."""
+    """Return the GMAC per second of audio by depth."""
     network, _ = load_checkpoint(Path(__file__).parents[1] / "states" / name / "state.pt")
     stem, block, decoder = step_cost(network) if isinstance(network, StreamingNetwork) else cost(network)
     return [stem + depth * block + decoder for depth in range(max(DEPTHS) + 1)]
@@ -102,7 +102,7 @@ class Row:
 
     @property
     def told_quality(self) -> str:
-        """The decibels with their interval."""
+        """Return the decibels with their interval."""
         if self.quality is None:
             return "0.0 dB"
         e = self.quality
@@ -121,7 +121,7 @@ def measure(name: str) -> list[Row]:
 
 
 def table(name: str, rows: list[Row]) -> str:
-    """Everything about a bundle."""
+    """Return the table of everything about a bundle."""
     kind = "as a stream" if bundles.load(name).manifest.stream else f"{WINDOW_S:g} s at once"
     lines = [
         f"`{name}`, {kind}:",
@@ -138,7 +138,7 @@ def table(name: str, rows: list[Row]) -> str:
 
 
 def short_table(by_bundle: dict[str, list[Row]]) -> str:
-    """Quality and time of all bundles, a line for each depth."""
+    """Return the table of quality and time of all bundles, a line for each depth."""
     heads = [f"`{name}` | real-time factor" for name in by_bundle]
     lines = [f"| depth | {' | '.join(heads)} |", "|---" * (1 + 2 * len(heads)) + "|"]
     for rows in zip(*by_bundle.values(), strict=True):

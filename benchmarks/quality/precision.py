@@ -28,7 +28,7 @@ PARTS = {  # section, provider, precision, bundles with which share of the mixtu
 def losses(
     bundle: bundles.Bundle, provider: str, precision: str, every: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """By mixture and depth: dB that 32-bit floats have more, and the outputs' signal-to-noise ratio in dB."""
+    """Return, by mixture and depth, the dB lost against 32-bit floats, and the outputs' SNR in dB."""
     engines = [open_engine(bundle, "cpu", precision="fp32"), open_engine(bundle, provider, None, precision)]
     deepest = bundle.manifest.depth.trained + BEYOND
     lost, snr_db = [], []
@@ -46,7 +46,7 @@ def losses(
 
 
 def table(name: str) -> str:
-    """One section."""
+    """Return one section."""
     _, provider, precision, shares = PARTS[name]
     graphs = "Stem and block" if precision == "int8" else "The block"
     lines = [

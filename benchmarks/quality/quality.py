@@ -73,7 +73,7 @@ def si_sdr_db(estimate: np.ndarray, reference: np.ndarray) -> float:
 
 
 def improvement_db(estimates: np.ndarray, references: np.ndarray, mix: np.ndarray) -> float:
-    """Mean over the sources of the best permutation, less what the mixture itself has."""
+    """Compute the mean SI-SDR over the sources of the best permutation, less that of the mixture itself."""
     count = len(references)
     scores = np.array([[si_sdr_db(e, r) for r in references] for e in estimates])
     best = max(np.mean([scores[i, j] for j, i in enumerate(p)]) for p in itertools.permutations(range(count)))
@@ -96,13 +96,13 @@ def in_windows(engine: Engine, mix: np.ndarray, deepest: int, samples: int) -> l
 
 
 def resampled_means(values: np.ndarray) -> np.ndarray:
-    """Means of 4000 bootstrap samples of the values."""
+    """Return the means of 4000 bootstrap samples of the values."""
     rng = np.random.default_rng(0)
     return values[rng.integers(0, len(values), (4000, len(values)))].mean(1)
 
 
 def interval_db(values: np.ndarray) -> tuple[float, float]:
-    """95 % bootstrap interval of the mean."""
+    """Compute the 95 % bootstrap interval of the mean."""
     low, high = np.percentile(resampled_means(values), [2.5, 97.5])
     return float(low), float(high)
 
@@ -161,8 +161,8 @@ def table(manifest: bundles.Manifest) -> str:
     ]
     cells = {(w.window_s, w.depth): w.si_sdri_db for w in quality.windows}
     for q in quality.depths:
-        values = [f"{cells[w, q.depth]:.1f}" for w in windows]
-        interval = f"{q.si_sdri_db:.1f} ({q.low_db:.1f} to {q.high_db:.1f})"
+        values = [f"{cells[w, q.depth]:.1f} dB" for w in windows]
+        interval = f"{q.si_sdri_db:.1f} dB ({q.low_db:.1f} to {q.high_db:.1f})"
         lines.append(" | ".join([f"| {q.depth}", interval, *values]) + " |")
     return "\n".join(lines) + "\n"
 

@@ -35,7 +35,7 @@ class Taken(NamedTuple):
 
 
 def budgets() -> str:
-    """Ten thousand steps at each budget on one core, idle and beside busy programs on all of them."""
+    """Measure ten thousand steps at each budget on one core, idle and beside busy programs on all of them."""
     cores = sorted(os.sched_getaffinity(0))
     lines = [
         f"{STEPS} steps each, at real-time priority where that is allowed; load is 2 busy processes a core.",
@@ -107,7 +107,7 @@ def budget_row(name: str, budget_ms: float, load: str, holdups: HoldUps) -> str:
 
 
 def used(steps: list[Taken], plan: Plan) -> str:
-    """What part of the budget steps took, and what they could have taken, in two cells."""
+    """Return two cells: the share of the budget that steps used, and that they could have used."""
     assert plan.budget_ms is not None
     took_ms, fitted_ms = [], []
     for step in steps:

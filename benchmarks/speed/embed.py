@@ -64,7 +64,7 @@ class Bundle:
         return stream
 
     def play(self, stream: ctypes.c_void_p, mix: Array) -> tuple[Report, str]:
-        """Stream (n,) in real time: what happened, and at which priority. Frees the stream."""
+        """Stream (n,) in real time; return what happened, and at which priority. Frees the stream."""
         library, given, report = self._library, ctypes.c_size_t(), Report()
         step = self.info.step_samples
         out = np.zeros((self.info.sources, step), np.float32)
@@ -83,7 +83,7 @@ class Bundle:
 
 
 def against_python(library: ctypes.CDLL, name: str, mix: Array, threads: int, rounds: int) -> str:
-    """One row: seconds of each, and the ratio of them round by round."""
+    """Return one row: seconds of each, and their ratio round by round."""
     bundle = Bundle(library, name, threads)
     separator = tisdiss_rt.Separator(name, provider="cpu", threads=threads)
     calls = (lambda: separator.separate(mix, 16000).sources, lambda: bundle.separate(mix))
@@ -104,7 +104,7 @@ def against_python(library: ctypes.CDLL, name: str, mix: Array, threads: int, ro
 
 
 def two_streams(library: ctypes.CDLL, mix: Array) -> None:
-    """Rows on two streams of one bundle, side by side."""
+    """Print rows on two streams of one bundle, side by side."""
     bundle = Bundle(library, "live-16k", 1)
     results: list[tuple[Report, str]] = []
 

@@ -23,7 +23,7 @@ from tisdiss_rt.planning import benchmark
 
 
 def growth() -> str:
-    """Time and peak memory by length, depth, threads and sources, each in a process of its own."""
+    """Measure time and peak memory by length, depth, threads and sources, each in a process of its own."""
     lines = [
         "| bundle | audio | depth | threads | sources | time | peak memory |",
         "|---|---|---|---|---|---|---|",
@@ -65,7 +65,7 @@ def probe(bundle: str, seconds: str, depth: str, threads: str) -> None:
 
 
 def predicted() -> str:
-    """What `bench` promises for a file, before and after, against what `separate` takes in between."""
+    """Compare what `bench` predicts for a file, before and after, with what `separate` takes in between."""
     seconds = 20
     lines = [
         f"{seconds} s of audio. Predicted is the mean of a promise before each round and one after it, which",
@@ -99,12 +99,12 @@ def predicted() -> str:
 
 
 def window_costs(engine: Engine) -> list[benchmark.DepthCost]:
-    """What `bench` finds for the longest window, or the step, in rising order of depth."""
+    """Return what `bench` finds for the longest window, or the step, in rising order of depth."""
     return benchmark.measure_window(engine, benchmark.lengths(engine.manifest)[-1], 2.0)[0]
 
 
 def measured(bundle: str, seconds: int, depth: int, threads: int) -> tuple[float, float]:
-    """Run `probe` in a process of its own: seconds and megabytes."""
+    """Run `probe` in a process of its own; return seconds and megabytes."""
     command = [
         sys.executable,
         "-m",

@@ -21,7 +21,7 @@ Part = tuple[str, Callable[[], str]]  # title of its section, and what measures 
 
 
 def instructions() -> str:
-    """The widest arithmetic that the processor has, of what runtimes make use of."""
+    """Return the widest arithmetic of the processor that runtimes use."""
     try:
         flags = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:  # not Linux

@@ -71,14 +71,14 @@ hours): other mixtures and less data, not to be compared with the rest.
 
 @dataclass(frozen=True)
 class Ready:
-    """A separator that is warm: ``run`` gives seconds by column or depth, ``rows`` shows medians."""
+    """A separator that is warm: ``run`` returns seconds by column or depth, ``rows`` shows medians."""
 
     run: Callable[[], dict[Any, float]]
     rows: Callable[[dict[Any, float]], list[Row]]
 
 
 def peers() -> str:
-    """Other separators in their published sizes, random weights, beside ours, in turn; draws the picture."""
+    """Compare other separators in their published sizes, with random weights, with ours; draw the picture."""
     ready: list[Ready] = []
     failed: list[Row] = []
     for peer in PEERS:
@@ -114,7 +114,7 @@ def peers() -> str:
 
 
 def ready_peer(peer: Peer) -> Ready:
-    """In PyTorch and, if it exports, in ONNX Runtime."""
+    """Prepare a peer in PyTorch and, if it exports, in ONNX Runtime."""
     network = peer.make().eval()
     mix = torch.randn(1, int(WINDOW_S * 8000)) * 0.1
     failed = ""
@@ -145,7 +145,7 @@ def parameters(network: torch.nn.Module) -> str:
 
 
 def exported(network: torch.nn.Module, mix: torch.Tensor) -> ort.InferenceSession:
-    """The network in ONNX Runtime, by PyTorch's exporter or else by its older one, which prints a lot."""
+    """Open the network in ONNX Runtime, exported by PyTorch's exporter or else by its older, verbose one."""
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode(False), torch.no_grad():
         path, mix = Path(folder) / "peer.onnx", mix.clone()
         with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
@@ -190,7 +190,7 @@ def ready_bundle(name: str, bundle: bundles.Bundle, network: Network, quality_db
 
 
 def draw(rows: list[Row]) -> None:
-    """Quality against time: curves where depth is free, points elsewhere."""
+    """Draw quality against time: curves where depth is free, points elsewhere."""
     figure, axis = plt.subplots(figsize=(8, 4.2), layout="constrained")
     curves: dict[str, list[tuple[float, float]]] = {}
     for row in rows:

@@ -33,7 +33,7 @@ Call = Callable[[], object]
 
 
 def take_turns(calls: Mapping[str, Call], rounds: int = ROUNDS) -> dict[str, list[float]]:
-    """Seconds of each call in each round. Each must have run before, to be warm."""
+    """Measure the seconds of each call in each round. Each must have run before, to be warm."""
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -57,7 +57,7 @@ def engine_chain(engine: Any, mix: np.ndarray) -> Chain:
 
 
 def pass_through(chain: Chain, depths: Sequence[int]) -> dict[int, tuple[float, Any]]:
-    """One pass, decoded at each of the depths: the seconds that each would take alone, and its estimate."""
+    """Run one pass, decoded at each depth; return the seconds that each takes alone, and its estimate."""
     begin_s = time.perf_counter()
     state = chain.start()
     so_far_s = time.perf_counter() - begin_s
@@ -75,7 +75,7 @@ def pass_through(chain: Chain, depths: Sequence[int]) -> dict[int, tuple[float, 
 
 
 def ratio(ours: list[float], theirs: list[float]) -> str:
-    """How many times as long theirs took: median of the rounds, and quartiles."""
+    """Return how many times as long theirs took: median of the rounds, and quartiles."""
     each = [b / a for a, b in zip(ours, theirs, strict=True)]
     low, middle, high = np.quantile(each, (0.25, 0.5, 0.75))
     return f"{middle:.2f} ({low:.2f} to {high:.2f})"
@@ -91,7 +91,7 @@ def torch_threads(threads: int) -> Iterator[None]:
 
 
 def published_bundle(folder: Path) -> tuple[Network, bundles.Bundle]:
-    """The paper's network with random weights, and its bundle."""
+    """Make the paper's network with random weights, and its bundle."""
     torch.manual_seed(0)
     network = Network(NetworkConfig(separator_residual=True)).eval()
     save_checkpoint(folder / "published.pt", network, {})
@@ -113,12 +113,12 @@ def whole(engine: Any, mix: np.ndarray, depth: int) -> np.ndarray:
 
 
 def noise(bundle: bundles.Bundle) -> np.ndarray:
-    """`WINDOW_S` of it: (samples,)."""
+    """Make `WINDOW_S` of noise: (samples,)."""
     return benchmark.noise(int(WINDOW_S * bundle.manifest.sample_rate))
 
 
 def matrix_product(threads: int, size: int = 2048) -> tuple[Call, float]:
-    """A product of square matrices in ONNX Runtime, and its billions of operations."""
+    """Return a product of square matrices in ONNX Runtime, and its billions of operations."""
     shape = [size, size]
     values = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, shape) for n in "abc"]
     graph = helper.make_graph(

@@ -41,7 +41,7 @@ from tisdiss_rt.engine.openvino import installed_version
 
 
 def same_weights() -> str:
-    """This engine against one unrolled graph and against PyTorch, and each graph against the GEMM rate."""
+    """Compare this engine with one unrolled graph and with PyTorch, and each graph with the GEMM rate."""
     lines = [
         f"{WINDOW_S:g} s of audio, {THREADS} threads; how many times as long the others take (quartiles).",
         "",
@@ -84,7 +84,7 @@ def same_weights() -> str:
 
 
 def torch_chain(x: torch.Tensor, stem: Any, block: Any, decoder: Any) -> Chain:
-    """On a mixture (1, samples); the state is a list of z, z0, spectrum and scale."""
+    """Make the chain on a mixture (1, samples); its state is a list of z, z0, spectrum and scale."""
 
     def repeat(state: list[torch.Tensor]) -> None:
         state[0] = block(*state[:2])
@@ -93,7 +93,7 @@ def torch_chain(x: torch.Tensor, stem: Any, block: Any, decoder: Any) -> Chain:
 
 
 def unrolled_chain(graphs: dict[int, ort.InferenceSession], mix: np.ndarray) -> Chain:
-    """A graph of its own for each depth; all of its time counts as decoding."""
+    """Make the chain of one graph for each depth; all of its time counts as decoding."""
     return Chain(
         lambda: [0],
         lambda state: state.append(0),
@@ -104,7 +104,7 @@ def unrolled_chain(graphs: dict[int, ort.InferenceSession], mix: np.ndarray) -> 
 def against_torch(
     name: str, network: Network, bundle: bundles.Bundle, depths: tuple[int, ...], rounds: int
 ) -> tuple[list[str], list[str]]:
-    """Rows of this engine and of each reduced precision: times of the others over it, and the errors."""
+    """Return rows of this engine and of each reduced precision: times of the others over it, and errors."""
     engine = open_engine(bundle, "cpu", THREADS, "fp32")
     reduced = {}
     if "int8" in bundle.manifest.graphs.block.files:
@@ -150,7 +150,7 @@ def against_torch(
 def graph_rates(
     name: str, network: Network, bundle: bundles.Bundle, precision: str, threads: int, rounds: int
 ) -> str:
-    """One row: operations per second of each graph, and of a matrix product in the same rounds."""
+    """Return one row: operations per second of each graph, and of a matrix product in the same rounds."""
     giga_operations = [2 * macs * WINDOW_S for macs in cost(network)]  # stem, block, decoder
     engine = OfflineEngine(bundle, "cpu", threads, precision)
     mix = noise(bundle)
@@ -175,7 +175,7 @@ def graph_rates(
 
 
 def unrolled(bundle: bundles.Bundle, depth: int) -> bytes:
-    """Stem, so many repetitions and decoder in one ONNX graph; repetitions share their weights."""
+    """Join stem, `depth` repetitions and decoder in one ONNX graph; repetitions share their weights."""
     tensors = {"mix": "mix"}
     nodes: list[onnx.NodeProto] = []
     constants: dict[str, onnx.TensorProto] = {}

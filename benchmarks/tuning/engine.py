@@ -24,7 +24,7 @@ REST_S = 0.3  # of a step's length, until the next one
 
 
 class PlainGraph(OrtGraph):
-    """Takes and gives arrays, so that every map is copied out of the runtime and into it again."""
+    """A graph called with arrays, so that every map is copied out of the runtime and into it again."""
 
     def tensor(self, array: np.ndarray) -> Any:
         return array
@@ -37,7 +37,7 @@ class PlainGraph(OrtGraph):
 
 
 class BoundGraph(OrtGraph):
-    """Binds the tensors of live steps, too."""
+    """An engine that binds the tensors of live steps, too."""
 
     def run_arrays(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
         outputs = self.run({name: self.tensor(arrays[name]) for name in self.inputs})
@@ -74,7 +74,7 @@ CHOICES = (
 
 
 def opened(bundle: bundles.Bundle, threads: int, choice: Choice) -> Any:
-    """The engine with another choice."""
+    """Open the engine with another choice."""
     engine = open_engine(bundle, "cpu", threads, "fp32")
     for name in GRAPHS:
         options = ort.SessionOptions()
@@ -95,7 +95,7 @@ def file_call(engine: Any, mix: np.ndarray) -> Call:
 
 
 def live_call(engine: StreamingEngine, mix: np.ndarray) -> Call:
-    """Steps with pauses between them, as they come; gives nothing, so that the pauses can be taken off."""
+    """Return a call that runs steps with pauses between them, as in live sound."""
     stream = engine.open(LIVE_DEPTH)
     samples = engine.manifest.timing()["step"][0]
     rest_s = REST_S * samples / engine.manifest.sample_rate
@@ -112,7 +112,7 @@ def live_call(engine: StreamingEngine, mix: np.ndarray) -> Call:
 
 
 def engine_choices() -> str:
-    """Time of each other choice over that of the engine, in turns with it."""
+    """Report the time of each other choice over that of the engine, taking turns with it."""
     cells = {choice.title: ["", ""] for choice in CHOICES}
     ours_ms = []
     for column, (kind, name, threads) in enumerate((("file", "edge-16k", THREADS), ("live", "live-16k", 1))):

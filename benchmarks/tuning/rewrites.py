@@ -42,7 +42,7 @@ Pair = tuple[Tensor, Tensor]  # what is kept of earlier frames, and the newest
 
 
 def sequences(x: Tensor, axis: str, sources: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Maps (B, D, T, F) as sequences (N, L, D) along an axis, and the way back."""
+    """Return maps (B, D, T, F) as sequences (N, L, D) along an axis, and the way back."""
     x = x.unflatten(0, (-1, sources))  # (B, S, D, T, F)
     order = {BINS: (0, 1, 3, 4, 2), SOURCES: (0, 3, 4, 1, 2)}.get(axis, (0, 1, 4, 3, 2))
     x = x.permute(order)
@@ -52,7 +52,7 @@ def sequences(x: Tensor, axis: str, sources: int) -> tuple[Tensor, Callable[[Ten
 
 
 def published_convolution(self: GatedConv, x: Tensor, gain: Tensor) -> Tensor:
-    """Transposed to 1-D sequences, padded on both sides, convolved, convolved back, cut."""
+    """Transpose to 1-D sequences, pad on both sides, convolve, convolve back, and cut."""
     x, back = sequences(x * gain[:, None, None], self.axis, self.sources)
     length = x.shape[1]
     x = F.pad(x.transpose(1, 2), (self.pad, self.pad))
@@ -62,7 +62,7 @@ def published_convolution(self: GatedConv, x: Tensor, gain: Tensor) -> Tensor:
 
 
 def published_attention(self: Attention, x: Tensor, gain: Tensor) -> Tensor:
-    """Products of matrices along any axis; the rotation acts on neighbouring channels."""
+    """Multiply matrices along any axis; the rotation acts on neighbouring channels."""
     x, back = sequences(x * gain[:, None, None], self.axis, self.sources)
     qkv = F.linear(x, self.qkv.weight).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
     cos, sin = self._angles(x.shape[1])  # (L, d / 2)
@@ -76,7 +76,7 @@ def published_attention(self: Attention, x: Tensor, gain: Tensor) -> Tensor:
 
 
 def published_norm(self: RMSGroupNorm, x: Tensor) -> Tensor:
-    """Channels last, mean of squares, square root; the gain is left to what follows."""
+    """Normalise with channels last, by mean of squares and square root; the gain is left to what follows."""
     groups = x.movedim(self.axis, -1).unflatten(-1, (self.groups, -1))
     rms = groups.pow(2).mean(-1, keepdim=True).sqrt()
     root = groups.shape[-1] ** 0.5  # in the gain
@@ -84,7 +84,7 @@ def published_norm(self: RMSGroupNorm, x: Tensor) -> Tensor:
 
 
 def published_path(self: AlongAxis, x: Tensor) -> Tensor:
-    """The norms with their gains."""
+    """Apply the norms with their gains."""
     steps = [(self.attention_norm, self.attention), (self.ffn_after_norm, self.ffn_after)]
     if self.ffn_before_norm is not None and self.ffn_before is not None:
         steps.insert(0, (self.ffn_before_norm, self.ffn_before))
@@ -94,7 +94,7 @@ def published_path(self: AlongAxis, x: Tensor) -> Tensor:
 
 
 def split_convolution(self: GatedConv, x: Tensor, weight: Tensor) -> Tensor:
-    """One convolution to all channels, split into values and gates afterwards."""
+    """Convolve to all channels at once, and split into values and gates afterwards."""
     at, padding = (2, (0, self.pad)) if self.axis == BINS else (3, (self.pad, 0))
     value, gate = F.conv2d(x, weight.unsqueeze(at), self.conv.bias, padding=padding).chunk(2, 1)
     kernel = self.deconv.weight.flip(2).transpose(0, 1).unsqueeze(at)
@@ -102,7 +102,7 @@ def split_convolution(self: GatedConv, x: Tensor, weight: Tensor) -> Tensor:
 
 
 def split_products(self: GatedConv, x: Tensor, weight: Tensor) -> Tensor:
-    """The same along the sources."""
+    """Do the same along the sources."""
     shape = x.shape
     spread, spread_bias, gather, gather_bias = self._unrolled(weight)
     x = x.reshape(-1, self.sources * shape[1], *shape[2:])  # (B, S D, T, F)
@@ -152,7 +152,7 @@ UNDO: dict[str, Callable[[Network], None]] = {
 
 
 def undo_all(network: Network) -> None:
-    """The block as published."""
+    """Rewrite the block as it is published."""
     replace(network, GatedConv, published_convolution, None)
     replace(network, Attention, published_attention, None)
     replace(network, RMSGroupNorm, published_norm, None, "without_gain")
@@ -160,7 +160,7 @@ def undo_all(network: Network) -> None:
 
 
 def block_call(network: Network, z: np.ndarray) -> Call:
-    """Export the network's block and give a call that runs it on ``z``."""
+    """Export the network's block and return a call that runs it on ``z``."""
     with tempfile.TemporaryDirectory() as folder:
         write_graphs(network, Path(folder))
         running = session((Path(folder) / "block.onnx").read_bytes(), THREADS)
@@ -168,13 +168,13 @@ def block_call(network: Network, z: np.ndarray) -> Call:
 
 
 def frames_first(self: RecentAttention, q: Tensor, k: Pair, v: Pair) -> Tensor:
-    """Keys and values that are kept frame by frame, all bands of each; the tensors say otherwise."""
+    """Attend with keys and values kept frame by frame, all bands of each."""
     kept = [t[0].reshape(-1, *q.shape[:3], q.shape[4]).permute(1, 2, 3, 0, 4) for t in (k, v)]
     return RecentAttention._one_frame(self, q, (kept[0], k[1]), (kept[1], v[1]))
 
 
 def stream_steps(network: StreamingNetwork, is_frames_first: bool) -> Call:
-    """A call that runs many repetitions of one step, each with buffers of its own; it gives the last map."""
+    """Return a call that runs many repetitions of one step, each with buffers of its own, to the last map."""
     network, rng = copy.deepcopy(network), np.random.default_rng(0)
     for module in network.block.modules():
         if is_frames_first and isinstance(module, RecentAttention):
@@ -193,7 +193,7 @@ def stream_steps(network: StreamingNetwork, is_frames_first: bool) -> Call:
 
 
 def stream_rewrite() -> str:
-    """What it gains that each band and head reads its keys and values in one piece."""
+    """Report what is gained by reading the keys and values of each band and head in one piece."""
     network = load_checkpoint(STATES / "live-16k" / "state.pt")[0].eval()
     assert isinstance(network, StreamingNetwork)
     calls = {name: stream_steps(network, name == "frames first") for name in ("ours", "frames first")}
@@ -209,7 +209,7 @@ def stream_rewrite() -> str:
 
 
 def rewrites() -> str:
-    """Times of the block with each rewrite undone over those of the block as it is."""
+    """Report the times of the block with each rewrite undone over those of the block as it is."""
     torch.manual_seed(0)
     networks = {
         "edge-16k": load_checkpoint(STATES / "edge-16k" / "state.pt")[0].eval(),
