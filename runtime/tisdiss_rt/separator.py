@@ -2,8 +2,8 @@
 
 ::
 
-    array or file ─> mono ─> resample ─> windows (separate each within the plan)
-                                            └─> who is who ─> resample ─> array or files
+    array or file ─> channels ─> resample ─> windows (separate each within the plan)
+                                                └─> who is who ─> resample ─> array or files
 
 A streaming bundle separates arrays and files as it does live sound: by a `Stream`, in its own steps. Who is
 who is decided when all has been separated.
@@ -16,19 +16,22 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, files, results
+from tisdiss_rt.audio.channels import Choice, Mixture, in_columns, number_of
 from tisdiss_rt.bundle import load, shipped
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.planning.planner import Planner
+from tisdiss_rt.separation import FileSeparation, Separation
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
@@ -39,44 +42,6 @@ from tisdiss_rt.talkers.windows import in_windows
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
 
 Progress = Callable[[float, float | None], None]
-
-
-@dataclass(frozen=True)
-class Separation:
-    """The result of `Separator.separate`.
-
-    Attributes:
-        sources: (sources, n) float32, one row for each voice.
-        sample_rate: of the sources, in Hz.
-        steps: one record for each window or step.
-        plan: what each step was planned to do.
-        one_talker: whether nobody else talks; all but the first source are silent then.
-    """
-
-    sources: Array
-    sample_rate: int
-    steps: list[Step]
-    plan: Plan
-    one_talker: bool = False
-
-
-@dataclass(frozen=True)
-class FileSeparation:
-    """The files that were written, one for each source, and how they were made.
-
-    ``problem`` says what of the input could not be read, and ``missing_s`` how many seconds of it, as far as
-    its header tells; None and 0 where it is whole. ``one_talker`` is as in `Separation`.
-    """
-
-    paths: list[Path]
-    sample_rate: int
-    frames: int
-    missing_s: float
-    problem: str | None
-    clipped: int
-    steps: list[Step]
-    plan: Plan
-    one_talker: bool = False
 
 
 class Separator:
@@ -99,6 +64,13 @@ class Separator:
     - ``min_depth``: repetitions that always run, with a budget.
     - ``window_s``: length of the windows in seconds, by default as planned for the budget, or the longest.
       Not for a streaming bundle.
+
+    Arrays and files may have several channels. ``channels`` says what is separated of them:
+
+    - ``mix``: their mean. Silent channels are left out, and where channels cancel each other, only the
+      loudest is taken; a SeparationWarning says so.
+    - ``left``, ``right``, or the number of a channel, from 1: that channel alone.
+    - ``split``: each channel as a recording of its own, or as it is where one person talks in it.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -134,53 +106,63 @@ class Separator:
         depth: int | None = None,
         min_depth: int = 1,
         window_s: float | None = None,
+        channels: str | int = "mix",
         progress: Progress | None = None,
     ) -> Separation:
-        """Separate an array; the options from ``budget_ms`` to ``window_s`` are those of the class.
+        """Separate an array; the options from ``budget_ms`` to ``channels`` are those of the class.
 
         Args:
-            mix: (n,) or (n, channels) floating point, n at least 1; up to 32 channels are averaged.
+            mix: (n,) or (n, channels) floating point, n at least 1, up to 32 channels.
             sample_rate: sample rate of ``mix`` in Hz.
             progress: called as ``progress(done_s, total_s)`` while the result grows.
 
         Raises:
-            AudioError: ``mix`` has another shape or type, no samples, or NaN or infinity.
+            AudioError: ``mix`` has another shape or type, no samples, not the channel, or NaN or infinity.
             OptionError: an option has an impossible value.
         """
         signal = np.asarray(mix)
         if signal.ndim not in (1, 2) or signal.size == 0:
             raise AudioError(f"the mixture must be (n,) or (n, channels), not empty; it is {signal.shape}")
-        signal = files.in_columns(signal, "the mixture")  # (n, channels)
+        signal = in_columns(signal, "the mixture")  # (n, channels)
         if not 0 < sample_rate < math.inf:
             raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
-        starts = range(0, len(signal), files.BLOCK_FRAMES)
-        blocks = (files.mix_down(signal[start : start + files.BLOCK_FRAMES]) for start in starts)
-        recording = Recording(blocks, sample_rate, lambda: len(signal), len(signal))
-        with Waiting(None, self.bundle.manifest.sources) as waiting:
-            pieces = list(self._separate(recording, plan, waiting, progress))
-        sources = np.ascontiguousarray(np.concatenate(pieces).T)  # (n, S) -> (S, n)
-        return Separation(sources, sample_rate, recording.steps, plan, recording.one_talker)
+        frames, count = signal.shape
+        starts = range(0, frames, files.BLOCK_FRAMES)
+        given = Mixture(
+            lambda: (signal[start : start + files.BLOCK_FRAMES] for start in starts),
+            *(count, sample_rate, lambda: frames, frames, "the mixture"),
+        )
+        choices = given.choose(channels)
+        pieces: list[list[Array]] = [[] for _ in choices]
+        recordings: list[Recording] = []
+        for piece in self._separate_each(given, choices, recordings, plan, None, progress):
+            pieces[len(recordings) - 1].append(piece)
+        sources = np.concatenate([np.concatenate(of_channel).T for of_channel in pieces])  # (S, n)
+        found = _found(given, choices, recordings)
+        return Separation(np.ascontiguousarray(sources), sample_rate, _steps(recordings), plan, **found)
 
     def separate_file(
         self,
-        path: str | os.PathLike[str],
+        path: str | os.PathLike[str] | files.AudioReader,
         paths: Iterable[str | os.PathLike[str]],
         budget_ms: float | None = None,
         depth: int | None = None,
         min_depth: int = 1,
         window_s: float | None = None,
+        channels: str | int = "mix",
         progress: Progress | None = None,
     ) -> FileSeparation:
         """Separate a file of any length, in constant memory except for the record of its steps.
 
-        The options from ``budget_ms`` to ``window_s`` are those of the class. Of a truncated or damaged file,
+        The options from ``budget_ms`` to ``channels`` are those of the class. Of a truncated or damaged file,
         what is there is separated: a SeparationWarning and the result's ``problem`` say what is missing.
 
         Args:
-            path: an audio file, or ``-`` for standard input.
-            paths: the WAV files to write, one for each source; they get the rate, the length and the
-                resolution of the input, and appear whole or not at all. Existing files are replaced.
+            path: an audio file, ``-`` for standard input, or either opened.
+            paths: the WAV files to write, one for each source, with ``split`` for each of every channel; they
+                get the rate, the length and the resolution of the input, and appear whole or not at all.
+                Existing files are replaced.
             progress: called as ``progress(done_s, total_s)`` while the files grow; ``total_s`` is None where
                 the header of the input does not say how long it is.
 
@@ -190,21 +172,30 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         targets = [Path(target) for target in paths]
-        if len(targets) != self.bundle.manifest.sources:
-            raise OptionError(f"{len(targets)} output files for {self.bundle.manifest.sources} sources")
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
-        with files.AudioReader(path) as reader:
-            rate, frames = reader.sample_rate, reader.frames
-            recording = Recording(reader.blocks(), rate, lambda: reader.done, frames)
-            with (
-                results.WavWriters(targets, rate, reader.subtype, frames, results.origin_of(path)) as writers,
-                Waiting(targets[0].parent, len(targets)) as waiting,
-            ):
-                for piece in self._separate(recording, plan, waiting, progress):
-                    writers.write(piece)
+        opened = nullcontext(path) if isinstance(path, files.AudioReader) else files.AudioReader(path)
+        with opened as reader:
+            given, sources = reader.mixture(), self.bundle.manifest.sources
+            choices = given.choose(channels)
+            if len(targets) != sources * len(choices):
+                raise OptionError(f"{len(targets)} output files for {sources * len(choices)} sources")
+            digest = results.digest_of(reader.path, number_of(channels))
+            recordings: list[Recording] = []
+            with results.WavWriters(
+                targets, given.sample_rate, reader.subtype, given.expected, digest
+            ) as writers:
+                for piece in self._separate_each(
+                    given, choices, recordings, plan, targets[0].parent, progress
+                ):
+                    writers.write(piece, sources * (len(recordings) - 1))
+                writers.fault = reader.fault
         lost = (reader.missing_s, reader.problem, writers.clipped)
-        _warn_of(path, *lost[1:])
-        return FileSeparation(targets, rate, reader.done, *lost, recording.steps, plan, recording.one_talker)
+        found = _found(given, choices, recordings)
+        written = FileSeparation(
+            targets, given.sample_rate, reader.done, *lost, _steps(recordings), plan, **found
+        )
+        written.warn(reader.label)
+        return written
 
     def stream(
         self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
@@ -250,6 +241,30 @@ class Separator:
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
         return open_stream(self.engine, sample_rate, plan, timings, steps_kept)
 
+    def _separate_each(
+        self,
+        given: Mixture,
+        choices: list[Choice],
+        recordings: list[Recording],
+        plan: Plan,
+        folder: Path | None,
+        progress: Progress | None,
+    ) -> Iterator[Array]:
+        """Separate what was chosen, one after the other; yields (m, sources), adds to ``recordings``."""
+        sources = self.bundle.manifest.sources
+        for number, choice in enumerate(choices):
+            recording = Recording(given.mono(choice.taken), given.sample_rate, given.length, given.expected)
+            recordings.append(recording)
+            with Waiting(folder, sources) as waiting:
+                part = progress and _part(progress, number, len(choices))
+                for piece in self._separate(recording, plan, waiting, part):
+                    if choice.is_passed_on and recording.one_talker:
+                        break
+                    yield piece
+            if choice.is_passed_on and recording.one_talker:
+                for block in given.mono(choice.taken):
+                    yield np.pad(block[:, None], ((0, 0), (0, sources - 1)))
+
     def _separate(
         self, recording: Recording, plan: Plan, waiting: Waiting, progress: Progress | None
     ) -> Iterator[Array]:
@@ -281,9 +296,26 @@ class Separator:
             self._planner.timings[plan.window_samples] = timings
 
 
-def _warn_of(path: str | os.PathLike[str], problem: str | None, clipped: int) -> None:
-    if problem is not None:
-        warnings.warn(f"{problem}; what is there is separated", SeparationWarning, stacklevel=3)
-    if clipped:
-        message = f"{os.fspath(path)}: {clipped} samples of the sources clipped at full scale"
-        warnings.warn(message, SeparationWarning, stacklevel=3)
+def _part(progress: Progress, number: int, count: int) -> Progress:
+    """Return what to call for one of so many parts of equal length."""
+
+    def of_all(done_s: float, total_s: float | None) -> None:
+        progress(done_s + number * (total_s or 0), None if total_s is None else count * total_s)
+
+    return of_all
+
+
+def _steps(recordings: list[Recording]) -> list[Step]:
+    return [step for recording in recordings for step in recording.steps]
+
+
+def _found(given: Mixture, choices: list[Choice], recordings: list[Recording]) -> dict[str, Any]:
+    """Return what became known of a recording, as `Separation` has it."""
+    taken = [choice.taken or range(given.channels) for choice in choices]
+    alone = [recording.one_talker for recording in recordings]
+    kept = [choice.is_passed_on and one_talker for choice, one_talker in zip(choices, alone, strict=True)]
+    return {
+        "one_talker": all(alone),
+        "channels": tuple(channel + 1 for channels in taken for channel in channels),
+        "passed_on": tuple(number + 1 for number, is_kept in enumerate(kept) if is_kept),
+    }

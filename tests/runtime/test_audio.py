@@ -212,7 +212,7 @@ def test_wav_of_more_than_4_gb(tmp_path, written):
         file.write(PCM.tobytes())
     with AudioReader(tmp_path / "a.wav") as reader:
         assert reader.frames == silent // 2 + 1000
-        reader._file.seek(silent // 2)
+        reader._files[0].seek(silent // 2)
         np.testing.assert_allclose(next(iter(reader.blocks())), PCM / 2**15, atol=1e-6)
 
 
@@ -382,21 +382,28 @@ def test_nothing_remains_after_a_failure(tmp_path, noise, error):
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT"])
 def test_files_say_what_they_were_separated_from(tmp_path, noise, frames, subtype):
     (tmp_path / "recording").write_bytes(b"sound")
-    origin = results.origin_of(tmp_path / "recording")
+    origin = results.digest_of(tmp_path / "recording")
     for own in (origin, None):
         with WavWriters([tmp_path / "a.wav"], 8000, subtype, frames, own) as writers:
             writers.write(noise(1000, 1)[:999])
-        assert results.origin_in(tmp_path / "a.wav") == own
+        found = results.origin_in(tmp_path / "a.wav")
+        assert (found and found.digest) == own
         np.testing.assert_allclose(soundfile.read(tmp_path / "a.wav")[0], noise(1000)[:999], atol=1e-2)
         info = soundfile.info(tmp_path / "a.wav")
         assert (info.frames, info.format, info.subtype) == (999, "WAV", subtype)
         with AudioReader(tmp_path / "a.wav") as reader:
             assert sum(map(len, reader.blocks())) == 999
             assert reader.problem is None
+    with WavWriters([tmp_path / "a.wav"], 8000, "PCM_16", 999, origin) as writers:
+        writers.write(noise(999, 1))
+        writers.fault = "truncated: 1.0 s of 2.0 s are missing: größer\n"
+    found = results.origin_in(tmp_path / "a.wav")
+    assert found == results.Origin(origin, "truncated: 1.0 s of 2.0 s are missing: gr\\xf6\\xdfer\\n")
+    assert results.digest_of(tmp_path / "recording", 2) == f"{origin} channel 2"
     (tmp_path / "recording").write_bytes(b"another sound")
-    assert results.origin_of(tmp_path / "recording") != origin
+    assert results.digest_of(tmp_path / "recording") != origin
     for no_file in (tmp_path, tmp_path / "gone", "-"):
-        assert results.origin_of(no_file) is None
+        assert results.digest_of(no_file) is None
     assert results.origin_in(tmp_path / "recording") is None
 
 

@@ -279,6 +279,24 @@ def test_what_is_there_of_a_truncated_file_is_separated(separate, noise):
     assert "error" not in good
     assert soundfile.info(short["outputs"][0]).frames == RATE // 2
     assert soundfile.info(good["outputs"][0]).frames == RATE
+    status, out, err = separate("short.wav", "good.wav", "--json")  # a later run is as honest
+    short, good = json.loads(out)["files"]
+    assert status == 1
+    assert (short["skipped"], "error" in good) == (True, False)
+    assert "short.wav: truncated: 0.5 s of 1.0 s are missing" in short["error"]
+    assert "short.wav: skipped, separated/short_spk1.wav exists (--force overwrites)" in err
+    assert "it is of a file that is truncated: 0.5 s of 1.0 s are missing" in err
+
+
+def test_a_result_without_the_others_is_told(separate, noise):
+    write("a.wav", noise(RATE))
+    assert separate("a.wav")[0] == 0
+    Path("separated/a_spk2.wav").unlink()
+    status, _, err = separate("a.wav")
+    assert status == 1
+    assert "a.wav: separated/a_spk1.wav exists, but not separated/a_spk2.wav; --force" in err
+    assert separate("a.wav", "--force")[0] == 0
+    assert names() == ["a_spk1.wav", "a_spk2.wav"]
 
 
 def test_a_file_of_unknown_length_has_a_result_as_long(separate, noise, monkeypatch):

@@ -8,7 +8,7 @@ import pytest
 import tisdiss_rt
 
 PACKAGE = Path(tisdiss_rt.__file__).parent
-FLOORS = ("cli", "live", "separator", "streaming", "talkers", "planning", "engine", "audio")
+FLOORS = ("cli", "live", "separator", "separation", "streaming", "talkers", "planning", "engine", "audio")
 GROUND = {"errors", "bundle", "external_data", "priority", "__version__"}  # what every floor may use
 
 

@@ -17,16 +17,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
 from tisdiss_rt.audio import Array, media
-from tisdiss_rt.audio.lengths import Measured, measure
+from tisdiss_rt.audio.channels import Mixture
+from tisdiss_rt.audio.lengths import Measured, Spliced, measure
 from tisdiss_rt.errors import AudioError
 
 BLOCK_FRAMES = 4096  # where a file is damaged, so much before is lost, too
-MOST_CHANNELS = 32  # of an array
 STDIN = "-"
 # What a folder given as input is searched for.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
@@ -52,53 +51,63 @@ _MENTIONED_S = 0.25  # of media files, which begin and end with what encoders ad
 
 
 class AudioReader:
-    """An audio file, or standard input for ``-``, as mono blocks.
+    """An audio file, or standard input for ``-``, as blocks; it may be read more than once.
 
-    Attributes ``sample_rate`` (Hz), ``frames`` (as the header says; None if it cannot), ``subtype`` (of the
-    WAV files to write), ``done`` (samples that were read).
+    Attributes ``path``, ``sample_rate`` (Hz), ``channels`` (how many), ``frames`` (as the header says; None
+    if it cannot), ``subtype`` (of the WAV files to write), ``label`` (what messages call it), ``done``
+    (samples that were read).
     Raises AudioError for anything of which nothing can be read.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._label = "standard input" if os.fspath(path) == STDIN else os.fspath(path)
+        self.path = path
+        self.label = "standard input" if os.fspath(path) == STDIN else os.fspath(path)
         self.done = 0
-        self._damage = ""
+        self._is_begun = False
         with ExitStack() as resources:
-            measured = self._open(path, resources)
-            self.sample_rate: int = self._file.samplerate
-            self.subtype = _OUTPUT_SUBTYPE.get(self._file.subtype, "PCM_16")
-            frames = sum(file.frames for file in (self._file, *self._rest))
-            is_media = isinstance(self._file, media.MediaFile)
-            self._mentioned = round(_MENTIONED_S * self.sample_rate) if is_media else _MENTIONED_FRAMES
-            is_open = measured.is_open or frames >= _UNKNOWN_FRAMES or (is_media and frames == 0)
-            self.frames: int | None = None if is_open else frames
-            self._beyond = _beyond(self._file, measured)  # frames
-            if measured.is_cut:
-                self._damage = "cut off, nobody can tell how much is missing"
-            if self.frames == 0:
-                raise AudioError(f"{self._label}: has no samples")
+            self._source: Any
+            try:
+                self._source, self._bytes = self._source_of(path, resources)
+            except OSError as error:
+                raise AudioError(f"{self.label}: {error.strerror}") from error
+            self._measured = measure(self._bytes)
+            self._opened = resources.enter_context(ExitStack())
+            self._files = self._open()
+            self._describe(self._files)
             self._resources = resources.pop_all()
 
-    def _open(self, path: str | os.PathLike[str], resources: ExitStack) -> Measured:
-        """Open the file; what cannot seek is copied, as most formats need to."""
+    def _describe(self, files: list[Any]) -> None:
+        """Fill in what is known before reading."""
+        first = files[0]
+        self.sample_rate: int = first.samplerate
+        self.channels: int = first.channels
+        self.subtype = _OUTPUT_SUBTYPE.get(first.subtype, "PCM_16")
+        frames = sum(file.frames for file in files)
+        is_media = isinstance(first, media.MediaFile)
+        self._mentioned = round(_MENTIONED_S * self.sample_rate) if is_media else _MENTIONED_FRAMES
+        is_open = self._measured.is_open or frames >= _UNKNOWN_FRAMES or (is_media and frames == 0)
+        self.frames: int | None = None if is_open else frames
+        self._beyond = _beyond(first, self._measured)  # frames
+        self._damage = ""
+        if self.frames == 0:
+            raise AudioError(f"{self.label}: has no samples")
+
+    def _open(self) -> list[Any]:
+        """Open the file, and those that are joined to it, at the beginning."""
+        self._bytes.seek(0)
+        sources = [self._measured.source or native_path(self._source), *self._measured.rest]
         try:
-            source, file = self._source(path, resources)
-        except OSError as error:
-            raise AudioError(f"{self._label}: {error.strerror}") from error
-        measured = measure(file)
-        file.seek(0)
-        self._file: Any
-        try:
-            self._file = resources.enter_context(_ForwardFile(measured.source or native_path(source)))
-            self._rest = [resources.enter_context(_ForwardFile(each)) for each in measured.rest]
+            for source in sources:
+                if isinstance(source, Spliced):
+                    source.seek(0)
+            return [self._opened.enter_context(_ForwardFile(source)) for source in sources]
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
-            file.seek(0)
-            self._file, self._rest = resources.enter_context(self._media(file, error)), []
-        return measured
+            self._bytes.seek(0)
+            return [self._opened.enter_context(self._media(self._bytes, error))]
 
     def _media(self, file: BinaryIO, refused: Exception) -> media.MediaFile:
         """Open what libsndfile refused with FFmpeg, or say how to install it where it may help."""
-        reason, is_media = reason_of(refused), self._label.lower().endswith(media.SUFFIXES)
+        reason, is_media = reason_of(refused), self.label.lower().endswith(media.SUFFIXES)
         if media.is_installed():
             try:
                 return media.MediaFile(file)
@@ -106,9 +115,9 @@ class AudioReader:
                 reason = str(error) if is_media else reason
         elif is_media:
             reason += f"; {media.INSTALL} reads it"
-        raise AudioError(f"{self._label}: not readable as audio: {reason}") from refused
+        raise AudioError(f"{self.label}: not readable as audio: {reason}") from refused
 
-    def _source(self, path: str | os.PathLike[str], resources: ExitStack) -> tuple[Any, BinaryIO]:
+    def _source_of(self, path: str | os.PathLike[str], resources: ExitStack) -> tuple[Any, BinaryIO]:
         """Return what libsndfile opens, and the file to look into before."""
         if os.fspath(path) == STDIN:
             if sys.stdin is None:
@@ -117,27 +126,41 @@ class AudioReader:
             return copy, copy
         source = Path(path)
         if not source.exists():
-            raise AudioError(f"{self._label}: no such file")
+            raise AudioError(f"{self.label}: no such file")
         if source.is_dir():
-            raise AudioError(f"{self._label}: is a folder")
+            raise AudioError(f"{self.label}: is a folder")
         file = resources.enter_context(source.open("rb"))
         if file.seekable():
             return source, file
         copy = _seekable_copy(file, resources)
         return copy, copy
 
+    def mixture(self) -> Mixture:
+        """Return it as something whose channels can be chosen."""
+        about = (self.channels, self.sample_rate, lambda: self.done, self.frames, self.label)
+        return Mixture(self.columns, *about)
+
     def blocks(self) -> Iterator[Array]:
-        """Yield the mono mixture as (m,) float32; their lengths add up to ``done``."""
-        for file in (self._file, *self._rest):
+        """Yield the mean of all channels as (m,) float32; their lengths add up to ``done``."""
+        yield from self.mixture().mono(None)
+
+    def columns(self) -> Iterator[Array]:
+        """Yield the recording as (m, channels) float32, from the beginning; all it has is in ``done``."""
+        if self._is_begun:
+            self._opened.close()
+            self._files = self._open()
+        self._is_begun, self.done = True, 0
+        self._damage = "cut off, nobody can tell how much is missing" if self._measured.is_cut else ""
+        for file in self._files:
             if file.samplerate != self.sample_rate:
                 self._damage = f"what follows has {file.samplerate} Hz"
                 break
             while len(block := self._read(file)):
                 self.done += len(block)
-                yield mix_down(block, self._label)
+                yield block
         if self.done == 0:
             reason = f"damaged: {self._damage}" if self._damage else "has no samples"
-            raise AudioError(f"{self._label}: {reason}")
+            raise AudioError(f"{self.label}: {reason}")
 
     def _read(self, file: Any) -> Array:
         """Return the next frames (m, channels), none where the file ends or is damaged."""
@@ -155,14 +178,19 @@ class AudioReader:
         return missing / self.sample_rate if missing >= self._mentioned else 0.0
 
     @property
-    def problem(self) -> str | None:
+    def fault(self) -> str | None:
         """What of the file could not be read, in one line; for after the last block."""
         done_s = self.done / self.sample_rate
         reason = f": {self._damage}" if self._damage else ""
         if self.missing_s:
             total_s = done_s + self.missing_s
-            return f"{self._label}: truncated: {self.missing_s:.1f} s of {total_s:.1f} s are missing{reason}"
-        return f"{self._label}: damaged after {done_s:.1f} s{reason}" if reason else None
+            return f"truncated: {self.missing_s:.1f} s of {total_s:.1f} s are missing{reason}"
+        return f"damaged after {done_s:.1f} s{reason}" if reason else None
+
+    @property
+    def problem(self) -> str | None:
+        """The fault, with the name of the file."""
+        return None if self.fault is None else f"{self.label}: {self.fault}"
 
     def __enter__(self) -> AudioReader:
         return self
@@ -198,30 +226,6 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
-
-
-def in_columns(signal: npt.NDArray[Any], label: str) -> npt.NDArray[Any]:
-    """Return an array (n,) or (n, channels) as the latter.
-
-    Raises AudioError for one that is not floating point, or has so many channels that it must be turned.
-    """
-    if not np.issubdtype(signal.dtype, np.floating):
-        raise AudioError(f"{label} must be floating point with full scale 1, not {signal.dtype}")
-    if signal.ndim == 2 and signal.shape[1] > MOST_CHANNELS:
-        raise AudioError(
-            f"{label} is {signal.shape}, which is {signal.shape[1]} channels; where the channels come first, "
-            "transpose it: .T"
-        )
-    return signal.reshape(len(signal), -1) if signal.size else signal.reshape(len(signal), 1)
-
-
-def mix_down(block: Array, label: str = "the mixture") -> Array:
-    """Average (m, channels) to mono (m,); raises AudioError for NaN or infinity."""
-    with np.errstate(all="ignore"):
-        mono: Array = block.mean(axis=1, dtype=np.float32)
-    if not np.isfinite(mono).all():
-        raise AudioError(f"{label}: has samples that are NaN or infinite")
-    return mono
 
 
 def resample(blocks: Iterable[Array], from_hz: int, to_hz: int) -> Iterator[Array]:

@@ -53,6 +53,7 @@ class MediaFile:
             self._container.close()
             raise MediaError("has no sound track that can be decoded")
         self.samplerate: int = tracks[0].rate
+        self.channels: int = tracks[0].codec_context.channels
         says_length = any(name in self._container.format.name for name in _WITH_LENGTH)
         length_us = self._container.duration if says_length else None
         self.frames = round((length_us or 0) / 1e6 * self.samplerate)

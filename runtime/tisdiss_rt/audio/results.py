@@ -1,7 +1,8 @@
 """The files of the voices: WAV files that appear when all of them are complete.
 
-They hold a digest of the file that was separated. Two recordings of one name are then never taken for each
-other, and one that was moved is still the same.
+They hold a digest of the file that was separated, and what was wrong with it. Two recordings of one name are
+then never taken for each other, one that was moved is still the same, and of a damaged one the results
+say so for as long as they are there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,21 +29,31 @@ from tisdiss_rt.errors import OutputError
 _BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 _WAV_LIMIT_BYTES = 2**32 - 2**16  # beyond, the 32-bit sizes of a WAV header overflow
 _PIECE_BYTES = 2**20
-_COMMENT = "separated by tisdiss-rt, sha256 {}"
+_COMMENT = "separated by tisdiss-rt, sha256 "
+_FAULT = "; incomplete: "
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a result says of the file that it was separated from: `digest_of` it, and its fault, if any."""
+
+    digest: str
+    fault: str | None
 
 
 class WavWriters:
     """One mono WAV file for each path, of which none can be seen before all are complete.
 
     A context manager: leaving it normally shows the files, leaving it by an exception (Ctrl-C too) removes
-    every trace. Attribute ``clipped`` counts samples beyond full scale, which PCM cannot hold.
+    every trace. Attribute ``clipped`` counts samples beyond full scale, which PCM cannot hold; ``fault``, to
+    be set before leaving, is what was wrong with the file that is separated.
 
     Args:
         paths: the files.
         sample_rate: their sample rate in Hz.
         subtype: how they hold a sample, by libsndfile's name.
         frames: how many samples are to come; None where that only shows at the end.
-        origin: of the file that is separated, see `origin_of`.
+        digest: of the file that is separated, see `digest_of`.
 
     Raises OutputError.
     """
@@ -52,9 +64,10 @@ class WavWriters:
         sample_rate: int,
         subtype: str,
         frames: int | None,
-        origin: str | None = None,
+        digest: str | None = None,
     ) -> None:
-        self._origin = origin
+        self._digest = digest
+        self.fault: str | None = None
         self.clipped = 0
         self._paths = paths
         self._parts = [path.with_name(f".{uuid.uuid4().hex}.part") for path in paths]
@@ -82,12 +95,13 @@ class WavWriters:
             raise
         return self
 
-    def write(self, block: Array) -> None:
-        """Append (m, sources)."""
+    def write(self, block: Array, first: int = 0) -> None:
+        """Append (m, sources) to as many files, from that of index ``first`` on."""
         if self._clips:
             self.clipped += int(np.count_nonzero(np.abs(block) > 1.0))  # libsndfile limits them
+        files = self._files[first : first + block.shape[1]]
         try:
-            for file, channel in zip(self._files, block.T, strict=True):
+            for file, channel in zip(files, block.T, strict=True):
                 file.write(np.ascontiguousarray(channel))
         except soundfile.LibsndfileError as error:
             raise _output_error(self._parts[0].parent, error) from error
@@ -100,8 +114,9 @@ class WavWriters:
             return
         try:
             for file in self._files:
-                if self._origin is not None:
-                    file.comment = _COMMENT.format(self._origin)
+                if self._digest is not None:
+                    fault = "" if self.fault is None else _FAULT + ascii(self.fault)[1:-1]
+                    file.comment = _COMMENT + self._digest + fault
                 file.close()
             for part in self._parts if self._is_open else ():
                 if part.stat().st_size <= _WAV_LIMIT_BYTES:
@@ -121,10 +136,14 @@ class WavWriters:
                 action()
 
 
-def voice_paths(folder: Path, source: str, sources: int) -> list[Path]:
-    """Return the files (sources,) in a folder for the voices of an input: talk_spk1.wav ... of talk.wav."""
+def voice_paths(folder: Path, source: str, sources: int, channels: int | None = None) -> list[Path]:
+    """Return the files in a folder for the voices of an input: talk_spk1.wav, talk_spk2.wav ... of talk.wav.
+
+    With a number of channels that are separated one by one, talk_ch1_spk1.wav ...
+    """
     stem = "stdin" if source == STDIN else Path(source).stem
-    return [folder / f"{stem}_spk{number}.wav" for number in range(1, sources + 1)]
+    parts = [""] if channels is None else [f"_ch{number}" for number in range(1, channels + 1)]
+    return [folder / f"{stem}{part}_spk{number}.wav" for part in parts for number in range(1, sources + 1)]
 
 
 def is_voice_path(path: Path) -> bool:
@@ -132,8 +151,11 @@ def is_voice_path(path: Path) -> bool:
     return bool(re.search(r"_spk[1-9][0-9]*$", path.stem))
 
 
-def origin_of(source: str | os.PathLike[str]) -> str | None:
-    """Return a digest of a file that is separated; None for standard input and whatever else is no file."""
+def digest_of(source: str | os.PathLike[str], channel: int | None = None) -> str | None:
+    """Return a digest of a file that is separated, or of one of its channels, from 1.
+
+    None for standard input and whatever else is no file.
+    """
     digest = hashlib.sha256()
     try:
         if os.fspath(source) == STDIN or not Path(source).is_file():
@@ -143,17 +165,19 @@ def origin_of(source: str | os.PathLike[str]) -> str | None:
                 digest.update(piece)
     except OSError:
         return None
-    return digest.hexdigest()
+    return digest.hexdigest() + ("" if channel is None else f" channel {channel}")
 
 
-def origin_in(path: Path) -> str | None:
-    """Return the `origin_of` what a file of a voice was separated from; None if it does not say."""
+def origin_in(path: Path) -> Origin | None:
+    """Return what a file of a voice says of the one it was separated from; None if it says nothing."""
     try:
         with soundfile.SoundFile(native_path(path)) as file:
-            found = re.fullmatch(_COMMENT.format("([0-9a-f]{64})"), file.comment)
+            found = re.fullmatch(
+                f"{_COMMENT}([0-9a-f]{{64}}(?: channel [0-9]+)?)(?:{_FAULT}(.*))?", file.comment
+            )
     except soundfile.LibsndfileError:
         return None
-    return found[1] if found else None
+    return Origin(found[1], found[2]) if found else None
 
 
 def _output_error(folder: Path, error: Exception) -> OutputError:

@@ -85,11 +85,12 @@ def _play(
 
     late = chunks = 0
     with AudioReader(source) as reader:
-        rate = reader.sample_rate
+        rate, mixture = reader.sample_rate, reader.mixture()
+        (choice,) = mixture.choose("mix")
         stream = separator.stream(rate, **options)
         with WavWriters(targets, rate, reader.subtype, reader.frames) as writers:
             begin_s = time.perf_counter()
-            for chunk in _chunks(reader.blocks(), rate * chunk_ms / 1e3):
+            for chunk in _chunks(mixture.mono(choice.taken), rate * chunk_ms / 1e3):
                 chunks += 1
                 if realtime:
                     time.sleep(max(0.0, begin_s + chunks * chunk_ms / 1e3 - time.perf_counter()))

@@ -10,7 +10,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +42,13 @@ if TYPE_CHECKING:
 @DEPTH
 @MIN_DEPTH
 @click.option("--window-s", type=float, help="Length of the windows, instead of the planned one.")
+@click.option(
+    "--channels",
+    default="mix",
+    show_default=True,
+    metavar="mix|left|right|split|N",
+    help="Average the channels, take one (N counts from 1), or separate each as a recording of its own.",
+)
 @JSON
 @FORCE
 @QUIET
@@ -52,6 +59,7 @@ def separate(
     as_json: bool,
     force: bool,
     quiet: bool,
+    channels: str,
     **options: Any,
 ) -> None:
     """Separate the voices in audio files.
@@ -59,11 +67,14 @@ def separate(
     INPUT is a file, a folder (all audio files in it and in those below) or - for standard input. The
     sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder, with the rate, the
     length and the resolution of the input; those of a file in a folder below, in the same one there.
+    With --channels split, the sources are those of each channel: talk_ch1_spk1.wav, talk_ch1_spk2.wav, ...
     """
-    from tisdiss_rt.separator import Separator  # takes the time that --help should not
+    from tisdiss_rt.audio.channels import parse  # takes the time that --help should not
+    from tisdiss_rt.separator import Separator
 
+    options["channels"] = parse(channels)
     separator = Separator(**engine)
-    plan = separator.plan(**options)
+    plan = separator.plan(**{name: value for name, value in options.items() if name != "channels"})
     if not quiet:
         click.echo(_describe(separator, plan), err=True)
     claimed: dict[Path, str] = {}
@@ -142,40 +153,60 @@ def _separate_one(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """Separate one file and return its entry of the JSON document."""
+    from tisdiss_rt.audio.files import AudioReader
     from tisdiss_rt.audio.results import voice_paths
 
     if Path(path).is_dir():
         raise AudioError(f"{path}: no audio files in this folder")
-    targets = voice_paths(folder, path, separator.bundle.manifest.sources)
-    if targets[0] in claimed:
-        raise OptionError(
-            f"{path}: would write the same files as {claimed[targets[0]]}; choose another folder with -o"
-        )
-    existing = [target for target in targets if target.exists()]
-    if existing and not force:
-        _refuse_results_of_others(path, existing)
-        claimed[targets[0]] = path
-        click.echo(f"{path}: skipped, {existing[0]} exists (--force overwrites)", err=True)
-        return {"input": path, "skipped": True}
-    with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
-        result = separator.separate_file(path, targets, **options, progress=progress)
+    is_split = options["channels"] == "split"
+    with AudioReader(path) if is_split else nullcontext() as reader:
+        sources = separator.bundle.manifest.sources
+        targets = voice_paths(folder, path, sources, reader.channels if reader else None)
+        if targets[0] in claimed:
+            raise OptionError(
+                f"{path}: would write the same files as {claimed[targets[0]]}; choose another folder with -o"
+            )
+        existing = [target for target in targets if target.exists()]
+        if existing and not force:
+            fault = _fault_of(path, existing, targets, options["channels"])
+            claimed[targets[0]] = path
+            return _skipped(path, existing[0], fault)
+        with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
+            result = separator.separate_file(reader or path, targets, **options, progress=progress)
     claimed[targets[0]] = path
     if not quiet:
         click.echo(_report(separator, path, result), err=True)
     return _entry(path, result)
 
 
-def _refuse_results_of_others(path: str, existing: list[Path]) -> None:
-    """Raise OptionError where the files that exist are of another input, as far as they say so."""
-    from tisdiss_rt.audio.results import origin_in, origin_of
+def _fault_of(path: str, existing: list[Path], targets: list[Path], channels: str | int) -> str | None:
+    """Return what results that exist say is wrong with their input.
 
-    own = origin_of(path)
+    Raises OptionError where they are of another one, as far as they say so, or where some are missing.
+    """
+    from tisdiss_rt.audio.channels import number_of
+    from tisdiss_rt.audio.results import digest_of, origin_in
+
+    own = digest_of(path, number_of(channels))
     known = {origin for target in existing if (origin := origin_in(target)) is not None}
-    if own is None or known - {own}:
+    if own is None or {origin.digest for origin in known} - {own}:
         raise OptionError(
             f"{path}: {existing[0]} exists and is not known to be of this input; choose another folder with "
             "-o, or overwrite it with --force"
         )
+    missing = [target for target in targets if target not in existing]
+    if missing:
+        raise OptionError(
+            f"{path}: {existing[0]} exists, but not {missing[0]}; --force separates it once more"
+        )
+    return next((origin.fault for origin in known if origin.fault is not None), None)
+
+
+def _skipped(path: str, existing: Path, fault: str | None) -> dict[str, Any]:
+    """Report a file that was separated before, and what was wrong with it; returns its entry."""
+    told = "" if fault is None else f"; it is of a file that is {fault}"
+    click.echo(f"{path}: skipped, {existing} exists (--force overwrites){told}", err=True)
+    return {"input": path, "skipped": True, **({} if fault is None else {"error": f"{path}: {fault}"})}
 
 
 @contextmanager
@@ -220,14 +251,23 @@ def _report(separator: Separator, path: str, result: FileSeparation) -> str:
     missed = sum(step.missed for step in result.steps)
     if result.plan.budget_ms is not None:
         line += f", {missed} of {len(result.steps)} {separator.bundle.manifest.unit}s over budget"
-    if result.one_talker:
-        line += ", one talker: the other voices are silent"
+    line += _told_of_talkers(result)
     model_hz = separator.bundle.manifest.sample_rate
     if result.sample_rate > model_hz:
         line += (
             f"; the voices have nothing above {model_hz / 2e3:g} kHz, as the network works at {model_hz} Hz"
         )
     return line
+
+
+def _told_of_talkers(result: FileSeparation) -> str:
+    """Report which channels were separated, and where one person talks."""
+    if result.passed_on:
+        if len(result.passed_on) == len(result.channels):
+            return ", each channel already is one talker and is passed on as it is"
+        which = ", ".join(map(str, result.passed_on))
+        return f", channel {which} already is one talker and is passed on as it is"
+    return ", one talker: the other voices are silent" if result.one_talker else ""
 
 
 def _entry(path: str, result: FileSeparation) -> dict[str, Any]:
@@ -238,6 +278,8 @@ def _entry(path: str, result: FileSeparation) -> dict[str, Any]:
         "duration_s": result.frames / result.sample_rate,
         **({} if result.problem is None else {"error": result.problem, "missing_s": result.missing_s}),
         "one_talker": result.one_talker,
+        "channels": result.channels,
+        "passed_on": result.passed_on,
         "clipped": result.clipped,
         "missed": sum(step.missed for step in result.steps),
         "steps": [dataclasses.asdict(step) for step in result.steps],

@@ -22,7 +22,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from tisdiss_rt.audio import Array, files
+from tisdiss_rt.audio import Array, channels
 from tisdiss_rt.audio.resampling import StreamResampler
 from tisdiss_rt.errors import AudioError, OptionError
 from tisdiss_rt.planning.forecast import high
@@ -233,7 +233,7 @@ def _mono(chunk: npt.NDArray[np.generic]) -> Array:
     """Check a chunk (n,) or (n, channels) and average it to (n,)."""
     if chunk.ndim not in (1, 2) or 0 in chunk.shape[1:]:
         raise AudioError(f"a chunk must be (n,) or (n, channels); it is {chunk.shape}")
-    mono = files.mix_down(files.in_columns(chunk, "the chunk"), "the chunk")
+    mono = channels.mix_down(channels.in_columns(chunk, "the chunk"), "the chunk")
     if len(mono) and np.abs(mono).max() > LOUDEST:
         raise AudioError(f"a chunk with samples beyond {LOUDEST:g}, where full scale is 1: scale it down")
     return mono
