@@ -131,7 +131,7 @@ def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
     manifest = exported.manifest
     if precision != INT8:
         raise ExportError(f"there is no precision {precision!r} to export, only {INT8}")
-    if manifest.stream is not None:
+    if manifest.state:  # what sets the ranges runs on whole mixtures, which have none
         raise ExportError(f"{INT8} is for offline bundles: export this one without it")
     if any(precision in getattr(manifest.graphs, graph).files for graph in QUANTISED):
         raise ExportError(f"bundle {manifest.name} has {precision} already")

@@ -98,8 +98,8 @@ class LateSteps {
 };
 
 // Milliseconds that each graph took in the last steps on this machine, for one window length; `repetition` has the
-// mean of each step. Beside them `overrun`, how many times as long as expected single repetitions took, `skipped`,
-// steps in a row that ran none, and the late steps.
+// mean of each step. Beside them: `overrun`, how many times as long as expected single repetitions took; `skipped`, the
+// number of consecutive steps without a repetition; and the late steps.
 struct Timings {
   History<kHistory> stem, repetition, decoder, overrun;
   int skipped = 0;

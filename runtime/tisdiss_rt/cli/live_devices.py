@@ -223,7 +223,7 @@ def _tell(
 
 
 def _summary(status: Status, depth_run: dict[str, int] | None, paths: list[Path]) -> Iterator[str]:
-    """Say in lines how it went."""
+    """Report in lines how it went."""
     spread = "depth {min} to {max}, median {median}".format(**depth_run) if depth_run else "no step"
     yield f"{status.running_s:.1f} s, {status.steps} steps at {status.priority} priority: {spread}"
     faults = {
@@ -244,7 +244,7 @@ def _summary(status: Status, depth_run: dict[str, int] | None, paths: list[Path]
 
 
 def _advice(status: Status) -> Iterator[str]:
-    """Say what helps, where steps were late or sound had gaps."""
+    """Return what helps where steps were late or sound had gaps."""
     if status.misses <= _MOST_LATE * status.steps and not status.underflows + status.overflows:
         return
     if status.priority != "real-time":
