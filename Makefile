@@ -12,8 +12,10 @@ demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
 	$(BIN)/python -m benchmarks.demo demo
 
+# Tests of a file stay together: what a file prepares is then prepared once. What measures time runs alone.
 test: lint docs
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not realtime" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m realtime
 
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
 embed: .venv/.development

@@ -6,7 +6,7 @@ import importlib.util
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,18 @@ COMMANDS = {
     page: [line for b in BLOCKS if (b.page, b.language) == (page, "sh") for line in b.text.splitlines()]
     for page in PAGES
 }
+
+
+@pytest.fixture
+def exporting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Graphs that another test has written are not exported anew."""
+    if importlib.util.find_spec("torch") is None:
+        yield
+        return
+    from exported_networks import written_once
+
+    with written_once(tmp_path_factory):
+        yield
 
 
 @pytest.fixture
@@ -135,7 +147,7 @@ def check_options(words: list[str]) -> None:
 
 @pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
 @pytest.mark.parametrize("page", [page for page, lines in COMMANDS.items() if lines])
-def test_commands(workplace: Path, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
+def test_commands(workplace: Path, exporting: None, monkeypatch: pytest.MonkeyPatch, page: str) -> None:
     """Run the commands of a page in their order; those that train, up to the first step."""
     lines = [" ".join(without_environment(line)) for line in COMMANDS[page]]
     ours = [line for line in lines if not line.startswith(tuple(NOT_OURS))]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from embedding import BUILD, PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, need, opened
+from embedding import PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, need, once, opened
 from toys import make_stream_toy, make_toy
 
 from benchmarks.c_library import OK, load
@@ -29,17 +29,18 @@ def sanitized() -> Built:
 def csharp(release: Built) -> Path:
     """A folder with the binding and the programs in C#."""
     need("mcs", "mono")
-    folder = BUILD / "csharp"
-    folder.mkdir(exist_ok=True)
-    where = f'<dllmap dll="tisdiss_rt" target="{release.prefix}/lib/libtisdiss_rt.so"/>'
-    (folder / "TisdissRt.dll.config").write_text(f"<configuration>{where}</configuration>\n")
-    sources = RUNTIME / "csharp"
-    strict = ("mcs", "-langversion:7.2", "-warnaserror")
-    binding = folder / "TisdissRt.dll"
-    build(*strict, "-target:library", f"-out:{binding}", *sorted(sources.glob("src/*.cs")))
-    for program in (PROGRAMS / "Conformance.cs", sources / "examples" / "Separate.cs"):
-        build(*strict, f"-r:{binding}", f"-out:{folder / program.stem}.exe", program)
-    return folder
+
+    def into(folder: Path) -> None:
+        where = f'<dllmap dll="tisdiss_rt" target="{release.prefix}/lib/libtisdiss_rt.so"/>'
+        (folder / "TisdissRt.dll.config").write_text(f"<configuration>{where}</configuration>\n")
+        sources = RUNTIME / "csharp"
+        strict = ("mcs", "-langversion:7.2", "-warnaserror")
+        binding = folder / "TisdissRt.dll"
+        build(*strict, "-target:library", f"-out:{binding}", *sorted(sources.glob("src/*.cs")))
+        for program in (PROGRAMS / "Conformance.cs", sources / "examples" / "Separate.cs"):
+            build(*strict, f"-r:{binding}", f"-out:{folder / program.stem}.exe", program)
+
+    return once("csharp", into)
 
 
 @pytest.fixture(scope="session")

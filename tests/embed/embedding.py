@@ -11,6 +11,8 @@ import os
 import shutil
 import subprocess
 import sys
+import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 import pytest
+from filelock import FileLock
 
 from benchmarks.c_library import OK, OpenOptions
 
@@ -26,6 +29,7 @@ REPOSITORY = Path(__file__).parents[2]
 RUNTIME = REPOSITORY / "runtime"
 BUILD = REPOSITORY / "build" / "embed"
 PROGRAMS = Path(__file__).parent / "programs"
+THIS_RUN = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)  # of all workers together
 ONNXRUNTIME = next(Path(onnxruntime.__file__).parent.glob("capi/libonnxruntime.so*"), Path())
 SANITIZERS = "-fsanitize=address,undefined -fno-sanitize-recover=all -g"
 # What pip installed beside Python comes before what the machine has.
@@ -65,6 +69,18 @@ def build(*command: str | Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
+def once(name: str, into: Callable[[Path], None]) -> Path:
+    """Build into a folder, once for all workers of a run; return the folder."""
+    folder = BUILD / name
+    folder.mkdir(parents=True, exist_ok=True)
+    stamp = folder / "built-by-run"
+    with FileLock(BUILD / f"{name}.lock"):
+        if not stamp.exists() or stamp.read_text() != THIS_RUN:
+            into(folder)
+            stamp.write_text(THIS_RUN)
+    return folder
+
+
 @dataclass(frozen=True)
 class Built:
     """Where the library is built and installed, the programs, and the headers of ONNX Runtime."""
@@ -77,18 +93,26 @@ class Built:
 
 def built(name: str, flags: str = "") -> Built:
     need("cmake", "make", "cc", "c++", "npm")
-    library, programs, prefix = (BUILD / name / part for part in ("library", "programs", "prefix"))
-    common = [f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}", "-DCMAKE_INSTALL_LIBDIR=lib"]
-    common += _json_headers()
-    build("cmake", "-S", RUNTIME / "cpp", "-B", library, *common)
-    build("cmake", "--build", library, "--parallel", "2")
-    build("cmake", "--install", library, "--prefix", prefix)
+
+    def into(folder: Path) -> None:
+        library, programs, prefix = (folder / part for part in ("library", "programs", "prefix"))
+        common = [f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}", "-DCMAKE_INSTALL_LIBDIR=lib"]
+        common += _json_headers()
+        build("cmake", "-S", RUNTIME / "cpp", "-B", library, *common)
+        build("cmake", "--build", library, "--parallel", "2")
+        build("cmake", "--install", library, "--prefix", prefix)
+        found = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DONNXRUNTIME_INCLUDE_DIR={_headers(library)}"]
+        build("cmake", "-S", PROGRAMS, "-B", programs, *common, *found)
+        build("cmake", "--build", programs, "--parallel", "2")
+
+    folder = once(name, into)
+    return Built(folder / "library", folder / "prefix", folder / "programs", _headers(folder / "library"))
+
+
+def _headers(library: Path) -> str:
+    """The folder of ONNX Runtime's headers that a build found."""
     cache = (library / "CMakeCache.txt").read_text()
-    headers = cache.split("ONNXRUNTIME_INCLUDE_DIR:PATH=")[1].split("\n")[0]
-    found = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DONNXRUNTIME_INCLUDE_DIR={headers}"]
-    build("cmake", "-S", PROGRAMS, "-B", programs, *common, *found)
-    build("cmake", "--build", programs, "--parallel", "2")
-    return Built(library, prefix, programs, headers)
+    return cache.split("ONNXRUNTIME_INCLUDE_DIR:PATH=")[1].split("\n")[0]
 
 
 def estimates(

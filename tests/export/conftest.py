@@ -1,7 +1,6 @@
-"""Graphs written once for all tests, because PyTorch takes about 20 seconds to export a network."""
+"""Bundles that are exported once for all tests."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from exported_networks import BAND_SPLIT, EVERYTHING, random_network
+from exported_networks import BAND_SPLIT, EVERYTHING, random_network, written_once
 
-from tisdiss_export import export_bundle, exporter
-from tisdiss_models import Network, StreamingNetwork, save_checkpoint
-from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, load
+from tisdiss_export import export_bundle
+from tisdiss_models import Network, save_checkpoint
+from tisdiss_rt.bundle import Bundle, load
 from tisdiss_rt.cli.main import cli
 
 REPOSITORY = Path(__file__).parents[2]
@@ -30,29 +29,8 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="session")
 def graphs_are_written_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Copy the graphs of a network that was exported before; the rest of an export is done every time."""
-    written: list[tuple[Network | StreamingNetwork, Path, Graphs]] = []
-    write_graphs = exporter.write_graphs
-
-    def write_or_copy(network: Network | StreamingNetwork, folder: Path) -> Graphs:
-        for other, kept, graphs in written:
-            if same_network(network, other):
-                shutil.copytree(kept, folder, dirs_exist_ok=True)
-                return graphs
-        graphs, kept = write_graphs(network, folder), tmp_path_factory.mktemp("graphs")
-        for name in GRAPHS:
-            shutil.copy(folder / f"{name}.onnx", kept)
-        written.append((network, kept, graphs))
-        return graphs
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(exporter, "write_graphs", write_or_copy)
+    with written_once(tmp_path_factory):
         yield
-
-
-def same_network(a: Network | StreamingNetwork, b: Network | StreamingNetwork) -> bool:
-    ours, theirs = a.state_dict(), b.state_dict()
-    return a.config == b.config and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def golden_folder() -> Path:

@@ -1,5 +1,6 @@
 """Streaming bundles: the exported steps, in a plain loop and as a stream, against PyTorch on the whole."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -142,19 +143,28 @@ def test_the_light_network_may_change_its_depth_at_every_step(tmp_path: Path) ->
     )
 
 
+@pytest.fixture(scope="module")
+def opened(exported: tuple[StreamingNetwork, Bundle]) -> tisdiss_rt.Separator:
+    return tisdiss_rt.Separator(exported[1].folder)
+
+
+@functools.cache
+def whole_noise(network: StreamingNetwork, samples: int) -> np.ndarray:
+    return whole(network, noise(samples), 2)
+
+
 @pytest.mark.parametrize("samples", [0, 1, 100, 16000, 160001])
 @pytest.mark.parametrize("chunk", [1, 17, 128, 160, 4410, 16000])
 def test_a_stream_gives_what_pytorch_gives_for_the_whole(
-    exported: tuple[StreamingNetwork, Bundle], chunk: int, samples: int
+    exported: tuple[StreamingNetwork, Bundle], opened: tisdiss_rt.Separator, chunk: int, samples: int
 ) -> None:
-    network, bundle = exported
-    mix = noise(samples)
-    stream = tisdiss_rt.Separator(bundle.folder).stream(STREAMING.sample_rate, depth=2)
+    network, mix = exported[0], noise(samples)
+    stream = opened.stream(STREAMING.sample_rate, depth=2)
     pieces = [stream.process(mix[at : at + chunk]) for at in range(0, samples, chunk)]
     found = np.concatenate([*pieces, stream.flush()], 1)
     assert found.shape == (2, samples)
     if samples:
-        np.testing.assert_allclose(found, whole(network, mix, 2), rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found, whole_noise(network, samples), rtol=0, atol=1e-5)
 
 
 def test_the_example_in_the_bundle_covers_switching_and_a_full_memory(

@@ -59,6 +59,7 @@ def test_as_fast_as_it_goes_equals_one_stream(live, stream_toy, noise, rate, chu
     assert soundfile.info("live/talk_spk1.wav").samplerate == rate
 
 
+@pytest.mark.realtime
 def test_against_the_clock(live, streamed, noise):
     mix = write("talk.wav", noise(RATE // 2))
     status, out, err = live("--input", "talk.wav", "--json")
@@ -75,6 +76,7 @@ def test_against_the_clock(live, streamed, noise):
         np.testing.assert_allclose(read(), streamed(mix, 3), atol=1e-6)
 
 
+@pytest.mark.realtime
 def test_late_chunks_are_counted(live, noise, monkeypatch):
     from tisdiss_rt.streaming.stream import Stream
 

@@ -26,9 +26,12 @@ EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 DEPTH = 2
 GAIN = {VirtualSound: 1, VirtualPipeWire: 2}  # of one channel made from the two that programs play
 
-pytestmark = pytest.mark.skipif(
-    bool(sys.platform != "linux" or missing()), reason=f"needs packages of Debian: {missing()}"
-)
+pytestmark = [
+    pytest.mark.realtime,
+    pytest.mark.skipif(
+        bool(sys.platform != "linux" or missing()), reason=f"needs packages of Debian: {missing()}"
+    ),
+]
 
 
 @pytest.fixture(params=[VirtualSound, VirtualPipeWire], ids=["pulseaudio", "pipewire"])
@@ -137,7 +140,7 @@ def attempts(times, try_it):
 @pytest.mark.parametrize("rate", [16000, 48000])
 def test_what_is_heard_and_recorded_is_the_file_separated(rate, stream_toy, tmp_path_factory, capsys):
     def try_it():
-        mix, folder = example(rate, 20), tmp_path_factory.mktemp("live")
+        mix, folder = example(rate, 8), tmp_path_factory.mktemp("live")
         with VirtualSound(rate) as sound:
             report, *rest = run(sound, folder, mix, rate, "--bundle", stream_toy, "--depth", DEPTH)
         return report, check(stream_toy, mix, rate, report, *rest)
@@ -165,7 +168,7 @@ def test_busy_machine_makes_no_dropouts(stream_toy, tmp_path_factory):
     """Two busy processes per core: every sample is recorded and heard, if real-time scheduling is allowed."""
 
     def try_it():
-        mix, folder = example(16000, 12), tmp_path_factory.mktemp("live")
+        mix, folder = example(16000, 8), tmp_path_factory.mktemp("live")
         with VirtualSound(16000) as sound, busy(2 * len(os.sched_getaffinity(0))):
             report, *rest = run(sound, folder, mix, 16000, "--bundle", stream_toy, "--depth", DEPTH)
         if report["priority"] != "real-time":

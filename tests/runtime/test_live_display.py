@@ -97,6 +97,7 @@ def test_keys_are_offered_where_there_are_some():
     assert "Ctrl-C" in console.file.getvalue()
 
 
+@pytest.mark.realtime
 @pytest.mark.skipif(sys.platform == "win32", reason="terminals are other things there")
 def test_in_the_background_a_shell_keeps_its_terminal():
     """A shell with job control: in the background nothing stops it, in the foreground keys come at once."""

@@ -20,6 +20,7 @@ from tisdiss_rt.live.recorder import Recorder, targets
 from tisdiss_rt.live.seam import FADE_S, Seam
 from tisdiss_rt.live.session import LiveSession
 
+pytestmark = pytest.mark.realtime
 RATE, BLOCK = 16000, 128
 FINE = types.SimpleNamespace(input_overflow=False, output_underflow=False)
 

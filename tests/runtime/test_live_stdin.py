@@ -87,6 +87,7 @@ def wait_for(condition):
         time.sleep(0.02)
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize("way", [None, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("has_header", [True, False])
 def test_sound_is_separated_while_it_comes_and_kept(start, streamed, noise, tmp_path, way, has_header):

@@ -155,6 +155,7 @@ def test_nothing_drifts_or_grows_in_a_long_stream():
     assert max(buffered) < 200
 
 
+@pytest.mark.realtime
 @pytest.mark.parametrize(("from_hz", "to_hz", "channels"), [(48000, 16000, 1), (16000, 48000, 2)])
 def test_costs_little(from_hz, to_hz, channels, noise):
     stream = StreamResampler(from_hz, to_hz, channels)

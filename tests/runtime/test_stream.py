@@ -370,6 +370,7 @@ def test_nothing_grows_in_a_long_stream(sep, streamed, noise):
     np.testing.assert_allclose(out[:, -10 * STEP :], expected[:, -11 * STEP : -STEP], atol=1e-6)
 
 
+@pytest.mark.realtime
 def test_small_steps_have_small_overhead(sep, noise):
     stream, chunk = sep.stream(RATE, depth=1), noise(STEP)
     fastest_s = 1.0
