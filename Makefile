@@ -5,6 +5,8 @@ TORCH ?= torch==2.13.0
 SCRIPTS = $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN = .venv/$(SCRIPTS)
 TOOLS = build/tools/$(SCRIPTS)
+# Tests of a file share what they prepare; the files of embed and export, which take longest, begin first.
+PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test lint docs embed wheel dist clean
 
@@ -12,9 +14,9 @@ demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
 	$(BIN)/python -m benchmarks.demo demo
 
-# Tests of a file stay together: what a file prepares is then prepared once. What measures time runs alone.
+# What measures time runs last, with nothing beside it.
 test: lint docs
-	$(BIN)/pytest -m "not realtime" --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m "not realtime" $(PARALLEL)
 	$(BIN)/pytest -m realtime
 
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
