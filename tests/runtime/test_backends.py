@@ -4,12 +4,11 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import invoke
 from onnx.reference import ReferenceEvaluator
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.cli.main import cli
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.backends import BACKENDS, Backend, find
 from tisdiss_rt.engine.conformance import differences
@@ -83,12 +82,12 @@ def test_commands_take_it_and_say_that_it_runs(evaluator, gain_toy, noise, tmp_p
 
     monkeypatch.chdir(tmp_path)
     soundfile.write("a.wav", noise(2000), 16000)
-    common = ["--bundle", str(gain_toy), "--provider", "evaluator", "--json"]
-    result = CliRunner().invoke(cli, ["separate", "a.wav", "--depth", "1", *common])
+    common = ["--bundle", gain_toy, "--provider", "evaluator", "--json"]
+    result = invoke("separate", "a.wav", "--depth", 1, *common)
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["provider"] == "evaluator"
     play = ["--input", "a.wav", "--no-realtime", "--provider-option", "k=v", "--precision", "fp32"]
-    result = CliRunner().invoke(cli, ["live", *play, *common])
+    result = invoke("live", *play, *common)
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert (report["provider"], report["precision"]) == ("evaluator", "fp32")
@@ -173,7 +172,7 @@ def test_options_need_a_provider_that_has_some(gain_toy):
         open_engine(bundle, "auto", provider_options={"a": "b"})
     with pytest.raises(OptionError, match="the provider cpu has no options"):
         open_engine(bundle, "cpu", provider_options={"a": "b"})
-    result = CliRunner().invoke(cli, ["bench", "--provider-option", "nothing"])
+    result = invoke("bench", "--provider-option", "nothing")
     assert isinstance(result.exception, OptionError) and "KEY=VALUE" in str(result.exception)
 
 

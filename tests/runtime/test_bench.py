@@ -3,16 +3,14 @@
 import dataclasses
 import itertools
 import json
-from inspect import signature
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
+from commands import invoke
 from test_budget import FakeEngine
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.cli.main import cli
 from tisdiss_rt.errors import OptionError, SeparationWarning
 from tisdiss_rt.planning import benchmark, timing_cache
 from tisdiss_rt.planning.benchmark import DepthCost, measure_depths, recommend
@@ -42,10 +40,7 @@ def measured_toy(toy_maker):
 
 
 def bench(*arguments):
-    apart = (
-        {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
-    )  # before click 8.2
-    return CliRunner(**apart).invoke(cli, ["bench", "--seconds", "0.01", *map(str, arguments)])
+    return invoke("bench", "--seconds", "0.01", *arguments)
 
 
 def test_depths_take_turns():
@@ -194,7 +189,7 @@ def test_pictures_are_refused_before_measuring(measured_toy, tmp_path, monkeypat
 
 @pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf"])
 def test_seconds(measured_toy, seconds):
-    result = CliRunner().invoke(cli, ["bench", "--bundle", str(measured_toy), "--seconds", seconds])
+    result = invoke("bench", "--bundle", measured_toy, "--seconds", seconds)
     assert "must be above 0" in str(result.exception)
 
 

@@ -159,8 +159,9 @@ class AudioReader:
                 self.done += len(block)
                 yield block
         if self.done == 0:
-            reason = f"damaged: {self._damage}" if self._damage else "has no samples"
-            raise AudioError(f"{self.label}: {reason}")
+            # Of a file whose frames are all damaged, some versions of libsndfile give none without an error.
+            damage = self._damage or ("nothing of it can be read" if self.frames else "")
+            raise AudioError(f"{self.label}: " + (f"damaged: {damage}" if damage else "has no samples"))
 
     def _read(self, file: Any) -> Array:
         """Return the next frames (m, channels), none where the file ends or is damaged."""
