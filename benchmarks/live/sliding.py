@@ -4,7 +4,7 @@ The test set has no part in choosing anything here. The first table slides windo
 that training keeps for validation: SI-SDR improvement by window, hop, lookahead and fade, with the latency
 that they make and the computing time for each second of sound. The second is made of talkers of the training
 set: one or both of them talk for 4 s, 3 s of silence follow, and again one or both talk for 4 s. It counts
-the streams in which the right talker comes out of an output after that, with signatures and without.
+the streams in which the right talker comes out of an output after that, with voiceprints and without.
 
     python -m benchmarks.live.sliding             # printed
     python -m benchmarks.live.sliding --update    # and written to SLIDING.md
@@ -32,6 +32,8 @@ from tisdiss_rt.engine.offline import OfflineEngine
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import fixed_plan
 from tisdiss_rt.streaming.sliding_core import Slide, SlidingCore
+from tisdiss_rt.talkers.causal import CausalOrder
+from tisdiss_rt.talkers.voiceprints import voiceprints_of
 
 PAGE = Path(__file__).parent / "SLIDING.md"
 SECTIONS = ("Windows", "Talkers")
@@ -70,13 +72,6 @@ class Remembering:
         return self.known[key]
 
     def reset(self) -> None:
-        pass
-
-
-class Forgetful(SlidingCore):
-    """A signature of nobody, so that only the last order is left after a silence."""
-
-    def _learn(self, leaving: np.ndarray) -> None:
         pass
 
 
@@ -173,11 +168,11 @@ def agreement(estimate: np.ndarray, references: np.ndarray) -> float:
     return float(inner[0, 0] + inner[1, 1] - inner[0, 1] - inner[1, 0])
 
 
-def talker_table(engine: OfflineEngine, streams: int) -> str:
+def talker_table(bundle: bundles.Bundle, engine: OfflineEngine, streams: int) -> str:
     """Report how often each talker is on the same output after a silence as before it."""
     manifest, rate = engine.manifest, engine.manifest.sample_rate
     plan = fixed_plan(manifest, 2.0, manifest.depth.trained)
-    voices, right = talkers(rate), defaultdict(list)
+    voices, right, voiceprints = talkers(rate), defaultdict(list), voiceprints_of(bundle)
     back = (TALK_S + SILENCE_S) * rate
     parts = {"first 0.5 s": (back, back + rate // 2), "from 1 s on": (back + rate, None)}
     for number in range(streams):
@@ -186,8 +181,9 @@ def talker_table(engine: OfflineEngine, streams: int) -> str:
             references = scene_of(pair, *scene, rate)
             noise = np.random.default_rng(number).standard_normal(references.shape[1]) * NOISE
             mix, once = references.sum(0) + np.float32(noise), Remembering(engine)
-            for kind in (SlidingCore, Forgetful):
-                estimate = streamed(kind(once, manifest, plan, Timings()), mix)
+            for kind in (True, False):
+                known = CausalOrder(voiceprints, manifest.sources, rate) if kind else None
+                estimate = streamed(SlidingCore(once, manifest, plan, Timings(), talkers=known), mix)
                 last = slice(TALK_S // 2 * rate, TALK_S * rate)
                 first = agreement(estimate[:, last], references[:, last])
                 for part, (begin, end) in parts.items():
@@ -196,11 +192,11 @@ def talker_table(engine: OfflineEngine, streams: int) -> str:
     lines = [
         f"`{manifest.name}`, {streams} streams of each kind: share with the right order after the silence.",
         "",
-        "| before, after | part | with signatures | without |",
+        "| before, after | part | with voiceprints | without |",
         "|---|---|---|---|",
     ]
     for scene, part in itertools.product(SCENES, parts):
-        cells = " | ".join(f"{np.mean(right[scene, part, kind]):.0%}" for kind in (SlidingCore, Forgetful))
+        cells = " | ".join(f"{np.mean(right[scene, part, kind]):.0%}" for kind in (True, False))
         lines.append(f"| {', '.join(scene)} | {part} | {cells} |")
     return "\n".join(lines) + "\n"
 
@@ -214,8 +210,9 @@ def main() -> None:
     parser.add_argument("--streams", type=int, default=8, help="of each kind")
     parser.add_argument("--update", action="store_true", help="write SLIDING.md")
     options = parser.parse_args()
-    engine = OfflineEngine(bundles.load(options.bundle), "cpu", 1, "fp32")
-    tables = (quality_table(engine, options.mixtures), talker_table(engine, options.streams))
+    bundle = bundles.load(options.bundle)
+    engine = OfflineEngine(bundle, "cpu", 1, "fp32")
+    tables = (quality_table(engine, options.mixtures), talker_table(bundle, engine, options.streams))
     for title, text in zip(SECTIONS, tables, strict=True):
         print(f"## {title}\n\n{text}")
         if options.update:

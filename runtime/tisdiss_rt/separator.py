@@ -35,6 +35,7 @@ from tisdiss_rt.separation import FileSeparation, Separation
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
+from tisdiss_rt.talkers.blocks import Voiceprints
 from tisdiss_rt.talkers.recording import Recording, Waiting, settled
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
 from tisdiss_rt.talkers.windows import in_windows
@@ -211,7 +212,7 @@ class Separator:
         """
         lengths_s = sliding_core.windows_s(self.bundle.manifest)
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
-        stream = self._open_stream(sample_rate, plan, STEPS_KEPT)
+        stream = self._open_stream(sample_rate, plan, STEPS_KEPT, self._voiceprints)
         if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
             longer = f"a budget of {budget_ms:g} ms is longer than a step of {1e3 * stream.step_s:g} ms"
             message = f"{longer}: a stream that uses it up falls behind live sound"
@@ -236,10 +237,12 @@ class Separator:
         """
         return self._planner.plan(budget_ms, depth, min_depth, self.bundle.manifest.lengths_s(window_s))
 
-    def _open_stream(self, sample_rate: int, plan: Plan, steps_kept: int | None) -> Stream:
+    def _open_stream(
+        self, sample_rate: int, plan: Plan, steps_kept: int | None, voiceprints: Voiceprints | None
+    ) -> Stream:
         fixed = plan.budget_ms is None
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
-        return open_stream(self.engine, sample_rate, plan, timings, steps_kept)
+        return open_stream(self.engine, sample_rate, plan, timings, steps_kept, voiceprints)
 
     def _separate_each(
         self,
@@ -281,7 +284,7 @@ class Separator:
 
     def _in_steps(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate by a stream; yields (sources, m), adds to ``steps``."""
-        stream = self._open_stream(self.bundle.manifest.sample_rate, plan, None)
+        stream = self._open_stream(self.bundle.manifest.sample_rate, plan, None, None)
         for block in mono:
             yield stream.process(block)
         yield stream.flush()

@@ -14,7 +14,8 @@ from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, fixed_plan
 from tisdiss_rt.streaming.sliding_core import Slide, SlidingCore, windows_s
 from tisdiss_rt.streaming.stream import Stream
-from tisdiss_rt.talkers.signature import Signatures
+from tisdiss_rt.talkers.causal import CausalOrder
+from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
 
 RATE = 16000
 GRID = [Slide(800, 100, 200), Slide(160, 0, 160), Slide(333, 64, 10), Slide(800, 800, 800), Slide(400, 0, 0)]
@@ -303,7 +304,8 @@ def oracle_stream(manifest, sources, seed):
         return padded[:, end - len(mix) : end][rng.permutation(2)]
 
     plan = fixed_plan(manifest, 1.0, 1)
-    core = SlidingCore(FakeEngine(separate), manifest, plan, Timings())
+    talkers = CausalOrder(SignatureVoiceprints(RATE), 2, RATE)
+    core = SlidingCore(FakeEngine(separate), manifest, plan, Timings(), talkers=talkers)
     return aligned(core, sources.sum(0))
 
 
@@ -327,17 +329,37 @@ def test_talkers_keep_their_outputs_through_silence(toy, before, after, seed):
     assert order_of(estimate, sources, 1, 3) == order_of(estimate, sources, 6, 8)
 
 
-def test_signatures_hear_voices_and_not_levels():
-    heard, again = (Signatures.of(talk(2, seed), RATE, 0.0) for seed in (1, 2))
-    assert heard.order(again, 0.1) == (0, 1)
-    loud = Signatures.of(talk(2, 2)[::-1] * np.array([[0.2], [5.0]], np.float32), RATE, 0.0)
-    assert heard.order(loud, 0.1) == (1, 0)
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("piece", [128, 4000])
+def test_people_who_talk_in_turn_come_out_of_their_outputs(piece, seed):
+    """Whoever talks alone, the network always puts on the same output."""
+    low, high = talk(24, seed)
+    turns = [(0, 0.0, 4.0), (1, 4.3, 7.5), (0, 8.0, 11.0), (1, 11.0, 15.0), (0, 20.0, 24.0)]
+    separated = np.zeros((2, 24 * RATE), np.float32)
+    for who, begin_s, end_s in turns:
+        part = slice(round(begin_s * RATE), round(end_s * RATE))
+        separated[0, part] = (low, high)[who][part]
+    order = CausalOrder(SignatureVoiceprints(RATE), 2, RATE)
+    pieces = range(0, separated.shape[1], piece)
+    found = np.concatenate([order.in_order(separated[:, at : at + piece]) for at in pieces], 1)
+    np.testing.assert_allclose(found.sum(0), separated.sum(0), atol=1e-6)
+    for who, begin_s, end_s in turns:
+        part = found[:, round((begin_s + 1) * RATE) : round(end_s * RATE)]
+        assert np.square(part).sum(1).argmax() == who
 
 
-def test_who_was_never_heard_has_no_say():
-    nobody = Signatures.nobody(2)
-    assert nobody.order(Signatures.of(talk(2, 1), RATE, 0.0), 0.1) == (0, 1)
-    assert Signatures.of(talk(2, 1), RATE, 1.0).weights.tolist() == [0, 0]  # all below the floor
+def test_the_order_of_talkers_changes_in_a_fade_and_is_forgotten():
+    low, high = talk(4, 1)
+    first = np.stack([low, high])
+    order = CausalOrder(SignatureVoiceprints(RATE), 2, RATE)
+    there = order.in_order(first)
+    np.testing.assert_array_equal(there, first)
+    low, high = talk(4, 2)
+    back = order.in_order(np.stack([high, low]))  # one piece: the order at its end holds for all of it
+    np.testing.assert_array_equal(back[:, RATE // 100 :], np.stack([low, high])[:, RATE // 100 :])
+    np.testing.assert_allclose(back[:, 0], [high[0], low[0]], atol=1e-4)
+    order.reset()
+    np.testing.assert_array_equal(order.in_order(np.stack([high, low])), np.stack([high, low]))
 
 
 def test_the_plan_advances_by_the_hop(gain_toy):

@@ -9,6 +9,8 @@ from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.planning.controller import Clock, run_step
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, StepResult
+from tisdiss_rt.streaming.joined_steps import JoinedSteps
+from tisdiss_rt.talkers.causal import CausalOrder
 
 
 class NativeCore:
@@ -19,14 +21,22 @@ class NativeCore:
         plan: bounds of the depth, and the budget.
         timings: what the controller predicts from and adds to; not shared with another stream.
         clock: seconds, as ``time.perf_counter``.
+        talkers: decide who is who in what comes out; None leaves that to the network.
     """
 
     def __init__(
-        self, engine: Engine, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+        self,
+        engine: Engine,
+        plan: Plan,
+        timings: Timings,
+        clock: Clock = time.perf_counter,
+        talkers: CausalOrder | None = None,
     ) -> None:
         self.step_samples = plan.window_samples
         self.latency_samples = plan.window_samples + engine.delay_samples
-        self._steps = engine.open(plan.max_depth)
+        steps = engine.open(plan.max_depth)
+        self._steps = steps if talkers is None else JoinedSteps(steps, talkers.in_order)
+        self._talkers = talkers
         self.plan, self._timings, self._clock = plan, timings, clock
 
     def push(self, mix: Array) -> StepResult:
@@ -36,3 +46,5 @@ class NativeCore:
     def reset(self) -> None:
         """Discard everything that was pushed."""
         self._steps.reset()
+        if self._talkers is not None:
+            self._talkers.reset()

@@ -8,16 +8,29 @@ from tisdiss_rt.planning.plan import Plan
 from tisdiss_rt.streaming.native_core import NativeCore
 from tisdiss_rt.streaming.sliding_core import SlidingCore
 from tisdiss_rt.streaming.stream import Core, Stream
+from tisdiss_rt.talkers.blocks import Voiceprints
+from tisdiss_rt.talkers.causal import CausalOrder
 
 
 def open_stream(
-    engine: Engine, sample_rate: int, plan: Plan, timings: Timings, steps_kept: int | None
+    engine: Engine,
+    sample_rate: int,
+    plan: Plan,
+    timings: Timings,
+    steps_kept: int | None,
+    voiceprints: Voiceprints | None,
 ) -> Stream:
-    """Open a stream at ``sample_rate`` Hz that keeps the records of its last ``steps_kept`` steps."""
+    """Open a stream at ``sample_rate`` Hz that keeps the records of its last ``steps_kept`` steps.
+
+    By ``voiceprints`` it keeps every talker on one output; without, whoever asks decides who is who.
+    """
     manifest = engine.manifest
+    talkers = None
+    if voiceprints is not None:
+        talkers = CausalOrder(voiceprints, manifest.sources, manifest.sample_rate)
     core: Core
     if plan.overlaps:
-        core = SlidingCore(engine.open(plan.max_depth), manifest, plan, timings)
+        core = SlidingCore(engine.open(plan.max_depth), manifest, plan, timings, talkers=talkers)
     else:
-        core = NativeCore(engine, plan, timings)
+        core = NativeCore(engine, plan, timings, talkers=talkers)
     return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept)

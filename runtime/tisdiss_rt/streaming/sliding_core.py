@@ -14,17 +14,14 @@ once H + fade + lookahead from it on have gone in. While less than W has arrived
 silence, the window is what there is: zeros in front of it cost almost 2 dB.
 
 A separator returns its sources in any order. They are put into the order of the previous window by the W - H
-samples that both share. After a silence of that length nothing is shared: until a whole window has
-arrived again, the sources go where their talkers were before, by their `signature`.
+samples that both share. Who is who, after a silence and from turn to turn, `talkers.causal` decides.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -35,8 +32,9 @@ from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, StepResult
+from tisdiss_rt.streaming.joined_steps import JoinedSteps
+from tisdiss_rt.talkers.causal import CausalOrder
 from tisdiss_rt.talkers.order import match_order
-from tisdiss_rt.talkers.signature import Signatures
 
 # A compromise from benchmarks/live/sliding.py, for edge-16k: half the hop takes twice the time, and the whole
 # hop more latency; longer windows gain some tenths of a decibel and take longer than a hop on a slow core.
@@ -46,11 +44,10 @@ HOP_S, LOOKAHEAD_S, FADE_S = 0.25, 0.064, 0.064
 HOP_SHARE, LOOKAHEAD_SHARE, FADE_SHARE = 1 / 4, 1 / 16, 1 / 16
 
 _SILENCE = 1e-10  # nothing louder: the network is not run
-_SILENT_SHARE = 0.01  # of the stream's power: nothing to go by
-_EMPTY_SHARE = 1e-4  # of it: no help to the network. A distant talker may follow something loud.
+_EMPTY_SHARE = (
+    1e-4  # of the stream's power: no help to the network. A distant talker may follow something loud.
+)
 _LEVEL_HALF_LIFE_S = 30.0  # of the stream's power, when it gets quieter
-_TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while there is speech
-_MARGIN = 0.1  # by which a signature must fit better, in distances between talkers
 
 
 def windows_s(manifest: Manifest) -> tuple[float, ...]:
@@ -88,6 +85,7 @@ class SlidingCore:
         plan: window, depth and budget; to keep up, a step must take less than its hop.
         timings: measured for windows of the plan; added to.
         slide: None is the default for the window.
+        talkers: decide who is who in what comes out; None leaves that to what windows share.
 
     ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does.
     """
@@ -103,6 +101,7 @@ class SlidingCore:
         plan: Plan,
         timings: Timings,
         slide: Slide | None = None,
+        talkers: CausalOrder | None = None,
     ) -> None:
         self._slide = slide = slide or Slide.of(plan, manifest.sample_rate)
         self.step_samples = slide.hop
@@ -110,8 +109,9 @@ class SlidingCore:
         assert 0 <= slide.fade <= slide.hop and slide.lookahead >= 0
         assert self.latency_samples <= plan.window_samples
         self._fade_in = fade_in(slide.fade)
-        self._steps = _JoinedSteps(engine, self._join)
-        self._manifest, self._timings = manifest, timings
+        self._steps = JoinedSteps(engine, self._join)
+        self._manifest, self._timings, self._talkers = manifest, timings, talkers
+        self._keep = float(0.5 ** (slide.hop / manifest.sample_rate / _LEVEL_HALF_LIFE_S))
         self.plan = dataclasses.replace(plan, advance_s=slide.hop / manifest.sample_rate)
         self.reset()
 
@@ -123,9 +123,9 @@ class SlidingCore:
         # The estimate of the window before, in the order of the output; it ends where _heard ends.
         self._held: Array = np.zeros((sources, self.plan.window_samples), np.float32)
         self._order = tuple(range(sources))
-        self._talkers = Signatures.nobody(sources)
         self._level = 0.0  # power of the stream
-        self._unsure = 0  # samples that still come before a whole window tells who is who
+        if self._talkers is not None:
+            self._talkers.reset()
 
     def push(self, mix: Array) -> StepResult:
         """Separate (step_samples,) of the mixture.
@@ -140,7 +140,7 @@ class SlidingCore:
             self._heard = self._heard[max(emitted, 0) :]
         self._heard = np.concatenate([self._heard, mix])[-window:]
         power = float(np.mean(np.square(self._heard)))
-        self._level = max(power, self._level * self._remaining(_LEVEL_HALF_LIFE_S))
+        self._level = max(power, self._level * self._keep)
         if np.abs(self._heard).max() < _SILENCE:
             silence = np.zeros((len(self._held), len(self._heard)), np.float32)
             return StepResult(self._join(silence), 0, 0.0, missed=False)
@@ -156,59 +156,13 @@ class SlidingCore:
         before = self._held[:, hop:]  # (sources, W - H)
         filled = np.zeros_like(self._held)
         filled[:, window - estimate.shape[1] :] = estimate
-        self._learn(self._held[:, :hop])
-        after = self._in_order(before, filled)
-        self._held = after
-        emitted: Array = after[:, begin : begin + hop].copy()
+        self._order = match_order(before, filled[:, : before.shape[1]], self._order)
+        self._held = filled[list(self._order)]
+        emitted: Array = self._held[:, begin : begin + hop].copy()
         old = before[:, begin : begin + fade]
         emitted[:, :fade] = old + self._fade_in * (emitted[:, :fade] - old)
-        return emitted
-
-    def _in_order(self, before: Array, estimate: Array) -> Array:
-        """Put the sources of an estimate (sources, W) into the order of the output."""
-        self._order = match_order(before, estimate[:, : before.shape[1]], self._order)
-        if self._is_below(_SILENT_SHARE, self._heard[: -self.step_samples]):
-            self._unsure = self.plan.window_samples
-        if self._unsure > 0:
-            self._unsure -= self.step_samples
-            now = self._signatures(estimate[list(self._order)])
-            self._order = tuple(self._order[i] for i in self._talkers.order(now, _MARGIN))
-        ordered: Array = estimate[list(self._order)]
-        return ordered
-
-    def _learn(self, leaving: Array) -> None:
-        """Learn the talkers of what leaves the window: no later window can change its order."""
-        heard = self._signatures(leaving)
-        if heard.weights.any():
-            self._talkers = self._talkers.add(heard, self._remaining(_TALKER_HALF_LIFE_S))
+        return emitted if self._talkers is None else self._talkers.in_order(emitted)
 
     def _is_below(self, share: float, mix: Array) -> bool:
         """Return whether a part of the mixture has less than this share of the stream's power or is empty."""
         return len(mix) == 0 or float(np.mean(np.square(mix))) < share * self._level
-
-    def _signatures(self, estimate: Array) -> Signatures:
-        return Signatures.of(estimate, self._manifest.sample_rate, _SILENT_SHARE * self._level)
-
-    def _remaining(self, half_life_s: float) -> float:
-        """Return the factor by which a step reduces something of this half-life."""
-        return float(0.5 ** (self.step_samples / self._manifest.sample_rate / half_life_s))
-
-
-@dataclass(frozen=True)
-class _JoinedSteps:
-    """An engine whose decoder also joins the windows, so that the budget counts the time for that."""
-
-    engine: StepEngine
-    join: Callable[[Array], Array]
-
-    def start(self, mix: Array) -> Any:
-        return self.engine.start(mix)
-
-    def repeat(self, state: Any) -> None:
-        self.engine.repeat(state)
-
-    def decode(self, state: Any) -> Array:
-        return self.join(self.engine.decode(state))
-
-    def reset(self) -> None:
-        self.engine.reset()

@@ -14,8 +14,6 @@ leaks of a loud voice into the estimate of a silent one says nothing about the s
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -33,73 +31,6 @@ PITCH_REACH = 4  # bins over which an entry of the histogram spreads to either s
 # Squared distances between the voices of different talkers, by which the two parts are brought to one scale,
 # so that the distance of two signatures is about 1 where the talkers differ.
 _COLOUR_SPREAD, _PITCH_SPREAD = 1070.0, 1.6
-# The distance at which two signatures are as likely of one talker as of two, and how much more that is where
-# only one frame was heard.
-_UNKNOWN, _UNKNOWN_FRAME = 0.75, 4.0
-# A talker is known after having had this share of all speech; less may be leakage of the others.
-_KNOWN_SHARE = 0.02
-
-
-@dataclass(frozen=True)
-class Signatures:
-    """The signatures of several sources: sums over frames, which can be added up over a stream.
-
-    Attributes:
-        sums: (sources, features), the weighted sum of the frames.
-        weights: (sources,), the sum of the weights.
-        frames: (sources,), how many of them counted.
-    """
-
-    sums: Array
-    weights: Array
-    frames: Array
-
-    @classmethod
-    def nobody(cls, sources: int) -> Signatures:
-        """Return the signatures of sources without any frame."""
-        none = np.zeros(sources, np.float32)
-        return cls(np.zeros((sources, CEPSTRA + PITCH_BINS), np.float32), none, none)
-
-    @classmethod
-    def of(cls, estimate: Array, sample_rate: int, floor: float) -> Signatures:
-        """Compute the signatures of separated sources.
-
-        Args:
-            estimate: (sources, samples).
-            sample_rate: in Hz.
-            floor: frames of less power than this (mean square) are silence and left out.
-        """
-        frame = frame_samples(sample_rate)
-        if estimate.shape[1] < frame:
-            return cls.nobody(len(estimate))
-        features, weights = frame_signatures(estimate, sample_rate, floor)
-        return cls(np.einsum("sf,sfd->sd", weights, features), weights.sum(1), np.float32(weights > 0).sum(1))
-
-    def add(self, other: Signatures, keep: float) -> Signatures:
-        """Add ``other`` to these signatures, whose weight is multiplied by ``keep``."""
-        return Signatures(
-            keep * self.sums + other.sums,
-            keep * self.weights + other.weights,
-            keep * self.frames + other.frames,
-        )
-
-    def order(self, now: Signatures, margin: float) -> tuple[int, ...]:
-        """Return the order of the sources in ``now`` that puts each where its talker was before.
-
-        Any other order than the present one must be better by ``margin``.
-        """
-        known = self.weights > _KNOWN_SHARE * self.weights.sum()
-        distance = np.square(_mean(self)[:, None] - _mean(now)[None]).sum(2)  # (places, sources)
-        unknown = _UNKNOWN + _UNKNOWN_FRAME / np.maximum(now.frames, 1)
-        distance = np.where(known[:, None], distance, unknown) * now.weights / (now.weights.sum() + 1e-20)
-        places = range(len(distance))
-        best = tuple(places)
-        best_distance = float(distance[places, best].sum()) - margin
-        for order in itertools.permutations(places):
-            total = float(distance[places, order].sum())
-            if total < best_distance:
-                best, best_distance = order, total
-        return best
 
 
 def frame_samples(sample_rate: int) -> int:
@@ -107,26 +38,20 @@ def frame_samples(sample_rate: int) -> int:
     return int(2 ** round(np.log2(FRAME_S * sample_rate)))
 
 
-def frame_signatures(voices: Array, sample_rate: int, floor: float = 0.0) -> tuple[Array, Array]:
+def frame_signatures(voices: Array, sample_rate: int) -> tuple[Array, Array]:
     """Compute what signatures are the mean of.
 
-    Returns features (sources, frames, features) and weights (sources, frames). Frames of less power than
-    ``floor`` (mean square) weigh nothing.
+    Returns features (sources, frames, features) and weights (sources, frames).
     """
     frame = frame_samples(sample_rate)
     frames = np.lib.stride_tricks.sliding_window_view(voices, frame, axis=1)
     frames = frames[:, :: frame // 2] * np.hanning(frame).astype(np.float32)  # (sources, frames, samples)
     energy = np.square(frames).sum(2)  # (sources, frames)
     share = energy / (energy.sum(0) + 1e-20)
-    weights = np.where(energy > 0.375 * floor * frame, np.sqrt(energy) * share, 0)  # Hann's mean square
     power = np.square(np.abs(np.fft.rfft(frames))).astype(np.float32)  # (sources, frames, bins)
-    return np.concatenate([_colour(power, sample_rate), _pitch(power, sample_rate)], axis=2), weights
-
-
-def _mean(signatures: Signatures) -> Array:
-    """Return the means (sources, features); zeros for sources without frames."""
-    mean: Array = signatures.sums / (signatures.weights[:, None] + 1e-20)
-    return mean
+    return np.concatenate([_colour(power, sample_rate), _pitch(power, sample_rate)], axis=2), np.sqrt(
+        energy
+    ) * share
 
 
 def _colour(power: Array, sample_rate: int) -> Array:
