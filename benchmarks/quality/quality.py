@@ -1,12 +1,13 @@
-"""How well a bundle separates, by depth and by window: the numbers in README and in the manifest.
+"""How well a bundle separates clean studio mixtures, by depth and by window.
 
 The test: 200 two-speaker mixtures of LibriSpeech test-other speakers (``test_2mix.csv`` of the speech
 folder). SI-SDR improvement, best of the permutations, mean over sources and mixtures, with a 95 % bootstrap
 interval. Whole mixtures give the table by depth; overlapping windows, put together as the runtime does it,
-give what the planner chooses from. A streaming bundle runs as a stream, at each depth from beginning to end.
+give what the planner chooses from, where `scenes.py` has not measured that. A streaming bundle runs as a
+stream, at each depth from beginning to end.
 
     python -m benchmarks.quality.quality                             # print the table of edge-16k
-    python -m benchmarks.quality.quality --bundle live-16k --update  # to the manifest and to QUALITY.md, too
+    python -m benchmarks.quality.quality --bundle live-16k --update  # to QUALITY.md, too
 """
 
 from __future__ import annotations
@@ -174,7 +175,9 @@ def main() -> None:
     parser.add_argument("--bundle", default="edge-16k", help="name or folder")
     parser.add_argument("--every", type=int, default=1, help="only every n-th mixture, for a quick look")
     parser.add_argument(
-        "--update", action="store_true", help="write to the manifest, and of a shipped bundle to QUALITY.md"
+        "--update",
+        action="store_true",
+        help="write to the manifest where it has no scenes, and of a shipped bundle to QUALITY.md",
     )
     options = parser.parse_args()
     if options.update and options.every != 1:
@@ -183,7 +186,8 @@ def main() -> None:
     manifest = dataclasses.replace(bundle.manifest, quality=measure(bundle, options.every))
     print(table(manifest))
     if options.update:
-        bundles.write_manifest(bundle.folder, manifest)
+        if bundle.manifest.quality is None or not bundle.manifest.quality.scenes:
+            bundles.write_manifest(bundle.folder, manifest)
         if manifest.name in bundles.shipped():
             update(PAGE, SECTIONS, manifest.name, table(manifest))
 

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.pages import update
+from benchmarks.pages import README, fill, update
 from benchmarks.quality.quality import (
     METRIC,
     improvement_db,
@@ -212,6 +212,25 @@ def table(bundle: str, people: str, found: dict[str, Measured]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def overview() -> str:
+    """Make README's table: the scenes of all shipped bundles at their trained depth, from the manifests."""
+    scenes = {}
+    for name in bundles.shipped():
+        manifest = bundles.load(name).manifest
+        if manifest.quality is None or not manifest.quality.scenes:
+            continue  # not measured yet
+        entries = [(scene.scene, scene.depths) for scene in manifest.quality.scenes]
+        entries.append((f"mean of {len(entries)}", manifest.quality.depths))
+        scenes[name] = {each: depths[manifest.depth.trained] for each, depths in entries}
+    heads = " | ".join(f"`{name}`" for name in scenes)
+    lines = [f"| scene | {heads} |", "|---" * (1 + len(scenes)) + "|"]
+    for scene in next(iter(scenes.values())):
+        found = [by_scene[scene] for by_scene in scenes.values()]
+        cells = [f"{e.si_sdri_db:.1f} dB ({e.low_db:.1f} to {e.high_db:.1f})" for e in found]
+        lines.append(f"| {scene} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -221,7 +240,9 @@ def main() -> None:
     parser.add_argument("--mixtures", type=int, default=40, help="of each scene")
     parser.add_argument("--scene", action="append", help="only this one; may be given several times")
     parser.add_argument("--json", type=Path, help="write all values there, too")
-    parser.add_argument("--update", action="store_true", help="write the table to SCENES.md")
+    parser.add_argument(
+        "--update", action="store_true", help="write SCENES.md; of test people, the manifest and README too"
+    )
     options = parser.parse_args()
     names = options.scene or [*SCENES, THREE]
     bundle = bundles.load(options.bundle)
@@ -243,6 +264,8 @@ def main() -> None:
                 bundle.folder, dataclasses.replace(manifest, format=bundles.FORMAT, quality=measured)
             )
         update(PAGE, titles, f"{manifest.name}, {options.people}", text)
+        if publish:
+            fill(README, "quality by scene", overview())
 
 
 if __name__ == "__main__":

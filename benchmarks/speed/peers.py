@@ -64,8 +64,8 @@ class Row:
 
 
 NOTES = f"""{WINDOW_S:g} s of audio, {THREADS} threads. The dB of the peers and of the published size are
-their authors' (WSJ0-2mix, trained on 30 hours or more). Those of edge-16k are ours (test_2mix, trained on two
-hours): other mixtures and less data, not to be compared with the rest.
+their authors' (WSJ0-2mix, trained on 30 hours or more). Those of edge-16k are ours (the clean scene of
+SCENES.md): other mixtures and less data, not to be compared with the rest.
 """
 
 
@@ -91,8 +91,9 @@ def peers() -> str:
         ready.append(ready_bundle("TISDiSS, published size", published, network, PUBLISHED_DB))
     edge = bundles.load("edge-16k")
     assert edge.manifest.quality is not None
-    quality_db = {entry.depth: entry.si_sdri_db for entry in edge.manifest.quality.depths}
-    shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
+    (clean,) = (scene for scene in edge.manifest.quality.scenes if scene.scene == "clean")
+    quality_db = {entry.depth: entry.si_sdri_db for entry in clean.depths}
+    shipped, _ = load_checkpoint(STATES / "edge-16k-scenes" / "network.pt")
     assert isinstance(shipped, Network)
     ready.append(ready_bundle("edge-16k", edge, shipped, quality_db))
     with torch_threads(THREADS):
@@ -198,7 +199,7 @@ def draw(rows: list[Row]) -> None:
             curves.setdefault(row.name.split(", depth")[0], []).append((row.factor, row.db))
     for name, points in curves.items():
         factors, decibels = zip(*points, strict=True)
-        test_set = "our test_2mix" if name == "edge-16k" else "published, WSJ0-2mix"
+        test_set = "our clean scene" if name == "edge-16k" else "published, WSJ0-2mix"
         axis.plot(factors, decibels, "o-" if len(points) > 1 else "s", label=f"{name} ({test_set})")
     axis.axvline(1.0, color="gray", linewidth=0.8, linestyle="--")
     axis.text(1.03, axis.get_ylim()[0] + 0.3, "slower than real time", fontsize=8, color="gray")
