@@ -21,8 +21,10 @@ def release() -> Built:
 
 @pytest.fixture(scope="session")
 def sanitized() -> Built:
-    """With AddressSanitizer and UndefinedBehaviorSanitizer."""
-    return built("sanitized", SANITIZERS)
+    """With AddressSanitizer and UndefinedBehaviorSanitizer, and the programs that are run with it."""
+    flags = (f"-DCMAKE_{language}_FLAGS={SANITIZERS}" for language in ("C", "CXX"))
+    programs = ("conformance_c", "conformance_cpp", "of_0_1_0")
+    return built("sanitized", "-DCMAKE_BUILD_TYPE=Debug", *flags, programs=programs)
 
 
 @pytest.fixture(scope="session")

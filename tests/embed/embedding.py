@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -91,19 +91,19 @@ class Built:
     headers: str
 
 
-def built(name: str, flags: str = "") -> Built:
+def built(name: str, *options: str, programs: Sequence[str] = ("all",)) -> Built:
+    """Build the library with options for CMake, install it, and build programs that use it."""
     need("cmake", "make", "cc", "c++", "npm")
+    common = [*options, "-DCMAKE_INSTALL_LIBDIR=lib", *_json_headers()]
 
     def into(folder: Path) -> None:
-        library, programs, prefix = (folder / part for part in ("library", "programs", "prefix"))
-        common = [f"-DCMAKE_C_FLAGS={flags}", f"-DCMAKE_CXX_FLAGS={flags}", "-DCMAKE_INSTALL_LIBDIR=lib"]
-        common += _json_headers()
+        library, tests, prefix = (folder / part for part in ("library", "programs", "prefix"))
         build("cmake", "-S", RUNTIME / "cpp", "-B", library, *common)
         build("cmake", "--build", library, "--parallel", "2")
         build("cmake", "--install", library, "--prefix", prefix)
         found = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DONNXRUNTIME_INCLUDE_DIR={_headers(library)}"]
-        build("cmake", "-S", PROGRAMS, "-B", programs, *common, *found)
-        build("cmake", "--build", programs, "--parallel", "2")
+        build("cmake", "-S", PROGRAMS, "-B", tests, *common, *found)
+        build("cmake", "--build", tests, "--parallel", "2", "--target", *programs)
 
     folder = once(name, into)
     return Built(folder / "library", folder / "prefix", folder / "programs", _headers(folder / "library"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import shutil
@@ -44,7 +45,13 @@ def flags(prefix: Path) -> list[str]:
 
 
 def python(bundle: str, mix: np.ndarray, **options: int) -> np.ndarray:
-    return tisdiss_rt.Separator(bundle, provider="cpu").separate(mix, 16000, **options).sources
+    return _python(bundle, mix.tobytes(), **options)
+
+
+@functools.cache
+def _python(bundle: str, mix: bytes, **options: int) -> np.ndarray:
+    separator = tisdiss_rt.Separator(bundle, provider="cpu")
+    return separator.separate(np.frombuffer(mix, np.float32), 16000, **options).sources
 
 
 def same_voice(path: Path, voices: np.ndarray) -> None:
