@@ -68,24 +68,74 @@ def test_example_of_the_bundle(
 
 
 @functools.cache
-def example_window_by_window(window_s: float) -> np.ndarray:
+def example_in_windows(window_s: float) -> np.ndarray:
     """What Python makes of the example at depth 3."""
     mix = soundfile.read(PACKAGE / "example" / "two_voices.wav", dtype="float32")[0]
-    return window_by_window(BUNDLES["edge-16k"], mix, 3, window_s)
+    separator = tisdiss_rt.Separator("edge-16k", provider="cpu", precision="fp32")
+    return separator.separate(mix, 16000, depth=3, window_s=window_s).sources
 
 
 def window_by_window(bundle: Path, mix: np.ndarray, depth: int, window_s: float) -> np.ndarray:
-    """What Python separates with the order decided from window to window, as the library does."""
+    """What Python separates with the order decided from window to window, as without voiceprints."""
     separator = tisdiss_rt.Separator(bundle, provider="cpu")
     plan = separator.plan(depth=depth, window_s=window_s)
     return np.concatenate(list(in_windows(separator.engine, iter([mix]), plan, Timings(), [])), axis=1)
+
+
+def in_turns() -> np.ndarray:
+    """Two people who talk in turn, pause and talk at once: (n,)."""
+    paths = (PACKAGE / "example" / f"two_voices_ref{number}.wav" for number in (1, 2))
+    first, second = (soundfile.read(path, dtype="float32")[0] for path in paths)
+    half, pause = len(first) // 2, np.zeros(16000, np.float32)
+    mix: np.ndarray = np.concatenate(
+        [first[:half], second[:half], pause, first[half:], (first + second)[:half]]
+    )
+    return mix
+
+
+def alone() -> np.ndarray:
+    """Return one of the voices of the example: (n,)."""
+    return soundfile.read(PACKAGE / "example" / "two_voices_ref1.wav", dtype="float32")[0]
+
+
+def at_once(name: str, mix: np.ndarray, window_s: float | None = None) -> np.ndarray:
+    separator = tisdiss_rt.Separator(name, provider="cpu", precision="fp32")
+    return separator.separate(mix, 16000, depth=1, window_s=window_s).sources
+
+
+def streamed(name: str, mix: np.ndarray) -> np.ndarray:
+    stream = tisdiss_rt.Separator(name, provider="cpu").stream(16000, depth=1)
+    return np.concatenate([stream.process(mix), stream.flush()], axis=1)
+
+
+@functools.cache
+def talkers() -> dict[str, tuple[str, np.ndarray, str, np.ndarray]]:
+    """Bundle, mixture, how the programs run it, and what Python makes of it."""
+    edge, live, mix = "edge-16k", "live-16k", in_turns()
+    found = at_once(edge, mix, 1.0)
+    by_windows = window_by_window(BUNDLES[edge], mix, 1, 1.0)
+    assert np.abs(found - by_windows).max() > 0.01  # so there is something to decide
+    return {
+        "windows": (edge, mix, "windows:1:1.0", found),
+        "alone": (edge, alone(), "windows:1:1.0", at_once(edge, alone(), 1.0)),
+        "whole": (live, mix, "separate:1", at_once(live, mix)),
+        "stream": (live, mix, "stream:1:777", streamed(live, mix)),
+    }
+
+
+@pytest.mark.parametrize("case", ["windows", "alone", "whole", "stream"])
+def test_talkers(command: list[str | Path], case: str, tmp_path: Path) -> None:
+    """Every talker comes out where Python has them: whole signals in windows and steps, and streams."""
+    name, mix, how, expected = talkers()[case]
+    (found,) = estimates(command, BUNDLES[name], mix, [how], tmp_path)
+    compare(found, expected)
 
 
 @pytest.mark.parametrize("window_s", [0.5, 1.0, 2.0])
 def test_windows(command: list[str | Path], example: np.ndarray, window_s: float, tmp_path: Path) -> None:
     bundle = BUNDLES["edge-16k"]
     (found,) = estimates(command, bundle, example, [f"windows:3:{window_s}"], tmp_path)
-    compare(found, example_window_by_window(window_s))
+    compare(found, example_in_windows(window_s))
 
 
 @pytest.mark.parametrize("length", [1, 31, 799, 800, 801, 1200, 1201, 4801, 5000])

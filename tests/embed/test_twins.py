@@ -19,12 +19,36 @@ from tisdiss_rt.engine import base, onnx_runtime
 from tisdiss_rt.engine import streaming as streaming_engine
 from tisdiss_rt.planning import benchmark, controller, forecast
 from tisdiss_rt.streaming import sliding_core, stream
-from tisdiss_rt.talkers import order, windows
+from tisdiss_rt.talkers import assignment, blocks, causal, order, recording, windows
 
 SOURCES = RUNTIME / "cpp" / "src"
 OLDEST = re.search(r'"onnxruntime>=1\.(\d+)"', (REPOSITORY / "pyproject.toml").read_text())[1]
 
 TWINS: dict[str, list[Any]] = {
+    "assignment.cpp:kActiveDb": [assignment.ACTIVE_DB],
+    "assignment.cpp:kAlike": [assignment.ALIKE],
+    "assignment.cpp:kChange": [assignment.CHANGE],
+    "assignment.cpp:kChangeInSound": [assignment.CHANGE_IN_SOUND],
+    "assignment.cpp:kDominant": [assignment.DOMINANT],
+    "assignment.cpp:kFadeS": [recording.FADE_S],
+    "assignment.cpp:kFewBlocks": [assignment.FEW_BLOCKS],
+    "assignment.cpp:kLongest": [assignment.LONGEST],
+    "assignment.cpp:kMost": [assignment.MOST],
+    "assignment.cpp:kRounds": [assignment.ROUNDS],
+    "assignment.cpp:kStepS": [recording._STEP_S],
+    "assignment.cpp:kTogether": [blocks._TOGETHER],
+    "assignment.cpp:kTogetherShare": [assignment.TOGETHER_SHARE],
+    "assignment.cpp:kTooFewBlocks": [assignment.TOO_FEW_BLOCKS],
+    "causal.cpp:kActiveDb": [assignment.ACTIVE_DB],
+    "causal.cpp:kChange": [causal.CHANGE],
+    "causal.cpp:kChangeInSound": [causal.CHANGE_IN_SOUND],
+    "causal.cpp:kFadeS": [causal.FADE_S],
+    "causal.cpp:kKnown": [causal.KNOWN],
+    "causal.cpp:kLevelHalfLifeS": [causal.LEVEL_HALF_LIFE_S],
+    "causal.cpp:kQuiet": [causal.QUIET],
+    "causal.cpp:kTalkerHalfLifeS": [causal.TALKER_HALF_LIFE_S],
+    "voiceprints.cpp:kBlockS": [blocks.BLOCK_S],
+    "manifest.cpp:kVoice": [bundle.VOICE],
     "api.cpp:kSilence": [windows._SILENCE, sliding_core._SILENCE],
     "api.cpp:kLoudest": [stream.LOUDEST],
     "budget.h:kMargin": [forecast.MARGIN],
@@ -66,6 +90,9 @@ TWINS: dict[str, list[Any]] = {
     "windows.cpp:kMargin": [order._MARGIN],
 }
 OF_CPP_ALONE = {
+    "assignment.cpp:kTiny",
+    "causal.cpp:kTiny",
+    "voiceprints.cpp:kTiny",
     "budget.h:kUnknown",  # NaN, where Python has None
     "denormals.h:kZeroes",
     "ort.cpp:kApiVersion",

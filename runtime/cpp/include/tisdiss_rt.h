@@ -129,8 +129,9 @@ TISDISS_API void tisdiss_close(tisdiss_bundle *bundle);
 TISDISS_API tisdiss_status tisdiss_get_info(tisdiss_bundle *bundle, tisdiss_info *info);
 
 /* Separate a whole signal. The caller owns `out`: a row of `capacity` floats for each source, where `capacity` is at
- * least `samples`; it must not overlap `mix`. `options` and `report` may be NULL. The first call with a budget measures
- * the machine for up to a few seconds. */
+ * least `samples`; it must not overlap `mix`. With a bundle that has voiceprints, as the shipped ones do, every talker is
+ * in one row throughout, and somebody who talks alone in the first. `options` and `report` may be NULL. The first call
+ * with a budget measures the machine for up to a few seconds. */
 TISDISS_API tisdiss_status tisdiss_separate(tisdiss_bundle *bundle, const float *mix, size_t samples,
                                             const tisdiss_run_options *options, float *out, size_t capacity,
                                             tisdiss_report *report);

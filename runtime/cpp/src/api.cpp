@@ -9,6 +9,7 @@
 #include <mutex>
 #include <new>
 
+#include "assignment.h"
 #include "budget.h"
 #include "error.h"
 #include "offline.h"
@@ -204,7 +205,7 @@ Timings stream_timings(tisdiss_bundle& bundle, const Plan& plan) {
 Progress separate_streaming(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan,
                             const Rows& out) {
   check_level(mix, samples);
-  Stream stream(bundle.sessions, plan, stream_timings(bundle, plan));
+  Stream stream(bundle.sessions, plan, stream_timings(bundle, plan), Stream::Talkers::kLeft);
   const size_t ready = stream.ready(samples);
   stream.process(mix, samples, out);
   stream.flush(out.from(ready));
@@ -278,7 +279,9 @@ tisdiss_status tisdiss_separate(tisdiss_bundle* bundle, const float* mix, size_t
     const Manifest& manifest = self.sessions->manifest;
     const Rows rows{out, static_cast<size_t>(manifest.sources), capacity};
     const auto separate = manifest.streaming ? separate_streaming : separate_offline;
-    write(plan, separate(self, mix, samples, plan, rows), report);
+    const Progress progress = separate(self, mix, samples, plan, rows);
+    if (manifest.voice) settle(*self.sessions, rows, samples);
+    write(plan, progress, report);
   });
 }
 

@@ -1,6 +1,7 @@
 #include "manifest.h"
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <initializer_list>
 #include <limits>
@@ -27,6 +28,7 @@ constexpr int kMostWindows = 32;
 constexpr int kLongestS = 60;              // of windows, steps and latency
 constexpr int64_t kMostNumbers = 67108864;  // of a tensor of fixed shape, and of all that a stream keeps
 constexpr const char* kManifestName = "manifest.json";
+constexpr const char* kVoice = "voice";  // a part
 
 void need(bool condition, const string& text) { tisdiss::need(condition, TISDISS_ERROR_BUNDLE, text); }
 
@@ -191,8 +193,30 @@ void read_timing(const json& value, Manifest& manifest) {
        "stream must have 0 < step_samples <= latency_samples, at most " + std::to_string(kLongestS) + " s");
 }
 
-// Optional parts that are not known are passed over, required ones are refused. None is known so far.
-void read_parts(const json& value) {
+double voice_value(const json& values, const char* key) {
+  const bool one = values.contains(key) && values[key].size() == 1;
+  const double value = one ? values[key][0].get<double>() : 0.0;
+  need(value > 0, "the part voice must have a graph, hop, same and certainty");
+  return value;
+}
+
+VoicePart read_voice(const json& part) {
+  need(!part["graph"].is_null(), "the part voice must have a graph, hop, same and certainty");
+  const json& values = part["values"];
+  const double hop = voice_value(values, "hop");
+  need(hop == std::floor(hop) && hop <= kMostHz, "the hop of the part voice must be a whole number");
+  VoicePart voice{read_graph(part["graph"], "parts.graph"), static_cast<size_t>(hop), voice_value(values, "same"),
+                  voice_value(values, "certainty")};
+  const auto& [inputs, outputs, files] = voice.graph;
+  const bool fits = inputs.size() == 1 && inputs[0].name == "voices" && outputs.size() == 2 &&
+                    outputs[0].name == "prints" && outputs[0].shape.size() == 3 && outputs[0].shape[2] > 0 &&
+                    outputs[1].name == "weights";
+  need(fits, "the part voice must turn voices into prints and weights");
+  return voice;
+}
+
+// Optional parts that are not known are passed over, required ones are refused.
+void read_parts(const json& value, Manifest& manifest) {
   for (const json& item : items(value, "parts")) {
     check_keys(item, "parts", {"name", "required", "graph", "values"});
     const string name = text(item["name"], "parts.name");
@@ -203,8 +227,12 @@ void read_parts(const json& value) {
       text(json(entry.key()), "parts.values");
       for (const json& element : items(entry.value(), "parts.values")) number(element, "parts.values");
     }
-    need(!item["required"].get<bool>(),
-         "needs the part '" + name + "', which this tisdiss-rt does not know; upgrade");
+    if (name == kVoice) {
+      manifest.voice = read_voice(item);
+    } else {
+      need(!item["required"].get<bool>(),
+           "needs the part '" + name + "', which this tisdiss-rt does not know; upgrade");
+    }
   }
 }
 
@@ -214,15 +242,15 @@ Manifest read_manifest(const json& value) {
   need(format <= kFormat, "made for a newer tisdiss-rt (format " + std::to_string(format) + "); upgrade");
   need(format >= 1, "unknown format " + std::to_string(format));
   json known = value;  // as format 1 has it
+  Manifest manifest;
   if (format > 1) {
     need(value.contains("parts"), "the manifest lacks parts");
-    read_parts(value["parts"]);
+    read_parts(value["parts"], manifest);
     known.erase("parts");
   }
   check_keys(known, "the manifest",
              {"format", "name", "kind", "sample_rate", "sources", "min_samples", "windows_s", "depth", "graphs",
               "stream", "state", "conformance", "quality", "training", "licence"});
-  Manifest manifest;
   manifest.name = text(value["name"], "name");
   manifest.licence = text(value["licence"], "licence");
   manifest.sample_rate = integer(value["sample_rate"], "sample_rate");
@@ -359,6 +387,7 @@ Manifest load_manifest(const std::filesystem::path& folder) {
   for (const GraphSpec& graph : manifest.graphs) {
     for (const auto& item : graph.files) files.push_back(item.second);
   }
+  if (manifest.voice) files.push_back(manifest.voice->graph.files.at("fp32"));
   for (const FileRef& file : files) {
     need(is_file(folder / std::filesystem::u8path(file.path)),
          "bundle " + folder.u8string() + " is incomplete: " + file.path + " is missing");

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,14 @@ struct WindowQuality {
   double si_sdri_db;
 };
 
+// The part `voice`: a graph that turns separated voices into voiceprints, see tisdiss_rt/bundle.py.
+struct VoicePart {
+  GraphSpec graph;
+  size_t hop = 0;         // samples from one frame to the next
+  double same = 0.0;      // squared distance at which two voices are as likely of one talker as of two
+  double certainty = 0.0;  // how much a squared distance says
+};
+
 struct Manifest {
   std::string name;
   std::string licence;
@@ -61,6 +70,7 @@ struct Manifest {
   std::vector<double> windows_s;
   std::array<GraphSpec, 3> graphs;
   std::vector<StateBuffer> state;
+  std::optional<VoicePart> voice;
   FileRef conformance;
   std::vector<DepthQuality> depth_quality;
   std::vector<WindowQuality> window_quality;

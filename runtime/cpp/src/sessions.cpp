@@ -102,7 +102,8 @@ Sessions::Sessions(const std::string& folder, const OpenOptions& options)
       ort(options.onnxruntime),
       precision(choose_precision(options.precision, manifest)),
       threads(choose_threads(options.threads, manifest)),
-      device(nullptr, ort.api.ReleaseMemoryInfo) {
+      device(nullptr, ort.api.ReleaseMemoryInfo),
+      voice_(nullptr, ort.api.ReleaseSession) {
   const std::array<std::string, 3> graphs = read_graphs(folder, manifest, precision);
   if (options.provider != "auto") {
     const Provider& asked = find_provider(options.provider);
@@ -120,6 +121,19 @@ Sessions::Sessions(const std::string& folder, const OpenOptions& options)
     open(graphs, kProviders[0]);
   }
   check_tensors();
+  if (manifest.voice) open_voice(folder);
+}
+
+// On one thread of the CPU: it is small.
+void Sessions::open_voice(const std::string& folder) {
+  const GraphSpec& graph = manifest.voice->graph;
+  const FileRef& file = graph.files.at("fp32");
+  const std::string content = read_verified(std::filesystem::u8path(folder), file);
+  refuse_external_data(content, file.path);
+  voice_ = ort.open(content, 1, kProviders[0], "voice");
+  const bool same = agree(ort.inputs(voice_.get()), graph.inputs) && agree(ort.outputs(voice_.get()), graph.outputs);
+  need(same, TISDISS_ERROR_BUNDLE,
+       "the voice graph does not have the inputs and outputs that the manifest lists");
 }
 
 bool Sessions::open_preferred(const std::array<std::string, 3>& graphs) {

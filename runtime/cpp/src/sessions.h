@@ -21,6 +21,9 @@ class Sessions {
 
   OrtSession* operator[](GraphIndex graph) const { return sessions_[graph].get(); }
 
+  // The graph of the part `voice`, where the bundle has it.
+  OrtSession* voice() const { return voice_.get(); }
+
   const Manifest manifest;
   const Ort ort;
   const std::string precision;  // that runs
@@ -33,7 +36,10 @@ class Sessions {
   bool open_preferred(const std::array<std::string, 3>& graphs);
   void check_tensors() const;
 
+  void open_voice(const std::string& folder);
+
   std::vector<Owned<OrtSession>> sessions_;
+  Owned<OrtSession> voice_;
 };
 
 }  // namespace tisdiss

@@ -6,13 +6,36 @@
 
 namespace tisdiss {
 
+namespace {
+
+// Steps whose estimates are put into the order of the talkers, so that a budget counts the time for that.
+class OrderedSteps : public StepEngine {
+ public:
+  OrderedSteps(StepEngine& steps, CausalOrder& talkers, size_t sources, size_t samples)
+      : steps_(steps), talkers_(talkers), sources_(sources), samples_(samples) {}
+
+  void start(const float* mix, size_t samples) override { steps_.start(mix, samples); }
+  void repeat() override { steps_.repeat(); }
+  void decode(float* estimate) override {
+    steps_.decode(estimate);
+    talkers_.put_in_order({estimate, sources_, samples_}, samples_);
+  }
+
+ private:
+  StepEngine& steps_;
+  CausalOrder& talkers_;
+  const size_t sources_, samples_;
+};
+
+}  // namespace
+
 void Progress::add(const StepResult& step) {
   ++steps;
   misses += step.missed;
   last = step;
 }
 
-Stream::Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const Timings& timings)
+Stream::Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const Timings& timings, Talkers talkers)
     : sessions_(std::move(sessions)),
       steps_(*sessions_, plan.max_depth),
       opened_(plan),
@@ -20,11 +43,13 @@ Stream::Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const
       timings_(timings),
       waiting_(plan.window_samples),
       estimate_(plan.window_samples * static_cast<size_t>(sessions_->manifest.sources)) {
+  if (sessions_->manifest.voice && talkers == Talkers::kDecided) talkers_.emplace(*sessions_);
   reset();
 }
 
 void Stream::reset() {
   steps_.reset();
+  if (talkers_) talkers_->reset();
   plan_ = opened_;
   progress_ = {};
   heard_ = owed_ = 0;
@@ -78,7 +103,15 @@ size_t Stream::step(const Rows& out, size_t most) {
   const size_t length = waiting_.size();
   const State before = state_;
   state_ = State::kFailed;  // unless it comes back from the network
-  progress_.add(run_step(steps_, waiting_.data(), length, plan_, timings_, estimate_.data()));
+  const auto run = [&](StepEngine& steps) {
+    progress_.add(run_step(steps, waiting_.data(), length, plan_, timings_, estimate_.data()));
+  };
+  if (talkers_) {
+    OrderedSteps ordered(steps_, *talkers_, out.count, length);
+    run(ordered);
+  } else {
+    run(steps_);
+  }
   state_ = before;
   heard_ = 0;
   const size_t dropped = std::min(to_drop_, length);

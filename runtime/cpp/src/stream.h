@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "budget.h"
+#include "causal.h"
 #include "sessions.h"
 #include "stream_steps.h"
 #include "windows.h"
@@ -26,7 +27,11 @@ struct Progress {
 
 class Stream {
  public:
-  Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const Timings& timings);
+  // Whether it decides who is who, where the bundle has voiceprints, or leaves that to whoever has the whole signal.
+  enum class Talkers { kDecided, kLeft };
+
+  Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const Timings& timings,
+         Talkers talkers = Talkers::kDecided);
 
   size_t ready(size_t samples) const;
   size_t rest() const { return owed_; }
@@ -52,6 +57,7 @@ class Stream {
 
   const std::shared_ptr<const Sessions> sessions_;
   StreamSteps steps_;
+  std::optional<CausalOrder> talkers_;  // where it decides who is who
   const Plan opened_;  // as the stream was opened
   Plan plan_;
   Timings timings_;

@@ -9,8 +9,6 @@
 namespace tisdiss {
 namespace {
 
-using Order = std::vector<size_t>;
-
 // An order must be better by this share of the overlap's energy before it replaces the last known one.
 constexpr double kMargin = 1e-3;
 constexpr double kPi = 3.14159265358979323846;
@@ -29,11 +27,7 @@ double energy(const Rows& rows, size_t samples) {
 
 // All orders, those that change least against `last` first.
 std::vector<Order> orders_nearest_first(const Order& last) {
-  Order order(last.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  std::vector<Order> orders;
-  do orders.push_back(order);
-  while (std::next_permutation(order.begin(), order.end()));
+  std::vector<Order> orders = all_orders(last.size());
   const auto changes = [&](const Order& other) {
     return std::inner_product(last.begin(), last.end(), other.begin(), 0, std::plus<>(), std::not_equal_to<>());
   };
@@ -72,6 +66,17 @@ void join(const Rows& estimate, size_t samples, const std::vector<float>& fade, 
   }
 }
 
+}  // namespace
+
+std::vector<Order> all_orders(size_t sources) {
+  Order order(sources);
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<Order> orders;
+  do orders.push_back(order);
+  while (std::next_permutation(order.begin(), order.end()));
+  return orders;
+}
+
 std::vector<float> fade_in(size_t samples) {
   std::vector<float> fade(samples);
   for (size_t i = 0; i < samples; ++i) {
@@ -80,8 +85,6 @@ std::vector<float> fade_in(size_t samples) {
   }
   return fade;
 }
-
-}  // namespace
 
 void separate_windows(size_t samples, size_t window, const SeparateWindow& separate, const Rows& out) {
   const size_t hop = window / 2, length = std::min(window, samples);

@@ -2,9 +2,9 @@
 // while the older one fades out, and each window's sources take the order that continues the window before.
 #pragma once
 
-#include <functional>
-
 #include <cstddef>
+#include <functional>
+#include <vector>
 
 namespace tisdiss {
 
@@ -17,6 +17,15 @@ struct Rows {
   float* row(size_t index) const { return data + index * stride; }
   Rows from(size_t column) const { return {data + column, count, stride}; }
 };
+
+// The source that goes to each output.
+using Order = std::vector<size_t>;
+
+// All orders of so many sources, that of the network first.
+std::vector<Order> all_orders(size_t sources);
+
+// A raised cosine from 0 to 1.
+std::vector<float> fade_in(size_t samples);
 
 // Separates a window: `samples` of the mixture from `start` on, to rows of as many.
 using SeparateWindow = std::function<void(size_t start, size_t samples, float* estimate)>;
