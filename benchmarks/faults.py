@@ -8,6 +8,7 @@ a limit on the size of files: results must be whole or absent.
     python -m benchmarks.faults                              # 10 000 inputs and 200 runs
     python -m benchmarks.faults --inputs 600 --runs 10       # quickly
     python -m benchmarks.faults --library libtisdiss_rt.so   # the C library reads manifests, too
+    python -m benchmarks.faults --hours 24                   # and sound of many hours, see `endurance.py`
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ import numpy as np
 import onnxruntime
 import soundfile
 
-from benchmarks import c_library
+from benchmarks import c_library, endurance
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.engine import open_engine
@@ -338,6 +339,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=10_000, help="broken inputs in all")
     parser.add_argument("--runs", type=int, default=200, help="runs that are killed or meet a full disk")
     parser.add_argument("--library", help="path of the C library, to read manifests with it too")
+    parser.add_argument("--hours", type=float, default=0, help="length of a file, and up to 1 of a stream")
     options = parser.parse_args()
     begin_s, faults = time.monotonic(), []
     found = kinds(options.library)
@@ -346,6 +348,8 @@ def main() -> None:
         faults += bad
         print(f"{kind.name}: " + ", ".join(f"{value} {name}" for name, value in counts.items()), flush=True)
     faults += interrupted_runs(options.runs)
+    if options.hours:
+        faults += endurance.faults(options.hours)
     print(f"{options.runs} runs stopped; {time.monotonic() - begin_s:.0f} s in all; {len(faults)} faults")
     for fault in faults:
         print(fault)

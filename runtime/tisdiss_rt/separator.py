@@ -17,6 +17,8 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, files, results
 from tisdiss_rt.audio.channels import Choice, Mixture, in_columns, number_of
+from tisdiss_rt.audio.highs import with_highs
 from tisdiss_rt.bundle import load, shipped
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
@@ -260,7 +263,9 @@ class Separator:
             recordings.append(recording)
             with Waiting(folder, sources) as waiting:
                 part = progress and _part(progress, number, len(choices))
-                for piece in self._separate(recording, plan, waiting, part):
+                for piece in self._separate(
+                    recording, partial(given.mono, choice.taken), plan, waiting, part
+                ):
                     if choice.is_passed_on and recording.one_talker:
                         break
                     yield piece
@@ -269,9 +274,17 @@ class Separator:
                     yield np.pad(block[:, None], ((0, 0), (0, sources - 1)))
 
     def _separate(
-        self, recording: Recording, plan: Plan, waiting: Waiting, progress: Progress | None
+        self,
+        recording: Recording,
+        again: Callable[[], Iterator[Array]],
+        plan: Plan,
+        waiting: Waiting,
+        progress: Progress | None,
     ) -> Iterator[Array]:
-        """Separate a recording into pieces (m, sources), as many samples in all."""
+        """Separate a recording into pieces (m, sources), as many samples in all.
+
+        ``again`` returns its samples once more, for what is above the band of the network.
+        """
         model_hz, rate = self.bundle.manifest.sample_rate, recording.sample_rate
         mono = files.resample(recording.blocks, rate, model_hz)
         separated = (self._in_windows if plan.overlaps else self._in_steps)(mono, plan, recording.steps)
@@ -280,7 +293,12 @@ class Separator:
             separated = files.reporting(separated, model_hz, total_s, progress)
         voices = settled(separated, self._voiceprints, model_hz, waiting, recording)
         pieces = files.resample((piece.T for piece in voices), model_hz, rate)
-        yield from files.fit_length(pieces, recording.length, self.bundle.manifest.sources)
+        begun = list(islice(pieces, 1))
+        frames = recording.length()  # nothing more comes
+        pieces = chain(begun, pieces)
+        if rate > model_hz:
+            pieces = with_highs(pieces, again(), rate, model_hz)
+        yield from files.fit_length(pieces, lambda: frames, self.bundle.manifest.sources)
 
     def _in_steps(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate by a stream; yields (sources, m), adds to ``steps``."""

@@ -75,7 +75,8 @@ def test_the_model_gets_the_resampled_mixture(gain):
     mix = np.sin(2 * np.pi * 500 * np.arange(2 * rate) / rate).astype(np.float32)
     out = gain.separate(mix, rate, depth=0)
     there_and_back = soxr.resample(soxr.resample(mix, rate, RATE), RATE, rate)
-    np.testing.assert_allclose(out.sources[0], 0.35 * there_and_back[: 2 * rate], atol=1e-4)
+    inner = slice(1000, -1000)
+    np.testing.assert_allclose(out.sources[0][inner], 0.35 * there_and_back[: 2 * rate][inner], atol=1e-4)
     np.testing.assert_allclose(out.sources[1][1000:-1000], 0.15 * mix[1000:-1000], atol=1e-3)
 
 

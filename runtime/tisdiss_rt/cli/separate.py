@@ -255,7 +255,7 @@ def _report(separator: Separator, path: str, result: FileSeparation) -> str:
     model_hz = separator.bundle.manifest.sample_rate
     if result.sample_rate > model_hz:
         line += (
-            f"; the voices have nothing above {model_hz / 2e3:g} kHz, as the network works at {model_hz} Hz"
+            f"; above {model_hz / 2e3:g} kHz, where the network ends, each voice has its share of the input"
         )
     return line
 
