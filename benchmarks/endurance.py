@@ -25,7 +25,7 @@ EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 RATE = 16000
 CHUNK = 1600
 STREAM_GROWTH_MB = 10.0
-FILE_GROWTH_MB = 20.0, 3.0  # at once, and for every hour: the descriptions of the voices
+FILE_GROWTH_MB = 20.0, 5.0  # at once, and for every hour: the descriptions of the voices
 AFTER = 0.1  # of the sound, memory is what it remains
 
 

@@ -22,9 +22,7 @@ import os
 import random
 import resource
 import shutil
-import signal
 import struct
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,11 +33,11 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnxruntime
 import soundfile
 
-from benchmarks import c_library, endurance
+from benchmarks import c_library, endurance, stopped_runs
+from benchmarks.endurance import EXAMPLE
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.engine import open_engine
@@ -72,7 +70,6 @@ FORMATS = (
     *(("WAV", "PCM_16"), ("WAV", "FLOAT"), ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III")),
     *(("AIFF", "PCM_24"), ("CAF", "PCM_16"), ("W64", "PCM_16")),
 )
-EXAMPLE = Path(bundles.__file__).parent / "example" / "two_voices.wav"
 
 
 @dataclass(frozen=True)
@@ -296,44 +293,6 @@ def fuzz(kind: Kind, inputs: int) -> tuple[dict[str, int], list[str]]:
     return {**counts, "slowest_ms": round(1e3 * slowest_s), "peak_mb": peak_kb // 1024}, faults
 
 
-def interrupted_runs(runs: int) -> Iterator[str]:
-    """Yield the faults of runs that were killed, or whose disk was full, at a random moment."""
-    rng = random.Random(0)
-    samples = np.tile(soundfile.read(EXAMPLE, dtype="float32")[0], 5)
-    for run in range(runs):
-        with tempfile.TemporaryDirectory() as folder:
-            soundfile.write(f"{folder}/long.wav", samples, 16000)
-            out = Path(folder) / "out"
-            limit_bytes = rng.randrange(1, 2 * 2 * len(samples)) if run % 2 else None
-            _run_and_stop(folder, rng.uniform(0.3, 3.0), limit_bytes)
-            for path in out.glob("[!.]*"):
-                if soundfile.info(path).frames != len(samples):
-                    yield f"run {run}: {path.name} is half"
-            if limit_bytes is not None and list(out.glob(".*")):
-                yield f"run {run}: {next(out.glob('.*')).name} is left"
-
-
-def _run_and_stop(folder: str, after_s: float, limit_bytes: int | None) -> None:
-    """Separate, and kill it after a time; or let it run into a limit on the size of files."""
-    program = "from tisdiss_rt.cli.main import main; main()"
-    if limit_bytes is not None:
-        ignored = "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)"
-        limited = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes}))"
-        program = f"import resource, signal; {ignored}; {limited}; {program}"
-    arguments = ["separate", "long.wav", "-o", "out", "--depth", "0", "--quiet", "--provider", "cpu"]
-    process = subprocess.Popen(
-        [sys.executable, "-c", program, *arguments, "--precision", "fp32"],
-        cwd=folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        env={**os.environ, "TISDISS_CACHE": folder},
-    )
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(timeout=after_s if limit_bytes is None else 60)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--inputs", type=int, default=10_000, help="broken inputs in all")
@@ -347,10 +306,12 @@ def main() -> None:
         counts, bad = fuzz(kind, options.inputs // len(found))
         faults += bad
         print(f"{kind.name}: " + ", ".join(f"{value} {name}" for name, value in counts.items()), flush=True)
-    faults += interrupted_runs(options.runs)
+    whole, bad = stopped_runs.faults_of(options.runs) if options.runs else (0, [])
+    faults += bad
     if options.hours:
         faults += endurance.faults(options.hours)
-    print(f"{options.runs} runs stopped; {time.monotonic() - begin_s:.0f} s in all; {len(faults)} faults")
+    print(f"{options.runs} runs stopped, {whole} of them after their results")
+    print(f"{time.monotonic() - begin_s:.0f} s in all; {len(faults)} faults")
     for fault in faults:
         print(fault)
     sys.exit(bool(faults))
