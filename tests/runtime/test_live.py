@@ -60,6 +60,18 @@ def test_as_fast_as_it_goes_equals_one_stream(live, stream_toy, noise, rate, chu
 
 
 @pytest.mark.realtime
+def test_a_file_whose_channels_cancel_each_other(live, noise):
+    mix = noise(RATE)
+    write("talk.wav", mix)
+    assert live("--input", "talk.wav", "--no-realtime", "--depth", 1)[0] == 0
+    expected = read()
+    write("talk.wav", np.stack([mix, -mix], axis=1))
+    status, _, err = live("--input", "talk.wav", "--no-realtime", "--depth", 1, "--force")
+    assert status == 0
+    assert "warning: talk.wav: the channels cancel each other, so only channel" in err
+    np.testing.assert_allclose(np.abs(read().sum(0)), np.abs(expected.sum(0)), atol=1e-3)
+
+
 def test_against_the_clock(live, streamed, noise):
     mix = write("talk.wav", noise(RATE // 2))
     status, out, err = live("--input", "talk.wav", "--json")
