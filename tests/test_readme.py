@@ -111,12 +111,17 @@ def is_example_of_the_bundle(names: dict[str, Any], printed: str) -> None:
     assert float(printed) < 1e-5
 
 
+def is_meeting(names: dict[str, Any], printed: str) -> None:
+    is_separation(names, printed)
+    assert len(names["meeting"].sources) == len({turn.talker for turn in names["meeting"].turns})
+
+
 CHECKS: list[tuple[str, Callable[[dict[str, Any], str], None]]] = [
     ("README.md", is_separation),
     ("docs/live.md", is_stream),
     ("docs/other-languages.md", is_example_of_the_bundle),
     ("docs/other-languages.md", is_example_of_the_bundle),
-    ("docs/python.md", is_separation),
+    ("docs/python.md", is_meeting),
 ]
 
 

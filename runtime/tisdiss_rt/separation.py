@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.channels import Choice, Mixture
 from tisdiss_rt.errors import SeparationWarning
 from tisdiss_rt.planning.plan import Plan, Step
+from tisdiss_rt.talkers.recording import Recording, Wanted
+from tisdiss_rt.talkers.turns import Turn
+
+Progress = Callable[[float, float | None], None]
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,8 @@ class Separation:
             silent then.
         channels: those that were separated, from 1: their mean, or with ``split`` each of them.
         passed_on: channels that ``split`` passed on as they are, as one person talks in each.
+        turns: who talks when, with ``talkers``; None without.
+        voice_found: whether the ``voice`` that was asked for is the first source; None without.
     """
 
     sources: Array
@@ -34,6 +43,8 @@ class Separation:
     one_talker: bool = False
     channels: tuple[int, ...] = (1,)
     passed_on: tuple[int, ...] = ()
+    turns: list[Turn] | None = None
+    voice_found: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class FileSeparation:
     """The files that were written, one for each source, and how they were made.
 
     ``problem`` says what of the input could not be read, and ``missing_s`` how many seconds of it, as far as
-    its header tells; None and 0 where it is whole. ``one_talker``, ``channels`` and ``passed_on`` are as in
+    its header tells; None and 0 where it is whole. ``one_talker`` and what follows are as in
     `Separation`.
     """
 
@@ -56,6 +67,8 @@ class FileSeparation:
     one_talker: bool = False
     channels: tuple[int, ...] = (1,)
     passed_on: tuple[int, ...] = ()
+    turns: list[Turn] | None = None
+    voice_found: bool | None = None
 
     def warn(self, label: str) -> None:
         """Warn of what the input lacks and the output cannot hold."""
@@ -64,3 +77,50 @@ class FileSeparation:
         if self.clipped:
             message = f"{label}: {self.clipped} samples of the sources clipped at full scale"
             warnings.warn(message, SeparationWarning, stacklevel=3)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be separated and how: a mixture, the channels that were chosen, and what is wanted of it."""
+
+    given: Mixture
+    choices: list[Choice]
+    wanted: Wanted
+    plan: Plan
+
+    def recording(self, choice: Choice) -> Recording:
+        """Return what was chosen as a recording."""
+        given = self.given
+        return Recording(
+            given.mono(choice.taken), given.sample_rate, given.length, given.expected, self.wanted
+        )
+
+
+def steps_of(recordings: list[Recording]) -> list[Step]:
+    """Return the steps of recordings that were separated one after the other."""
+    return [step for recording in recordings for step in recording.steps]
+
+
+def found_in(task: Task, recordings: list[Recording]) -> dict[str, Any]:
+    """Return what became known of a recording, as `Separation` has it."""
+    taken = [choice.taken or range(task.given.channels) for choice in task.choices]
+    alone = [recording.one_talker for recording in recordings]
+    kept = [
+        choice.is_passed_on and one_talker for choice, one_talker in zip(task.choices, alone, strict=True)
+    ]
+    return {
+        "one_talker": all(alone),
+        "channels": tuple(channel + 1 for channels in taken for channel in channels),
+        "passed_on": tuple(number + 1 for number, is_kept in enumerate(kept) if is_kept),
+        "turns": recordings[0].turns,
+        "voice_found": recordings[0].found,
+    }
+
+
+def part_of(progress: Progress, number: int, count: int) -> Progress:
+    """Return what to call for one of so many parts of equal length."""
+
+    def of_all(done_s: float, total_s: float | None) -> None:
+        progress(done_s + number * (total_s or 0), None if total_s is None else count * total_s)
+
+    return of_all

@@ -12,7 +12,6 @@ who is decided when all has been separated.
 from __future__ import annotations
 
 import copy
-import math
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -20,32 +19,33 @@ from contextlib import nullcontext
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, files, results
-from tisdiss_rt.audio.channels import Choice, Mixture, in_columns, number_of
+from tisdiss_rt.audio.channels import number_of, of_array
 from tisdiss_rt.audio.highs import with_highs
 from tisdiss_rt.bundle import load, shipped
-from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
+from tisdiss_rt.errors import OptionError, SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.planning.planner import Planner
-from tisdiss_rt.separation import FileSeparation, Separation
+from tisdiss_rt.separation import FileSeparation, Progress, Separation, Task, found_in, part_of, steps_of
 from tisdiss_rt.streaming import sliding_core
-from tisdiss_rt.streaming.opening import open_stream
+from tisdiss_rt.streaming.opening import in_steps, open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
 from tisdiss_rt.talkers.blocks import Voiceprints
-from tisdiss_rt.talkers.recording import Recording, Waiting, settled
+from tisdiss_rt.talkers.meeting import MOST
+from tisdiss_rt.talkers.recording import Recording, Wanted, settled, wanted_of
+from tisdiss_rt.talkers.sample import Sample
+from tisdiss_rt.talkers.turns import rttm as as_rttm
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
+from tisdiss_rt.talkers.waiting import Waiting
 from tisdiss_rt.talkers.windows import in_windows
 
 __all__ = ["FileSeparation", "Progress", "Separation", "Separator", "Step"]
-
-Progress = Callable[[float, float | None], None]
 
 
 class Separator:
@@ -75,6 +75,10 @@ class Separator:
       loudest is taken; a SeparationWarning says so.
     - ``left``, ``right``, or the number of a channel, from 1: that channel alone.
     - ``split``: each channel as a recording of its own, or as it is where one person talks in it.
+
+    Sources are as many as the bundle has. ``talkers``, the number of people from 1 to 8 or ``auto``, gives a
+    source for each person instead, with silence where they do not talk; two may talk at a time. ``voice``,
+    an audio file, or samples with their sample rate, puts the person of that sample on the first source.
 
     Raises:
         BundleError: the bundle is missing or damaged.
@@ -111,9 +115,11 @@ class Separator:
         min_depth: int = 1,
         window_s: float | None = None,
         channels: str | int = "mix",
+        talkers: int | str | None = None,
+        voice: Sample | None = None,
         progress: Progress | None = None,
     ) -> Separation:
-        """Separate an array; the options from ``budget_ms`` to ``channels`` are those of the class.
+        """Separate an array; the options from ``budget_ms`` to ``voice`` are those of the class.
 
         Args:
             mix: (n,) or (n, channels) floating point, n at least 1, up to 32 channels.
@@ -124,27 +130,17 @@ class Separator:
             AudioError: ``mix`` has another shape or type, no samples, not the channel, or NaN or infinity.
             OptionError: an option has an impossible value.
         """
-        signal = np.asarray(mix)
-        if signal.ndim not in (1, 2) or signal.size == 0:
-            raise AudioError(f"the mixture must be (n,) or (n, channels), not empty; it is {signal.shape}")
-        signal = in_columns(signal, "the mixture")  # (n, channels)
-        if not 0 < sample_rate < math.inf:
-            raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
+        given = of_array(mix, sample_rate, "the mixture")
+        wanted = self._wanted(talkers, voice, channels, MOST)
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
-        frames, count = signal.shape
-        starts = range(0, frames, files.BLOCK_FRAMES)
-        given = Mixture(
-            lambda: (signal[start : start + files.BLOCK_FRAMES] for start in starts),
-            *(count, sample_rate, lambda: frames, frames, "the mixture"),
-        )
-        choices = given.choose(channels)
-        pieces: list[list[Array]] = [[] for _ in choices]
+        task = Task(given, given.choose(channels), wanted, plan)
+        pieces: list[list[Array]] = [[] for _ in task.choices]
         recordings: list[Recording] = []
-        for piece in self._separate_each(given, choices, recordings, plan, None, progress):
+        for piece in self._separate_each(task, recordings, None, progress):
             pieces[len(recordings) - 1].append(piece)
         sources = np.concatenate([np.concatenate(of_channel).T for of_channel in pieces])  # (S, n)
-        found = _found(given, choices, recordings)
-        return Separation(np.ascontiguousarray(sources), sample_rate, _steps(recordings), plan, **found)
+        found = found_in(task, recordings)
+        return Separation(np.ascontiguousarray(sources), sample_rate, steps_of(recordings), plan, **found)
 
     def separate_file(
         self,
@@ -155,18 +151,23 @@ class Separator:
         min_depth: int = 1,
         window_s: float | None = None,
         channels: str | int = "mix",
+        talkers: int | str | None = None,
+        voice: Sample | None = None,
+        rttm: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> FileSeparation:
         """Separate a file of any length, in constant memory except for the record of its steps.
 
-        The options from ``budget_ms`` to ``channels`` are those of the class. Of a truncated or damaged file,
+        The options from ``budget_ms`` to ``voice`` are those of the class. Of a truncated or damaged file,
         what is there is separated: a SeparationWarning and the result's ``problem`` say what is missing.
 
         Args:
             path: an audio file, ``-`` for standard input, or either opened.
             paths: the WAV files to write, one for each source, with ``split`` for each of every channel; they
                 get the rate, the length and the resolution of the input, and appear whole or not at all.
-                Existing files are replaced.
+                Existing files are replaced. With ``talkers="auto"`` there may be more than people, and the
+                first of them are written.
+            rttm: file that says who talks when, written with ``talkers``.
             progress: called as ``progress(done_s, total_s)`` while the files grow; ``total_s`` is None where
                 the header of the input does not say how long it is.
 
@@ -176,30 +177,44 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         targets = [Path(target) for target in paths]
+        wanted = self._wanted(talkers, voice, channels, len(targets))
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         opened = nullcontext(path) if isinstance(path, files.AudioReader) else files.AudioReader(path)
         with opened as reader:
-            given, sources = reader.mixture(), self.bundle.manifest.sources
-            choices = given.choose(channels)
-            if len(targets) != sources * len(choices):
-                raise OptionError(f"{len(targets)} output files for {sources * len(choices)} sources")
+            given = reader.mixture()
+            task = Task(given, given.choose(channels), wanted, plan)
+            outputs = wanted.outputs(self.bundle.manifest.sources * len(task.choices), len(targets))
+            if len(targets) != outputs:
+                raise OptionError(f"{len(targets)} output files for {outputs} sources")
             digest = results.digest_of(reader.path, number_of(channels))
-            recordings: list[Recording] = []
-            with results.WavWriters(
-                targets, given.sample_rate, reader.subtype, given.expected, digest
-            ) as writers:
-                for piece in self._separate_each(
-                    given, choices, recordings, plan, targets[0].parent, progress
-                ):
-                    writers.write(piece, sources * (len(recordings) - 1))
+            rate = given.sample_rate
+            with results.WavWriters(targets, rate, reader.subtype, given.expected, digest) as writers:
+                recordings = self._write(task, writers, targets[0].parent, progress)
                 writers.fault = reader.fault
+                if rttm is not None and recordings[0].turns is not None:
+                    writers.add_text(Path(rttm), as_rttm(recordings[0].turns, Path(rttm).stem))
         lost = (reader.missing_s, reader.problem, writers.clipped)
-        found = _found(given, choices, recordings)
-        written = FileSeparation(
-            targets, given.sample_rate, reader.done, *lost, _steps(recordings), plan, **found
-        )
+        steps, found = steps_of(recordings), found_in(task, recordings)
+        written = FileSeparation(writers.paths, rate, reader.done, *lost, steps, plan, **found)
         written.warn(reader.label)
         return written
+
+    def _write(
+        self, task: Task, writers: results.WavWriters, folder: Path, progress: Progress | None
+    ) -> list[Recording]:
+        """Write what was separated to the files, and give up those that are not needed."""
+        recordings: list[Recording] = []
+        for piece in self._separate_each(task, recordings, folder, progress):
+            writers.write(piece, self.bundle.manifest.sources * (len(recordings) - 1))
+        if task.wanted.talkers is not None:
+            writers.keep(piece.shape[1])
+        return recordings
+
+    def _wanted(
+        self, talkers: int | str | None, voice: Sample | None, channels: str | int, most: int
+    ) -> Wanted:
+        model_hz = self.bundle.manifest.sample_rate
+        return wanted_of(talkers, voice, channels, most, self._voiceprints, model_hz)
 
     def stream(
         self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
@@ -248,29 +263,21 @@ class Separator:
         return open_stream(self.engine, sample_rate, plan, timings, steps_kept, voiceprints)
 
     def _separate_each(
-        self,
-        given: Mixture,
-        choices: list[Choice],
-        recordings: list[Recording],
-        plan: Plan,
-        folder: Path | None,
-        progress: Progress | None,
+        self, task: Task, recordings: list[Recording], folder: Path | None, progress: Progress | None
     ) -> Iterator[Array]:
         """Separate what was chosen, one after the other; yields (m, sources), adds to ``recordings``."""
         sources = self.bundle.manifest.sources
-        for number, choice in enumerate(choices):
-            recording = Recording(given.mono(choice.taken), given.sample_rate, given.length, given.expected)
-            recordings.append(recording)
+        for number, choice in enumerate(task.choices):
+            recordings.append(recording := task.recording(choice))
             with Waiting(folder, sources) as waiting:
-                part = progress and _part(progress, number, len(choices))
-                for piece in self._separate(
-                    recording, partial(given.mono, choice.taken), plan, waiting, part
-                ):
+                part = progress and part_of(progress, number, len(task.choices))
+                again = partial(task.given.mono, choice.taken)
+                for piece in self._separate(recording, again, task.plan, waiting, part):
                     if choice.is_passed_on and recording.one_talker:
                         break
                     yield piece
             if choice.is_passed_on and recording.one_talker:
-                for block in given.mono(choice.taken):
+                for block in task.given.mono(choice.taken):
                     yield np.pad(block[:, None], ((0, 0), (0, sources - 1)))
 
     def _separate(
@@ -287,7 +294,10 @@ class Separator:
         """
         model_hz, rate = self.bundle.manifest.sample_rate, recording.sample_rate
         mono = files.resample(recording.blocks, rate, model_hz)
-        separated = (self._in_windows if plan.overlaps else self._in_steps)(mono, plan, recording.steps)
+        if plan.overlaps:
+            separated = self._in_windows(mono, plan, recording.steps)
+        else:
+            separated = in_steps(self._open_stream(model_hz, plan, None, None), mono, recording.steps)
         if progress is not None:
             total_s = None if recording.expected is None else recording.expected / rate
             separated = files.reporting(separated, model_hz, total_s, progress)
@@ -300,14 +310,6 @@ class Separator:
             pieces = with_highs(pieces, again(), rate, model_hz)
         yield from files.fit_length(pieces, lambda: frames, self.bundle.manifest.sources)
 
-    def _in_steps(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
-        """Separate blocks (m,) at the bundle's rate by a stream; yields (sources, m), adds to ``steps``."""
-        stream = self._open_stream(self.bundle.manifest.sample_rate, plan, None, None)
-        for block in mono:
-            yield stream.process(block)
-        yield stream.flush()
-        steps.extend(stream.steps)
-
     def _in_windows(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""
         known = self._planner.timings.get(plan.window_samples)
@@ -315,28 +317,3 @@ class Separator:
         yield from in_windows(self.engine, mono, plan, timings, steps)
         if known is not None:
             self._planner.timings[plan.window_samples] = timings
-
-
-def _part(progress: Progress, number: int, count: int) -> Progress:
-    """Return what to call for one of so many parts of equal length."""
-
-    def of_all(done_s: float, total_s: float | None) -> None:
-        progress(done_s + number * (total_s or 0), None if total_s is None else count * total_s)
-
-    return of_all
-
-
-def _steps(recordings: list[Recording]) -> list[Step]:
-    return [step for recording in recordings for step in recording.steps]
-
-
-def _found(given: Mixture, choices: list[Choice], recordings: list[Recording]) -> dict[str, Any]:
-    """Return what became known of a recording, as `Separation` has it."""
-    taken = [choice.taken or range(given.channels) for choice in choices]
-    alone = [recording.one_talker for recording in recordings]
-    kept = [choice.is_passed_on and one_talker for choice, one_talker in zip(choices, alone, strict=True)]
-    return {
-        "one_talker": all(alone),
-        "channels": tuple(channel + 1 for channels in taken for channel in channels),
-        "passed_on": tuple(number + 1 for number, is_kept in enumerate(kept) if is_kept),
-    }

@@ -6,6 +6,7 @@ all of a recording is looked at before its channels are averaged, and what would
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from tisdiss_rt.audio import Array
 from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 
+BLOCK_FRAMES = 4096  # that are read in one go: where a file is damaged, so much before is lost, too
 MOST_CHANNELS = 32  # of an array
 DEAD_DB = -30.0  # of the loudest channel's level
 _FRAME = 1024  # samples of a spectrum
@@ -156,6 +158,26 @@ def _listed(channels: Iterable[int]) -> str:
     """Return "channel 1 is", "channels 1, 2 are"."""
     numbers = [str(channel + 1) for channel in channels]
     return f"channel {numbers[0]} is" if len(numbers) == 1 else f"channels {', '.join(numbers)} are"
+
+
+def of_array(signal: npt.ArrayLike, sample_rate: int, label: str) -> Mixture:
+    """Return an array (n,) or (n, channels) as a recording.
+
+    Raises AudioError for one of another shape or type, or without samples, and OptionError for a sample rate
+    that cannot be.
+    """
+    given = np.asarray(signal)
+    if given.ndim not in (1, 2) or given.size == 0:
+        raise AudioError(f"{label} must be (n,) or (n, channels), not empty; it is {given.shape}")
+    columns = in_columns(given, label)
+    if not 0 < sample_rate < math.inf:
+        raise OptionError(f"sample_rate must be above 0, not {sample_rate}")
+    frames, count = columns.shape
+    starts = range(0, frames, BLOCK_FRAMES)
+    return Mixture(
+        lambda: (columns[start : start + BLOCK_FRAMES] for start in starts),
+        *(count, sample_rate, lambda: frames, frames, label),
+    )
 
 
 def in_columns(signal: npt.NDArray[Any], label: str) -> npt.NDArray[Any]:

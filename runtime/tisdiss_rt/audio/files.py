@@ -21,11 +21,10 @@ import soundfile
 import soxr
 
 from tisdiss_rt.audio import Array, media
-from tisdiss_rt.audio.channels import Mixture
+from tisdiss_rt.audio.channels import BLOCK_FRAMES, Mixture
 from tisdiss_rt.audio.lengths import Measured, Spliced, measure
 from tisdiss_rt.errors import AudioError
 
-BLOCK_FRAMES = 4096  # where a file is damaged, so much before is lost, too
 STDIN = "-"
 # What a folder given as input is searched for.
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".aifc", ".au", ".caf", ".w64")
@@ -251,10 +250,12 @@ def resample(blocks: Iterable[Array], from_hz: int, to_hz: int) -> Iterator[Arra
 def fit_length(blocks: Iterable[Array], length: Callable[[], int], channels: int) -> Iterator[Array]:
     """Cut a stream of (m, channels) to a length, or fill it up with zeros.
 
-    The length may grow while the blocks come; the last one is what counts.
+    The length may grow while the blocks come; the last one is what counts. So many channels are made where
+    no block comes.
     """
     done = 0
     for block in blocks:
+        channels = block.shape[1]
         fitting = block[: length() - done]
         if len(fitting):
             yield fitting

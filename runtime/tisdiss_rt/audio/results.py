@@ -69,7 +69,7 @@ class WavWriters:
         self._digest = digest
         self.fault: str | None = None
         self.clipped = 0
-        self._paths = paths
+        self._paths = list(paths)
         self._parts = [path.with_name(f".{uuid.uuid4().hex}.part") for path in paths]
         self._clips = subtype.startswith("PCM")
         self._is_open = frames is None
@@ -106,6 +106,29 @@ class WavWriters:
         except soundfile.LibsndfileError as error:
             raise _output_error(self._parts[0].parent, error) from error
 
+    def keep(self, count: int) -> None:
+        """Give up all but so many of the files."""
+        for file, part in zip(self._files[count:], self._parts[count:], strict=True):
+            file.close()
+            part.unlink()
+        for kept in (self._files, self._parts, self._paths):
+            del kept[count:]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of voices."""
+        return self._paths[: len(self._files)]
+
+    def add_text(self, path: Path, text: str) -> None:
+        """Write a text file that appears with the others; after it, none can be given up."""
+        part = path.with_name(f".{uuid.uuid4().hex}.part")
+        self._paths.append(path)
+        self._parts.append(part)
+        try:
+            part.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise _output_error(path.parent, error) from error
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -118,7 +141,7 @@ class WavWriters:
                     fault = "" if self.fault is None else _FAULT + ascii(self.fault)[1:-1]
                     file.comment = _COMMENT + self._digest + fault
                 file.close()
-            for part in self._parts if self._is_open else ():
+            for part in self._parts[: len(self._files)] if self._is_open else ():
                 if part.stat().st_size <= _WAV_LIMIT_BYTES:
                     wav_from_rf64(part)
             for part, path in zip(self._parts, self._paths, strict=True):
@@ -144,6 +167,11 @@ def voice_paths(folder: Path, source: str, sources: int, channels: int | None = 
     stem = "stdin" if source == STDIN else Path(source).stem
     parts = [""] if channels is None else [f"_ch{number}" for number in range(1, channels + 1)]
     return [folder / f"{stem}{part}_spk{number}.wav" for part in parts for number in range(1, sources + 1)]
+
+
+def turns_path(folder: Path, source: str) -> Path:
+    """Return the file in a folder that says who talks when in an input: talk.rttm of talk.wav."""
+    return folder / ("stdin.rttm" if source == STDIN else f"{Path(source).stem}.rttm")
 
 
 def is_voice_path(path: Path) -> bool:

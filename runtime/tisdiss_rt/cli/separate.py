@@ -23,15 +23,14 @@ from tisdiss_rt.cli.options import (
     MIN_DEPTH,
     QUIET,
     budget_option,
-    duration,
     engine_options,
     running,
 )
+from tisdiss_rt.cli.reports import describe, entry, report
 from tisdiss_rt.errors import AudioError, OptionError, TisdissError
 
 if TYPE_CHECKING:
-    from tisdiss_rt.planning.plan import Plan
-    from tisdiss_rt.separator import FileSeparation, Separator
+    from tisdiss_rt.separator import Separator
 
 
 @click.command()
@@ -49,6 +48,16 @@ if TYPE_CHECKING:
     metavar="mix|left|right|split|N",
     help="Average the channels, take one (N counts from 1), or separate each as a recording of its own.",
 )
+@click.option(
+    "--talkers",
+    metavar="N|auto",
+    help="Number of people, or auto to find it: one file for each, and talk.rttm says who talks when.",
+)
+@click.option(
+    "--voice",
+    metavar="SAMPLE",
+    help="Audio file in which one person talks: that person becomes the first voice.",
+)
 @JSON
 @FORCE
 @QUIET
@@ -60,6 +69,8 @@ def separate(
     force: bool,
     quiet: bool,
     channels: str,
+    talkers: str | None,
+    voice: str | None,
     **options: Any,
 ) -> None:
     """Separate the voices in audio files.
@@ -68,15 +79,17 @@ def separate(
     sources of talk.wav become talk_spk1.wav, talk_spk2.wav, ... in the output folder, with the rate, the
     length and the resolution of the input; those of a file in a folder below, in the same one there.
     With --channels split, the sources are those of each channel: talk_ch1_spk1.wav, talk_ch1_spk2.wav, ...
+    With --talkers, each person has a file of their own, silent where they do not talk.
     """
     from tisdiss_rt.audio.channels import parse  # takes the time that --help should not
     from tisdiss_rt.separator import Separator
 
-    options["channels"] = parse(channels)
+    of_recordings = {"channels": parse(channels), "talkers": _number(talkers), "voice": voice}
     separator = Separator(**engine)
-    plan = separator.plan(**{name: value for name, value in options.items() if name != "channels"})
+    plan = separator.plan(**options)
+    options |= of_recordings
     if not quiet:
-        click.echo(_describe(separator, plan), err=True)
+        click.echo(describe(separator, plan), err=True)
     claimed: dict[Path, str] = {}
     results = []
     for path, folder in _find(inputs, Path(output)):
@@ -87,13 +100,21 @@ def separate(
             click.echo(f"tisdiss-rt: {result['error']}", err=True)
         results.append(result)
         if not as_json and not quiet:
-            for written in result.get("outputs", ()):
+            for written in (*result.get("outputs", ()), *filter(None, [result.get("rttm")])):
                 click.echo(written)
     if as_json:
         document = {**running(separator.engine), "plan": dataclasses.asdict(plan), "files": results}
         click.echo(json.dumps(document, indent=1))
     if any("error" in result for result in results):
         sys.exit(1)
+
+
+def _number(talkers: str | None) -> int | str | None:
+    """Return the number of talkers as one; raises OptionError for what is none."""
+    from tisdiss_rt.talkers.recording import Wanted
+
+    wanted = int(talkers) if talkers is not None and talkers.isdecimal() else talkers
+    return Wanted(wanted).talkers
 
 
 def _find(inputs: tuple[str, ...], output: Path) -> Iterator[tuple[str, Path]]:
@@ -154,32 +175,49 @@ def _separate_one(
 ) -> dict[str, Any]:
     """Separate one file and return its entry of the JSON document."""
     from tisdiss_rt.audio.files import AudioReader
-    from tisdiss_rt.audio.results import voice_paths
+    from tisdiss_rt.audio.results import turns_path, voice_paths
+    from tisdiss_rt.talkers.meeting import MOST
 
     if Path(path).is_dir():
         raise AudioError(f"{path}: no audio files in this folder")
-    is_split = options["channels"] == "split"
+    is_split, talkers = options["channels"] == "split", options["talkers"]
     with AudioReader(path) if is_split else nullcontext() as reader:
-        sources = separator.bundle.manifest.sources
-        targets = voice_paths(folder, path, sources, reader.channels if reader else None)
+        sources = separator.bundle.manifest.sources if talkers is None else talkers
+        most = MOST if sources == "auto" else sources
+        targets = voice_paths(folder, path, most, reader.channels if reader else None)
+        rttm = None if talkers is None else turns_path(folder, path)
         if targets[0] in claimed:
             raise OptionError(
                 f"{path}: would write the same files as {claimed[targets[0]]}; choose another folder with -o"
             )
-        existing = [target for target in targets if target.exists()]
+        needed = [*(targets[:1] if talkers == "auto" else targets), *filter(None, [rttm])]
+        existing = [target for target in dict.fromkeys(targets + needed) if target.exists()]
         if existing and not force:
-            fault = _fault_of(path, existing, targets, options["channels"])
+            fault = _fault_of(path, existing, needed, options["channels"])
             claimed[targets[0]] = path
             return _skipped(path, existing[0], fault)
         with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
-            result = separator.separate_file(reader or path, targets, **options, progress=progress)
+            result = separator.separate_file(reader or path, targets, **options, rttm=rttm, progress=progress)
     claimed[targets[0]] = path
+    if talkers is not None:
+        _remove_more(path, voice_paths(folder, path, MOST)[len(result.paths) :], options["channels"])
     if not quiet:
-        click.echo(_report(separator, path, result), err=True)
-    return _entry(path, result)
+        click.echo(report(separator, path, result), err=True)
+    return {**entry(path, result), **({} if rttm is None else {"rttm": str(rttm)})}
 
 
-def _fault_of(path: str, existing: list[Path], targets: list[Path], channels: str | int) -> str | None:
+def _remove_more(path: str, targets: list[Path], channels: str | int) -> None:
+    """Remove voices of more people that another run found in the same input."""
+    from tisdiss_rt.audio.channels import number_of
+    from tisdiss_rt.audio.results import digest_of, origin_in
+
+    for target in filter(Path.exists, targets):
+        origin = origin_in(target)
+        if origin is not None and origin.digest == digest_of(path, number_of(channels)):
+            target.unlink()
+
+
+def _fault_of(path: str, existing: list[Path], needed: list[Path], channels: str | int) -> str | None:
     """Return what results that exist say is wrong with their input.
 
     Raises OptionError where they are of another one, as far as they say so, or where some are missing.
@@ -194,7 +232,7 @@ def _fault_of(path: str, existing: list[Path], targets: list[Path], channels: st
             f"{path}: {existing[0]} exists and is not known to be of this input; choose another folder with "
             "-o, or overwrite it with --force"
         )
-    missing = [target for target in targets if target not in existing]
+    missing = [target for target in needed if target not in existing]
     if missing:
         raise OptionError(
             f"{path}: {existing[0]} exists, but not {missing[0]}; --force separates it once more"
@@ -222,65 +260,3 @@ def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float | 
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(escape(Path(label).name), total=None)
         yield lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s)
-
-
-def _describe(separator: Separator, plan: Plan) -> str:
-    """Describe in one line what runs and what it promises."""
-    engine = separator.engine
-    where = f"{engine.provider}, {engine.threads} threads, {engine.precision}"
-    depth = f"depth {plan.depth}"
-    if plan.budget_ms is not None and plan.predicted_ms is not None:
-        depth += (
-            f" ({plan.min_depth} to {plan.max_depth} as time allows, {plan.predicted_ms:.1f} ms expected)"
-        )
-    quality = separator.bundle.manifest.quality
-    promise = "quality not measured"
-    if plan.quality_db is not None and quality is not None:
-        promise = f"{plan.quality_db:.1f} dB ({quality.metric.removesuffix(' in dB')} on {quality.test_set})"
-    manifest = separator.bundle.manifest
-    return f"{manifest.name} on {where}: {manifest.unit}s of {duration(plan.window_s)}, {depth}, {promise}"
-
-
-def _report(separator: Separator, path: str, result: FileSeparation) -> str:
-    """Report the separation of a file in one line."""
-    took_s = sum(step.elapsed_ms for step in result.steps) / 1e3
-    line = f"{path}: {result.frames / result.sample_rate:.1f} s of audio in {took_s:.1f} s"
-    depths = sorted({step.depth for step in result.steps})
-    if depths:
-        line += f", depth {depths[0]}" + (f" to {depths[-1]}" if len(depths) > 1 else "")
-    missed = sum(step.missed for step in result.steps)
-    if result.plan.budget_ms is not None:
-        line += f", {missed} of {len(result.steps)} {separator.bundle.manifest.unit}s over budget"
-    line += _told_of_talkers(result)
-    model_hz = separator.bundle.manifest.sample_rate
-    if result.sample_rate > model_hz:
-        line += (
-            f"; above {model_hz / 2e3:g} kHz, where the network ends, each voice has its share of the input"
-        )
-    return line
-
-
-def _told_of_talkers(result: FileSeparation) -> str:
-    """Report which channels were separated, and where one person talks."""
-    if result.passed_on:
-        if len(result.passed_on) == len(result.channels):
-            return ", each channel already is one talker and is passed on as it is"
-        which = ", ".join(map(str, result.passed_on))
-        return f", channel {which} already is one talker and is passed on as it is"
-    return ", one talker: the other voices are silent" if result.one_talker else ""
-
-
-def _entry(path: str, result: FileSeparation) -> dict[str, Any]:
-    return {
-        "input": path,
-        "outputs": [str(written) for written in result.paths],
-        "sample_rate": result.sample_rate,
-        "duration_s": result.frames / result.sample_rate,
-        **({} if result.problem is None else {"error": result.problem, "missing_s": result.missing_s}),
-        "one_talker": result.one_talker,
-        "channels": result.channels,
-        "passed_on": result.passed_on,
-        "clipped": result.clipped,
-        "missed": sum(step.missed for step in result.steps),
-        "steps": [dataclasses.asdict(step) for step in result.steps],
-    }

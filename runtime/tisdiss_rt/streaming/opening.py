@@ -1,10 +1,13 @@
-"""Opens a stream: what runs its steps depends on whether the plan's windows overlap."""
+"""Opens a stream: what runs its steps depends on whether the plan's windows overlap. Runs one to its end."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
+from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.planning.forecast import Timings
-from tisdiss_rt.planning.plan import Plan
+from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.streaming.native_core import NativeCore
 from tisdiss_rt.streaming.sliding_core import SlidingCore
 from tisdiss_rt.streaming.stream import Core, Stream
@@ -34,3 +37,11 @@ def open_stream(
     else:
         core = NativeCore(engine, plan, timings, talkers=talkers)
     return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept)
+
+
+def in_steps(stream: Stream, blocks: Iterable[Array], steps: list[Step]) -> Iterator[Array]:
+    """Separate blocks (m,) at the rate of a stream into pieces (sources, m); adds to ``steps``."""
+    for block in blocks:
+        yield stream.process(block)
+    yield stream.flush()
+    steps.extend(stream.steps)

@@ -10,6 +10,7 @@ sound goes on. The talkers are learnt again from the result, and so on until not
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,13 +75,31 @@ def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order | None:
         return None
     if apart < (0.5 if together else 1) + TOO_FEW_BLOCKS / least:
         return np.tile(orders[0], (len(blocks), 1))
-    path: Order = np.zeros(0, np.int64)
+    who, _ = settled_on(blocks, evidence, voiceprints, talkers)
+    return who.argsort(1)
+
+
+def settled_on(
+    blocks: Blocks, evidence: Evidence, voiceprints: Voiceprints, talkers: Array
+) -> tuple[Order, Array]:
+    """Find which of the talkers (n, size) each source is (blocks, sources), and what they really sound like.
+
+    Two sources of a block are two talkers, where there are as many.
+    """
+    sources = evidence.counts.shape[1]
+    ways = itertools.permutations if len(talkers) >= sources else _repeated
+    pairs = np.array(list(ways(range(len(talkers)), sources)))
+    who: Order = np.zeros(0, np.int64)
     for _ in range(ROUNDS):
-        before, path = path, best_path(fit_of(evidence, talkers, voiceprints), evidence.active, orders)
-        talkers = learnt(blocks, evidence, orders[path], voiceprints, talkers)
-        if np.array_equal(before, path):
+        before, who = who, best_path(fit_of(evidence, talkers, voiceprints), evidence.active, pairs)
+        talkers = learnt(blocks, evidence, who, voiceprints, talkers)
+        if np.array_equal(before, who):
             break
-    return orders[path]
+    return who, talkers
+
+
+def _repeated(talkers: range, sources: int) -> Iterable[tuple[int, ...]]:
+    return itertools.product(talkers, repeat=sources)
 
 
 def are_together(evidence: Evidence) -> bool:
@@ -145,37 +164,46 @@ def grouped(sums: Array, counts: Array, voiceprints: Voiceprints, groups: int) -
 
 def fit_of(evidence: Evidence, talkers: Array, voiceprints: Voiceprints) -> Array:
     """Return how well each source fits the points (talkers, size): (blocks, sources, talkers)."""
-    distance = np.square(evidence.points[:, :, None] - talkers).sum(3)
+    points = evidence.points
+    lengths = np.square(points).sum(2)[..., None] + np.square(talkers).sum(1)
+    distance = lengths - 2 * np.einsum("bsd,td->bst", points, talkers)
     fit: Array = -voiceprints.certainty * evidence.counts[:, :, None] * distance
     return fit
 
 
-def best_path(fit: Array, active: Array, orders: Order) -> Order:
-    """Find the most likely sequence (blocks,) of orders, by how well sources fit outputs (`fit_of`)."""
-    talker = np.arange(fit.shape[2])
-    score = np.stack([fit[:, order, talker].sum(1) for order in orders], 1)  # (blocks, orders)
-    sound = np.minimum(active[1:], active[:-1]).max(1)
-    change = CHANGE + CHANGE_IN_SOUND * sound
+def best_path(fit: Array, active: Array, ways: Order) -> Order:
+    """Find the most likely sequence (blocks, sources) of ways (n, sources) to be talkers.
+
+    Args:
+        fit: of each source to each talker, see `fit_of`.
+        active: (blocks, sources), from 0 to 1: a source hardly changes its talker while it goes on.
+        ways: those that there are: the talker of each source.
+    """
+    score = fit[:, np.arange(ways.shape[1]), ways].sum(2)  # (blocks, n)
+    sound = np.minimum(active[1:], active[:-1])
+    change = CHANGE + CHANGE_IN_SOUND * sound  # (blocks - 1, sources)
+    differ = (ways[:, None] != ways).astype(np.float32)  # (from, to, sources)
     best = score[0]
-    came = np.zeros((len(score), len(orders)), np.int8)
-    same = np.eye(len(orders), dtype=bool)
+    came = np.zeros(score.shape, np.int16)
     for block in range(1, len(score)):
-        ways = best[:, None] - np.where(same, 0.0, change[block - 1])  # from, to
-        came[block] = ways.argmax(0)
-        best = ways.max(0) + score[block]
+        reached = best[:, None] - (differ * change[block - 1]).max(2)  # from, to
+        came[block] = reached.argmax(0)
+        best = reached.max(0) + score[block]
     path: Order = np.zeros(len(score), np.int64)
     path[-1] = int(best.argmax())
     for block in range(len(score) - 1, 0, -1):
         path[block - 1] = came[block, path[block]]
-    return path
+    chosen: Order = ways[path]
+    return chosen
 
 
-def learnt(
-    blocks: Blocks, evidence: Evidence, order: Order, voiceprints: Voiceprints, before: Array
-) -> Array:
+def learnt(blocks: Blocks, evidence: Evidence, who: Order, voiceprints: Voiceprints, before: Array) -> Array:
     """Learn the talkers' points from what each has of the blocks; who has none is as before."""
-    rows = np.arange(len(order))[:, None]
-    counts = np.square(evidence.counts[rows, order])[..., None]  # (blocks, talkers, 1)
-    sums = (counts * blocks.prints[rows, order]).sum(0, dtype=np.float32)
-    total = counts.sum((0, 2))
-    return np.where(total[:, None] > 0, voiceprints.points(sums, total), before)
+    talkers = before.copy()
+    for talker in range(len(before)):
+        counts = np.square(evidence.counts) * (who == talker)
+        total = counts.sum()
+        if total > 0:
+            sums = np.einsum("bs,bsd->d", counts, blocks.prints)
+            talkers[talker] = voiceprints.points(sums, total)
+    return talkers

@@ -1,7 +1,7 @@
 """What is kept of a recording to decide who is who: for each block and output, loudness and voiceprint.
 
 A block is a quarter of a second. Voiceprints are sums over frames, so that blocks add up to whatever one
-wants to compare: a turn, an hour of one talker.
+wants to compare: a turn, an hour of one talker. Loudness is finer, so that turns begin and end where they do.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tisdiss_rt.audio import Array
 
 BLOCK_S = 0.256
+PARTS = 8  # of a block, for its loudness
 _TOGETHER = 16  # blocks that are described in one go, with one more of context on either side
 
 
@@ -48,17 +49,23 @@ class Blocks:
     """The description of a recording.
 
     Attributes:
-        power: (blocks, sources), mean square.
+        levels: (blocks, sources, PARTS), mean square of each part.
         prints: (blocks, sources, size), means over the frames; halves, since there are many.
         weights: (blocks, sources), the sums of the frames' weights.
     """
 
-    power: Array
+    levels: Array
     prints: npt.NDArray[np.float16]
     weights: Array
 
+    @property
+    def power(self) -> Array:
+        """Mean square of each block (blocks, sources)."""
+        power: Array = self.levels.mean(2)
+        return power
+
     def __len__(self) -> int:
-        return len(self.power)
+        return len(self.levels)
 
 
 class Describer:
@@ -84,9 +91,10 @@ class Describer:
         if left:
             self._describe(left)
         if not self._made:
-            none = np.zeros((0, self._sources), np.float32)
-            return Blocks(none, np.zeros((0, self._sources, self._voiceprints.size), np.float16), none)
-        names = ("power", "prints", "weights")
+            shape = (0, self._sources)
+            prints = np.zeros((*shape, self._voiceprints.size), np.float16)
+            return Blocks(np.zeros((*shape, PARTS), np.float32), prints, np.zeros(shape, np.float32))
+        names = ("levels", "prints", "weights")
         return Blocks(*(np.concatenate([getattr(blocks, name) for blocks in self._made]) for name in names))
 
     def _describe(self, blocks: int) -> None:
@@ -94,6 +102,8 @@ class Describer:
         sums, weights = self._voiceprints.frames(voices, self.block)
         means = (sums / (weights[..., None] + 1e-20)).astype(np.float16)
         inside = voices[:, self.block : (blocks + 1) * self.block].reshape(self._sources, blocks, self.block)
-        power = np.square(inside).mean(2).T  # (blocks, sources)
-        self._made.append(Blocks(power, means[1 : blocks + 1], weights[1 : blocks + 1]))
+        edges = np.linspace(0, self.block, PARTS + 1).round().astype(int)
+        levels = np.add.reduceat(np.square(inside), edges[:-1], axis=2) / np.diff(edges)
+        levels = levels.swapaxes(0, 1).astype(np.float32)  # (blocks, sources, PARTS)
+        self._made.append(Blocks(levels, means[1 : blocks + 1], weights[1 : blocks + 1]))
         self._waiting = self._waiting[:, blocks * self.block :]

@@ -5,89 +5,80 @@
     voices ──> described, block by block ──> wait in a file ──> in the order of their talkers ──> voices
                          └──────────> assignment of all blocks ─────────┘
 
+The outputs are as many as those of the network, or one for each person, with silence where they do not talk.
 What stays in memory is the description: for an hour about 3 MB.
 """
 
 from __future__ import annotations
 
-import io
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import BinaryIO
 
 import numpy as np
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import fade_in
-from tisdiss_rt.errors import OutputError
+from tisdiss_rt.errors import OptionError
 from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.talkers.assignment import Order, assign
-from tisdiss_rt.talkers.blocks import Describer, Voiceprints
+from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
+from tisdiss_rt.talkers.meeting import MOST, who_is_who
+from tisdiss_rt.talkers.sample import Sample, voice_of, who_of
+from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, talking, turns_of
+from tisdiss_rt.talkers.waiting import Waiting
 
+AUTO = "auto"
 FADE_S = 0.016  # from one order to another
+MARGIN_S = 0.25  # of sound that is kept before and after a turn
 _STEP_S = 0.008  # of the search for the quietest moment
 _READ_BLOCKS = 64
+_APART_BLOCKS = 16
 
 
-class Waiting:
-    """A place where voices wait: a file without a name beside the results, or memory.
+@dataclass(frozen=True)
+class Wanted:
+    """What the outputs of a recording are to be.
 
-    A context manager. The file is gone when the program ends, however it ends. Attribute ``samples`` counts
-    what was written.
+    Attributes:
+        talkers: how many people, one output for each; ``auto`` where that is to be found, None where the
+            outputs are those of the network.
+        most: how many there are at most with ``auto``.
+        voice: whoever is to be on the first output, see `sample.voice_of`; None for anybody.
 
-    Args:
-        folder: of the results, which may not be there yet; None for memory.
-        sources: number of voices.
-
-    Raises OutputError where there is no room.
+    Raises OptionError for a number of talkers that cannot be.
     """
 
-    def __init__(self, folder: Path | None, sources: int) -> None:
-        self._sources, self._folder = sources, folder
-        self.samples = 0
-        try:
-            self._file = io.BytesIO() if folder is None else _file_in(folder)
-        except OSError as error:
-            raise self._error(error) from error
+    talkers: int | str | None = None
+    most: int = MOST
+    voice: Array | None = None
 
-    def write(self, piece: Array) -> None:
-        """Append a piece (sources, m)."""
-        try:
-            self._file.write(np.ascontiguousarray(piece.T, np.float32).tobytes())
-        except OSError as error:
-            raise self._error(error) from error
-        self.samples += piece.shape[1]
+    def __post_init__(self) -> None:
+        if self.talkers not in (None, AUTO, *range(1, MOST + 1)):
+            raise OptionError(f"talkers are auto, or a number from 1 to {MOST}; not {self.talkers!r}")
 
-    def read(self, begin: int, end: int) -> Array:
-        """Return the samples from ``begin`` up to, not including, ``end``: (sources, m)."""
-        width = 4 * self._sources
-        try:
-            self._file.seek(width * begin)
-            data = self._file.read(width * (end - begin))
-        except OSError as error:
-            raise self._error(error) from error
-        samples: Array = np.frombuffer(data, np.float32).reshape(-1, self._sources).T
-        return samples
-
-    def __enter__(self) -> Waiting:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def _error(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot write to {self._folder}: {error.strerror or error}")
+    def outputs(self, sources: int, files: int) -> int:
+        """Return how many outputs there are of so many sources; with ``auto``, as many as there are files."""
+        if self.talkers is None:
+            return sources
+        return max(files, 1) if self.talkers == AUTO else int(self.talkers)
 
 
-def _file_in(folder: Path) -> BinaryIO:
-    there = next((path for path in (folder, *folder.parents) if path.is_dir()), None)
-    file: BinaryIO = tempfile.TemporaryFile(dir=there)  # noqa: SIM115 - `Waiting` closes it
-    return file
+def wanted_of(
+    talkers: int | str | None,
+    voice: Sample | None,
+    channels: str | int,
+    most: int,
+    voiceprints: Voiceprints,
+    sample_rate: int,
+) -> Wanted:
+    """Return what is wanted of a recording, by the options of `separator.Separator`.
+
+    Raises AudioError for a sample that cannot be used, and OptionError for options that cannot be.
+    """
+    if channels == "split" and (talkers is not None or voice is not None):
+        raise OptionError("talkers and voice are of one signal, and channels='split' makes several")
+    point = None if voice is None else voice_of(voice, voiceprints, sample_rate)
+    return Wanted(talkers, min(most, MOST), point)
 
 
 @dataclass
@@ -99,16 +90,22 @@ class Recording:
         sample_rate: of the blocks in Hz.
         length: returns how many samples have come until now.
         expected: how many there will be; None where nobody knows.
+        wanted: what the outputs are to be.
         steps: one record for each window or step, as they are done.
-        one_talker: whether nobody else talks; known when all has been separated.
+        one_talker: whether nobody else talks; this and what follows is known when all has been separated.
+        turns: who talks when, where people are told apart.
+        found: whether the wanted voice is on the first output; None where none is wanted.
     """
 
     blocks: Iterable[Array]
     sample_rate: int
     length: Callable[[], int]
     expected: int | None
+    wanted: Wanted = Wanted()
     steps: list[Step] = field(default_factory=list)
     one_talker: bool = False
+    turns: list[Turn] | None = None
+    found: bool | None = None
 
 
 def settled(
@@ -118,7 +115,7 @@ def settled(
     waiting: Waiting,
     recording: Recording,
 ) -> Iterator[Array]:
-    """Put the voices of a recording into one order from beginning to end.
+    """Put the voices of a recording into one order from beginning to end, or give each person an output.
 
     Where there is one talker, all that the outputs have is theirs: the first gets it, the others are silent.
 
@@ -127,10 +124,10 @@ def settled(
         voiceprints: what voices are compared by.
         sample_rate: of the pieces in Hz.
         waiting: where they wait until the last one has come.
-        recording: whose ``one_talker`` is filled in.
+        recording: what is wanted; what becomes known is filled in.
 
     Yields:
-        Pieces (sources, m), as many samples in all.
+        Pieces (outputs, m), as many samples in all.
     """
     describer: Describer | None = None
     for piece in pieces:
@@ -138,14 +135,74 @@ def settled(
             describer = Describer(voiceprints, len(piece), sample_rate)
         describer.take(piece)
         waiting.write(piece)
-    if waiting.samples:
-        assert describer is not None
-        orders = assign(describer.result(), voiceprints)
-        recording.one_talker = orders is None
-        if orders is None:
-            yield from _on_the_first(waiting, _READ_BLOCKS * describer.block)
-        else:
-            yield from in_order(waiting, orders, describer.block, sample_rate)
+    if describer is None:
+        return
+    blocks = describer.result()
+    if recording.wanted.talkers is None:
+        yield from _voices(waiting, blocks, voiceprints, describer.block, sample_rate, recording)
+    else:
+        yield from _people(waiting, blocks, voiceprints, describer.block, sample_rate, recording)
+
+
+def _voices(
+    waiting: Waiting,
+    blocks: Blocks,
+    voiceprints: Voiceprints,
+    block: int,
+    sample_rate: int,
+    recording: Recording,
+) -> Iterator[Array]:
+    """Yield as many outputs as there are sources; see `settled`."""
+    if not waiting.samples:
+        return
+    orders = assign(blocks, voiceprints)
+    recording.one_talker = orders is None
+    who = np.zeros(blocks.weights.shape, np.int64) if orders is None else orders.argsort(1)
+    first = _first(blocks, who, 1 if orders is None else who.shape[1], voiceprints, recording)
+    if orders is None:
+        yield from _on_the_first(waiting, _READ_BLOCKS * block)
+    else:
+        outputs = [first, *(output for output in range(who.shape[1]) if output != first)]
+        yield from in_order(waiting, orders[:, outputs], block, sample_rate)
+
+
+def _first(blocks: Blocks, who: Order, count: int, voiceprints: Voiceprints, recording: Recording) -> int:
+    """Return which of the talkers is to be on the first output; says whether it is the wanted voice."""
+    if recording.wanted.voice is None:
+        return 0
+    found = who_of(blocks, who, count, voiceprints, recording.wanted.voice)
+    recording.found = found is not None
+    return found or 0
+
+
+def _people(
+    waiting: Waiting,
+    blocks: Blocks,
+    voiceprints: Voiceprints,
+    block: int,
+    sample_rate: int,
+    recording: Recording,
+) -> Iterator[Array]:
+    """Yield one output for each person, in the order in which they begin; see `settled`."""
+    wanted = recording.wanted
+    fixed = wanted.talkers if isinstance(wanted.talkers, int) else None
+    who, count = who_is_who(blocks, voiceprints, fixed, wanted.most)
+    first = _first(blocks, who, count, voiceprints, recording)
+    part_s = block / PARTS / sample_rate
+    levels, finer = parts_of(blocks, who)
+    talks = talking(levels, finer, count, part_s)
+    begins = np.where(talks.any(0), talks.argmax(0), len(talks)) if len(talks) else np.zeros(count, int)
+    if recording.found:
+        begins[first] = -1
+    order = begins.argsort(kind="stable")
+    if fixed is None:  # who is never heard is nobody
+        order = order[: max(1, int((begins < len(talks)).sum()))]
+    recording.turns = turns_of(talks[:, order], part_s, waiting.samples / sample_rate)
+    recording.one_talker = len(order) == 1
+    place = np.full(count, -1)
+    place[order] = np.arange(len(order))
+    yield np.zeros((len(order), 0), np.float32)
+    yield from apart(waiting, place[finer], talks[:, order], block, sample_rate)
 
 
 def _on_the_first(waiting: Waiting, samples: int) -> Iterator[Array]:
@@ -188,3 +245,28 @@ def _quietest(waiting: Waiting, boundary: int, block: int, fade: int, sample_rat
         return min(boundary, waiting.samples)
     loud = power[: steps * step].reshape(steps, step).sum(1)
     return begin + step * int((loud[1:] + loud[:-1]).argmin())
+
+
+def apart(waiting: Waiting, who: Order, talks: Talks, block: int, sample_rate: int) -> Iterator[Array]:
+    """Yield what waits in pieces (talkers, m): each talker's own sound, and silence around their turns."""
+    part = block / PARTS
+    margin = round(MARGIN_S * sample_rate / part)
+    near = np.copy(talks)
+    for shift in range(1, margin + 1):
+        near[shift:] |= talks[:-shift]
+        near[:-shift] |= talks[shift:]
+    fade = round(min(FADE_S * sample_rate, part))
+    rising = np.append(fade_in(fade), np.float32(1))
+    numbers = np.arange(talks.shape[1])[:, None]
+    for begin in range(0, waiting.samples, _APART_BLOCKS * block):
+        piece = waiting.read(begin, min(begin + _APART_BLOCKS * block, waiting.samples))
+        first = begin // block * PARTS
+        own = slice(max(first - 1, 0), first + _APART_BLOCKS * PARTS)
+        gains = (who[own, None] == numbers) & near[own, :, None]  # (parts, talkers, sources)
+        at = np.arange(piece.shape[1]) / part
+        index = at.astype(int)
+        ramp = rising[np.minimum(((at - index) * part).astype(int), fade)]  # (m,)
+        now = gains[index + first - own.start].astype(np.float32)
+        before = gains[np.maximum(index + first - own.start - 1, 0)]
+        weights = before + ramp[:, None, None] * (now - before)
+        yield np.einsum("mts,sm->tm", weights, piece)

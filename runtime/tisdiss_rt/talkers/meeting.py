@@ -1,0 +1,76 @@
+"""Meetings: any number of people, of whom a network gives as many voices at a time as it has outputs.
+
+Voices of stretches are grouped as in `assignment`, and each source of each block goes to one of the people,
+two sources of one block to two. How many there are shows in the voices: of more groups than there may be
+people, the two most alike become one for as long as they may be one person's. A voice that was heard briefly
+must differ more, since remains of overlaps sound like nobody.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tisdiss_rt.audio import Array
+from tisdiss_rt.talkers.assignment import (
+    Evidence,
+    Order,
+    evidence_of,
+    grouped,
+    learnt,
+    pooled,
+    settled_on,
+    stretches_of,
+)
+from tisdiss_rt.talkers.blocks import Blocks, Voiceprints
+
+MOST = 8  # people that are told apart
+# Squared distance, of that at which two voices may be one talker's, up to which two groups are one: of voices
+# that are heard for ever, and what comes to it where the briefer one is heard in the root of all blocks.
+ALIKE, ALIKE_BRIEF = 0.4, 1.8
+
+
+def who_is_who(
+    blocks: Blocks, voiceprints: Voiceprints, count: int | None, most: int = MOST
+) -> tuple[Order, int]:
+    """Find which talker each source of each block is.
+
+    Args:
+        blocks: the description of a recording.
+        voiceprints: what voices are compared by.
+        count: number of talkers; None where it is to be found.
+        most: how many may be found.
+
+    Returns:
+        The talkers (blocks, sources), and how many there are.
+    """
+    evidence = evidence_of(blocks, voiceprints)
+    sums, counts = pooled(blocks, evidence, stretches_of(evidence))
+    groups = min(count or most, len(sums))
+    if groups == 0:
+        return np.zeros(evidence.counts.shape, np.int64), count or 1
+    members = grouped(sums, counts, voiceprints, groups)
+    own = [members == group for group in range(groups)]
+    talkers = np.stack([voiceprints.points(sums[of].sum(0), counts[of].sum()) for of in own])
+    who, talkers = settled_on(blocks, evidence, voiceprints, talkers)
+    if count is not None:
+        return who, count
+    while (pair := _one_person(evidence, who, talkers, voiceprints)) is not None:
+        first, second = pair
+        who = np.where(who == second, first, who)
+        merged = learnt(blocks, evidence, who, voiceprints, talkers)
+        who, talkers = settled_on(blocks, evidence, voiceprints, np.delete(merged, second, 0))
+    return who, len(talkers)
+
+
+def _one_person(
+    evidence: Evidence, who: Order, talkers: Array, voiceprints: Voiceprints
+) -> tuple[int, int] | None:
+    """Return which two of the talkers are most likely one person; None if no two are."""
+    weights = np.square(evidence.counts)
+    heard = np.array([weights[who == talker].sum() for talker in range(len(talkers))])
+    distance = np.square(talkers[:, None] - talkers).sum(2) / voiceprints.same
+    brief = np.sqrt(weights.sum()) / (np.minimum(heard[:, None], heard) + 1e-20)
+    limit = ALIKE + ALIKE_BRIEF * brief
+    likeness = np.where(np.eye(len(talkers), dtype=bool), np.inf, distance / limit)
+    first, second = np.unravel_index(int(likeness.argmin()), likeness.shape)
+    return (int(first), int(second)) if likeness[first, second] < 1 else None

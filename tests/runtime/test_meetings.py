@@ -1,0 +1,227 @@
+"""One output for each person: who they are, when they talk, and a person who is known by a sample."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+from test_talkers import RATE, Tags, in_turns
+
+from tisdiss_rt import AudioError, OptionError, Separator
+from tisdiss_rt.cli.main import cli
+from tisdiss_rt.talkers.recording import Recording, Wanted, settled
+from tisdiss_rt.talkers.turns import Turn, rttm
+from tisdiss_rt.talkers.waiting import Waiting
+
+TAGS = np.array([0.4, 0.65, 0.9, 1.15], np.float32)
+LINE = re.compile(r"SPEAKER (\S+) 1 (\d+\.\d+) (\d+\.\d+) <NA> <NA> (spk\d+) <NA> <NA>")
+
+
+def meeting(seconds, seed=0):
+    """Four people in turn, two of them at once at times, on either source: sources (2, n), people (4, n)."""
+    rng = np.random.default_rng(seed)
+    people = np.zeros((4, seconds * RATE), np.float32)
+    sources = np.zeros((2, seconds * RATE), np.float32)
+    last = -1
+    for begin in range(0, seconds * RATE - 3 * RATE, 5 * RATE // 2):
+        talkers = rng.permutation([person for person in range(4) if person != last])[
+            : 1 + (rng.random() < 0.2)
+        ]
+        for late, person, source in zip(range(2), talkers, rng.permutation(2), strict=False):
+            span = slice(begin + late * RATE // 2, begin + 2 * RATE)
+            people[person, span] = TAGS[person]
+            sources[source, span] = TAGS[person]
+        last = talkers[0]
+    return sources, people
+
+
+def told_apart(sources, **wanted):
+    samples = sources.shape[1]
+    recording = Recording([], RATE, lambda: samples, samples, Wanted(**wanted))
+    pieces = (sources[:, begin : begin + 30000] for begin in range(0, samples, 30000))
+    with Waiting(None, 2) as waiting:
+        outputs = list(settled(pieces, Tags(), RATE, waiting, recording))
+    return np.concatenate(outputs, axis=1), recording
+
+
+def by_beginning(people):
+    return people[(people > 0).argmax(1).argsort()]
+
+
+def talks(turns, number, samples):
+    """When a talker talks, by the turns: (samples,)."""
+    on = np.zeros(samples, bool)
+    for turn in turns:
+        if turn.talker == number:
+            on[round(turn.start_s * RATE) : round((turn.start_s + turn.duration_s) * RATE)] = True
+    return on
+
+
+@pytest.mark.parametrize("talkers", [4, "auto"])
+def test_everybody_has_an_output(talkers):
+    sources, people = meeting(160)
+    outputs, recording = told_apart(sources, talkers=talkers)
+    np.testing.assert_array_equal(outputs, by_beginning(people))
+    assert not recording.one_talker
+    for number, person in enumerate(by_beginning(people), 1):
+        on = talks(recording.turns, number, len(person))
+        assert (on != (person > 0)).mean() < 0.01
+
+
+def test_of_fewer_than_there_are_the_nearest_are_one():
+    sources, _ = meeting(160)
+    outputs, _ = told_apart(sources, talkers=3)
+    assert len(outputs) == 3
+    assert (np.sort(np.unique(outputs)) == [0, *TAGS]).all()
+
+
+def test_of_more_than_there_are_the_last_are_silent():
+    sources, people = meeting(160)
+    outputs, _ = told_apart(sources, talkers=6)
+    np.testing.assert_array_equal(outputs[:4], by_beginning(people))
+    assert not outputs[4:].any()
+
+
+@pytest.mark.parametrize("talkers", [1, "auto"])
+def test_one_person(talkers):
+    _, people = meeting(60)
+    sources = np.stack([people[0], np.zeros_like(people[0])])
+    outputs, recording = told_apart(sources, talkers=talkers)
+    np.testing.assert_array_equal(outputs, people[:1])
+    assert recording.one_talker
+
+
+@pytest.mark.parametrize("talkers", [1, 3, "auto"])
+@pytest.mark.parametrize("samples", [1, 100, 4097])
+def test_short_and_silent(talkers, samples):
+    outputs, recording = told_apart(np.zeros((2, samples), np.float32), talkers=talkers)
+    assert outputs.shape == (3 if talkers == 3 else 1, samples)
+    assert recording.turns == []
+
+
+def test_what_is_quieter_than_a_residue_is_nobody():
+    sources, people = meeting(160)
+    leaking = sources + 0.1 * sources[::-1]
+    _, recording = told_apart(leaking, talkers=4)
+    spoken_s = sum(turn.duration_s for turn in recording.turns)
+    assert spoken_s == pytest.approx((people > 0).sum() / RATE, rel=0.02)
+
+
+def test_the_number_of_talkers_is_checked():
+    for talkers in (0, 9, -1, 2.5, "many"):
+        with pytest.raises(OptionError, match="from 1 to 8"):
+            Wanted(talkers)
+
+
+def test_rttm_has_a_line_for_each_turn():
+    turns = [Turn(1, 0.0, 1.25), Turn(2, 61.04, 0.3)]
+    lines = rttm(turns, "board meeting").splitlines()
+    assert [LINE.fullmatch(line).groups() for line in lines] == [
+        ("board_meeting", "0.000", "1.250", "spk1"),
+        ("board_meeting", "61.040", "0.300", "spk2"),
+    ]
+
+
+@pytest.mark.parametrize("talkers", [None, 4, "auto"])
+def test_the_person_of_a_sample_is_first(talkers):
+    sources, people = meeting(160)
+    if talkers is None:
+        sources, people = np.where(sources > TAGS[1], 0, sources), people[:2]
+    for person in range(len(people)):
+        outputs, recording = told_apart(sources, talkers=talkers, voice=TAGS[person : person + 1])
+        assert recording.found
+        np.testing.assert_array_equal(outputs[0], people[person])
+        assert len(outputs) == len(people)
+    same, recording = told_apart(sources, talkers=talkers, voice=np.array([3], np.float32))
+    assert recording.found is False
+    np.testing.assert_array_equal(same, told_apart(sources, talkers=talkers)[0])
+
+
+@pytest.fixture(scope="module")
+def conversation(tmp_path_factory, voices):
+    """A file in which the two people of the example take turns, and a sample of the second."""
+    folder = tmp_path_factory.mktemp("conversation")
+    mix, spans = in_turns(voices, 3, 0.5, 8)
+    soundfile.write(folder / "talk.wav", mix, RATE)
+    soundfile.write(folder / "second.wav", voices[1], RATE)
+    return folder, spans
+
+
+def separated(*arguments):
+    result = CliRunner().invoke(cli, ["separate", *map(str, arguments), "--provider", "cpu", "--depth", "1"])
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def test_a_file_for_each_person_and_one_that_says_who_talks_when(conversation, tmp_path):
+    folder, spans = conversation
+    arguments = [folder / "talk.wav", "-o", tmp_path, "--talkers", "auto", "--voice", folder / "second.wav"]
+    result = separated(*arguments)
+    assert ", 2 talkers, the voice of the sample is the first" in result.stderr
+    names = ["talk.rttm", "talk_spk1.wav", "talk_spk2.wav"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert [line.rpartition("/")[2] for line in result.stdout.splitlines()] == [*names[1:], names[0]]
+    lines = [LINE.fullmatch(line).groups() for line in (tmp_path / "talk.rttm").read_text().splitlines()]
+    told = [Turn(int(talker[3:]), float(start), float(length)) for _, start, length, talker in lines]
+    samples = soundfile.info(tmp_path / "talk_spk1.wav").frames
+    for number, own in ((1, spans[1::2]), (2, spans[::2])):
+        true = np.zeros(samples, bool)
+        for span in own:
+            true[span] = True
+        on = talks(told, number, samples)
+        assert on[true].mean() > 0.75
+        assert on[~true].mean() < 0.15
+        voice, _ = soundfile.read(tmp_path / f"talk_spk{number}.wav")
+        assert np.square(voice[true]).sum() > 10 * np.square(voice[~true]).sum()
+    assert "skipped" in separated(*arguments).stderr
+    again = json.loads(separated(*arguments, "--force", "--json", "--quiet").stdout)["files"][0]
+    assert [Turn(**turn) for turn in again["turns"]] == told
+    assert again["voice_found"] is True
+    assert again["rttm"] == str(tmp_path / "talk.rttm")
+
+
+def test_voices_of_more_people_that_another_run_found_are_removed(conversation, tmp_path):
+    folder, _ = conversation
+    arguments = [folder / "talk.wav", "-o", tmp_path, "--force", "--talkers"]
+    separated(*arguments, 4)
+    assert len(list(tmp_path.glob("talk_spk*.wav"))) == 4
+    soundfile.write(tmp_path / "talk_spk8.wav", np.zeros(10), RATE)  # somebody else's
+    separated(*arguments, "auto")
+    left = ["talk_spk1.wav", "talk_spk2.wav", "talk_spk8.wav"]
+    assert sorted(path.name for path in tmp_path.glob("talk_spk*.wav")) == left
+
+
+def test_results_of_people_appear_together_or_not_at_all(toy, noise, tmp_path):
+    soundfile.write(tmp_path / "in.wav", noise(RATE), RATE)
+    separator = Separator(toy, provider="cpu", threads=1)
+    targets = [tmp_path / "out" / f"{number}.wav" for number in range(1, 4)]
+    with pytest.raises(Exception, match="cannot write"):
+        separator.separate_file(tmp_path / "in.wav", targets, talkers=3, rttm=tmp_path / "gone" / "in.rttm")
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]
+    with pytest.raises(OptionError, match="2 output files for 3"):
+        separator.separate_file(tmp_path / "in.wav", targets[:2], talkers=3)
+    with pytest.raises(OptionError, match="split"):
+        separator.separate(noise(RATE), RATE, channels="split", talkers=2)
+
+
+def test_arrays_with_people_and_a_sample(toy, noise):
+    separator = Separator(toy, provider="cpu", threads=1)
+    result = separator.separate(noise(RATE), RATE, talkers=3, voice=(noise(3 * RATE), RATE))
+    assert result.sources.shape == (3, RATE)
+    assert isinstance(result.turns, list)
+    assert result.voice_found in (True, False)
+    plain = separator.separate(noise(RATE), RATE)
+    assert plain.turns is None
+    assert plain.voice_found is None
+
+
+def test_a_sample_needs_speech(toy, noise, tmp_path):
+    separator = Separator(toy, provider="cpu", threads=1)
+    soundfile.write(tmp_path / "silence.wav", np.zeros(3 * RATE), RATE)
+    for sample in (tmp_path / "silence.wav", (noise(RATE // 2), RATE)):
+        with pytest.raises(AudioError, match="at least 1 s of speech"):
+            separator.separate(noise(RATE), RATE, voice=sample)
+    with pytest.raises(AudioError, match="no such file"):
+        separator.separate(noise(RATE), RATE, voice=tmp_path / "gone.wav")
