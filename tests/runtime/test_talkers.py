@@ -30,7 +30,7 @@ def unknown() -> Recording:
 class Tags:
     """Voiceprints of voices that are constants, which are their own prints."""
 
-    hop, size, same, certainty = 512, 1, 0.05, 100.0
+    hop, size, same, near, certainty = 512, 1, 0.05, 0.04, 100.0
 
     def frames(self, voices, samples):
         cut = voices[:, : voices.shape[1] // samples * samples].reshape(len(voices), -1, samples)

@@ -26,12 +26,14 @@ class Voiceprints(Protocol):
         hop: samples from one frame to the next.
         size: length of a voiceprint.
         same: squared distance of two `points` at which they are as likely of one talker as of two.
+        near: squared distance up to which a sample of some seconds is of the talker of a recording.
         certainty: how much a squared distance says where a block is compared with a talker.
     """
 
     hop: int
     size: int
     same: float
+    near: float
     certainty: float
 
     def frames(self, voices: Array, samples: int) -> tuple[Array, Array]:

@@ -17,9 +17,7 @@ from tisdiss_rt.talkers.blocks import BLOCK_S, Blocks, Describer, Voiceprints
 Sample = str | os.PathLike[str] | tuple[npt.ArrayLike, int]
 
 LEAST_S = 1.0  # of speech in a sample
-# Squared distance up to which a talker is the person of the sample, of that at which two voices may be one
-# talker's: for endless speech, and for one block of the talker.
-FOUND, FOUND_BLOCK = 0.8, 4.0
+BRIEF = 4.0  # what is allowed for a talker who is heard for one block only, of `near`
 
 
 def voice_of(sample: Sample, voiceprints: Voiceprints, sample_rate: int) -> Array:
@@ -67,6 +65,6 @@ def who_of(blocks: Blocks, who: Order, count: int, voiceprints: Voiceprints, voi
     talkers = learnt(blocks, evidence, who, voiceprints, nobody)
     weights = np.square(evidence.counts)
     heard = np.array([weights[who == talker].sum() for talker in range(count)])
-    distance = np.square(talkers - voice).sum(1) / voiceprints.same - FOUND_BLOCK / (heard + 1e-20)
+    distance = np.square(talkers - voice).sum(1) / voiceprints.near - BRIEF / (heard + 1e-20)
     nearest = int(distance.argmin())
-    return nearest if distance[nearest] < FOUND else None
+    return nearest if distance[nearest] < 1 else None
