@@ -27,7 +27,7 @@ from tisdiss_rt.audio import Array, files, results
 from tisdiss_rt.audio.channels import number_of, of_array
 from tisdiss_rt.audio.highs import with_highs
 from tisdiss_rt.bundle import load, shipped
-from tisdiss_rt.errors import OptionError, SeparationWarning
+from tisdiss_rt.errors import SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
@@ -183,9 +183,7 @@ class Separator:
         with opened as reader:
             given = reader.mixture()
             task = Task(given, given.choose(channels), wanted, plan)
-            outputs = wanted.outputs(self.bundle.manifest.sources * len(task.choices), len(targets))
-            if len(targets) != outputs:
-                raise OptionError(f"{len(targets)} output files for {outputs} sources")
+            wanted.check_files(len(targets), self.bundle.manifest.sources * len(task.choices))
             digest = results.digest_of(reader.path, number_of(channels))
             rate = given.sample_rate
             with results.WavWriters(targets, rate, reader.subtype, given.expected, digest) as writers:

@@ -199,7 +199,7 @@ def best_path(fit: Array, active: Array, ways: Order) -> Order:
 
 def learnt(blocks: Blocks, evidence: Evidence, who: Order, voiceprints: Voiceprints, before: Array) -> Array:
     """Learn the talkers' points from what each has of the blocks; who has none is as before."""
-    talkers = before.copy()
+    talkers: Array = before.copy()
     for talker in range(len(before)):
         counts = np.square(evidence.counts) * (who == talker)
         total = counts.sum()

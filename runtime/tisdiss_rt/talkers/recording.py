@@ -56,11 +56,13 @@ class Wanted:
         if self.talkers not in (None, AUTO, *range(1, MOST + 1)):
             raise OptionError(f"talkers are auto, or a number from 1 to {MOST}; not {self.talkers!r}")
 
-    def outputs(self, sources: int, files: int) -> int:
-        """Return how many outputs there are of so many sources; with ``auto``, as many as there are files."""
-        if self.talkers is None:
-            return sources
-        return max(files, 1) if self.talkers == AUTO else int(self.talkers)
+    def check_files(self, files: int, sources: int) -> None:
+        """Raise OptionError where so many files are not for what is wanted, or for so many sources."""
+        needed = sources
+        if self.talkers is not None:
+            needed = max(files, 1) if self.talkers == AUTO else int(self.talkers)
+        if files != needed:
+            raise OptionError(f"{files} output files for {needed} sources")
 
 
 def wanted_of(

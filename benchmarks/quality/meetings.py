@@ -1,0 +1,69 @@
+"""Whether people of a meeting are told apart: how many, and who talks when, by `separate --talkers auto`.
+
+The diarization error rate is that of pyannote.metrics, without a collar and with overlaps: the time that is
+missed, false or of somebody else, per time in which people talk.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from benchmarks.quality.conversation import FRAME_S, Conversation
+from tisdiss_rt import Separator
+
+
+@dataclass(frozen=True)
+class Told:
+    """How many people were found, and shares of the time in which people talk."""
+
+    people: int
+    missed: float
+    false: float
+    confused: float
+
+    @property
+    def error(self) -> float:
+        """The diarization error rate."""
+        return self.missed + self.false + self.confused
+
+
+def measure(separator: Separator, made: Conversation) -> Told:
+    """Separate a meeting as a file, and compare the RTTM file with the truth."""
+    from pyannote.database.util import load_rttm  # installed for this benchmark alone
+    from pyannote.metrics.diarization import DiarizationErrorRate
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "meeting.wav"
+        soundfile.write(path, made.mix, made.sample_rate, subtype="FLOAT")
+        targets = [Path(folder) / f"{number}.wav" for number in range(8)]
+        rttm = path.with_suffix(".rttm")
+        result = separator.separate_file(path, targets, talkers="auto", rttm=rttm)
+        told = load_rttm(rttm)[rttm.stem] if rttm.stat().st_size else annotation(np.zeros((1, 1), bool))
+    found = DiarizationErrorRate()(annotation(made.talks), told, detailed=True)
+    shares = [found[name] / found["total"] for name in ("missed detection", "false alarm", "confusion")]
+    return Told(len(result.paths), *shares)
+
+
+def annotation(talks: np.ndarray) -> Any:
+    """Return who talks when (people, frames) as pyannote has it."""
+    from pyannote.core import Annotation, Segment
+
+    made = Annotation()
+    for person, row in enumerate(talks):
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(np.int8), [0]])))
+        for begin, end in zip(edges[::2], edges[1::2], strict=True):
+            made[Segment(begin * FRAME_S, end * FRAME_S), person] = str(person)
+    return made
+
+
+def row(told: list[Told], people: int) -> str:
+    """Return the cells of a table: number right, diarization error, and its three parts."""
+    right = sum(each.people == people for each in told)
+    means = 100 * np.mean([(each.error, each.missed, each.false, each.confused) for each in told], 0)
+    return f"{right} of {len(told)} | " + " | ".join(f"{mean:.1f} %" for mean in means)
