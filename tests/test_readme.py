@@ -78,7 +78,8 @@ def exporting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     example = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
-    shutil.copy(example, tmp_path / "talk.wav")
+    for name in ("talk.wav", "meeting.wav", "anna.wav"):
+        shutil.copy(example, tmp_path / name)
     (tmp_path / "interviews").mkdir()
     shutil.copy(example, tmp_path / "interviews" / "one.wav")
     for folder in ("runtime", "benchmarks"):
