@@ -208,9 +208,10 @@ def _run() -> None:
     except (TisdissError, ImportError) as error:
         _fail(str(error))
     except OSError as error:  # errors of files are told where they are read and written
-        _fail(
-            f"standard output cannot be written: {error.strerror}" if error.filename is None else str(error)
-        )
+        if error.filename is not None:
+            _fail(str(error))
+        standard_streams.drop_output()
+        _fail(f"standard output cannot be written: {error.strerror}")
 
 
 def _fail(message: str, status: int = 1) -> None:

@@ -29,6 +29,13 @@ def mend() -> None:
         sys.stderr = io.TextIOWrapper(file, encoding, "backslashreplace", line_buffering=True)
 
 
+def drop_output() -> None:
+    """Lose what standard output still holds: written once more when the program ends, it would fail again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 class _NeverFailing(io.FileIO):
     """A file that drops what cannot be written."""
 
