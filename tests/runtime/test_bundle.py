@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import zipfile
 
 import numpy as np
 import onnx
@@ -172,8 +173,18 @@ def _damaged(content):
     return content[:100] + b"\xff" * 50 + content[150:]
 
 
+def _header(text):
+    """An archive with an array whose header, which is Python, is this text."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("mix.npy", b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text)
+    return file.getvalue()
+
+
 MIX = np.zeros(100, np.float32)
 BAD_EXAMPLES = {
+    "a header without an end": (_header(b"{'descr': '<f4', (\n"), "cannot be read"),
+    "a header that is no Python": (_header(b"{'descr' '<f4' 1L\n"), "cannot be read"),
     "no archive": (b"PK", "cannot be read"),
     "a pickled object": (_array(mix=np.array([{}], dtype=object)), "cannot be read"),
     "damaged compression": (_damaged(_array(mix=np.arange(1000, dtype=np.float32))), "cannot be read"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import BundleError
 
 _MOST_BYTES = 1 << 26  # unpacked
-_UNREADABLE = (zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, tokenize.TokenError, SyntaxError)  # of numpy's headers, too
 
 
 def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
