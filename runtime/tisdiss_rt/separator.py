@@ -39,7 +39,7 @@ from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
 from tisdiss_rt.talkers.blocks import Voiceprints
 from tisdiss_rt.talkers.meeting import MOST
 from tisdiss_rt.talkers.recording import Recording, Wanted, settled, wanted_of
-from tisdiss_rt.talkers.sample import Sample
+from tisdiss_rt.talkers.sample import Sample, voice_of
 from tisdiss_rt.talkers.turns import rttm as as_rttm
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
 from tisdiss_rt.talkers.waiting import Waiting
@@ -215,7 +215,12 @@ class Separator:
         return wanted_of(talkers, voice, channels, most, self._voiceprints, model_hz)
 
     def stream(
-        self, sample_rate: int, budget_ms: float | None = None, depth: int | None = None, min_depth: int = 1
+        self,
+        sample_rate: int,
+        budget_ms: float | None = None,
+        depth: int | None = None,
+        min_depth: int = 1,
+        voice: Sample | None = None,
     ) -> Stream:
         """Open a stream of live sound at ``sample_rate`` Hz; any number may run side by side.
 
@@ -224,11 +229,15 @@ class Separator:
         bundle slides a window of up to 2 s along the sound, with a long latency, see `Stream.latency_ms`.
 
         Raises:
+            AudioError: the sample of a voice cannot be used.
             OptionError: an option has an impossible value.
         """
+        point = (
+            None if voice is None else voice_of(voice, self._voiceprints, self.bundle.manifest.sample_rate)
+        )
         lengths_s = sliding_core.windows_s(self.bundle.manifest)
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
-        stream = self._open_stream(sample_rate, plan, STEPS_KEPT, self._voiceprints)
+        stream = self._open_stream(sample_rate, plan, STEPS_KEPT, self._voiceprints, point)
         if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
             longer = f"a budget of {budget_ms:g} ms is longer than a step of {1e3 * stream.step_s:g} ms"
             message = f"{longer}: a stream that uses it up falls behind live sound"
@@ -254,11 +263,16 @@ class Separator:
         return self._planner.plan(budget_ms, depth, min_depth, self.bundle.manifest.lengths_s(window_s))
 
     def _open_stream(
-        self, sample_rate: int, plan: Plan, steps_kept: int | None, voiceprints: Voiceprints | None
+        self,
+        sample_rate: int,
+        plan: Plan,
+        steps_kept: int | None,
+        voiceprints: Voiceprints | None,
+        voice: Array | None = None,
     ) -> Stream:
         fixed = plan.budget_ms is None
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
-        return open_stream(self.engine, sample_rate, plan, timings, steps_kept, voiceprints)
+        return open_stream(self.engine, sample_rate, plan, timings, steps_kept, voiceprints, voice)
 
     def _separate_each(
         self, task: Task, recordings: list[Recording], folder: Path | None, progress: Progress | None

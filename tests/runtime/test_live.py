@@ -117,6 +117,16 @@ def test_report_for_people(live, noise):
     assert live("--input", "talk.wav", "--no-realtime", "--force", "--quiet") == (0, "", "")
 
 
+def test_whether_a_voice_was_found_is_told(live, noise):
+    write("talk.wav", noise(RATE // 4))
+    write("anna.wav", noise(2 * RATE))
+    arguments = ("--input", "talk.wav", "--no-realtime", "--voice", "anna.wav", "--force")
+    assert "the voice of the sample is not found" in live(*arguments)[2]  # after a quarter of a second
+    assert json.loads(live(*arguments, "--json")[1])["voice_found"] is False
+    write("anna.wav", noise(RATE // 2))
+    assert "at least 1 s of speech" in live(*arguments)[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

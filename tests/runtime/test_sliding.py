@@ -15,6 +15,7 @@ from tisdiss_rt.planning.plan import Plan, fixed_plan
 from tisdiss_rt.streaming.sliding_core import Slide, SlidingCore, windows_s
 from tisdiss_rt.streaming.stream import Stream
 from tisdiss_rt.talkers.causal import CausalOrder
+from tisdiss_rt.talkers.sample import voice_of
 from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
 
 RATE = 16000
@@ -360,6 +361,25 @@ def test_the_order_of_talkers_changes_in_a_fade_and_is_forgotten():
     np.testing.assert_allclose(back[:, 0], [high[0], low[0]], atol=1e-4)
     order.reset()
     np.testing.assert_array_equal(order.in_order(np.stack([high, low])), np.stack([high, low]))
+
+
+@pytest.mark.parametrize("wanted", [0, 1])
+def test_the_wanted_voice_is_on_the_first_output(wanted):
+    """Also where somebody else begins; a stranger is not found."""
+    voiceprints = SignatureVoiceprints(RATE)
+    sample, stranger = talk(3, 7)[wanted], voice(3, 150, (300, 2400, 3600), 9)
+    low, high = talk(12, 3)
+    separated = np.zeros((2, 12 * RATE), np.float32)
+    separated[0, : 4 * RATE], separated[0, 4 * RATE : 8 * RATE] = low[: 4 * RATE], high[4 * RATE : 8 * RATE]
+    separated[0, 8 * RATE :] = low[8 * RATE :]
+    for who, is_found in ((sample, True), (stranger, False)):
+        order = CausalOrder(voiceprints, 2, RATE, voice_of((who, RATE), voiceprints, RATE))
+        assert order.voice_found is False
+        found = order.in_order(separated[:, : 4 * RATE]), order.in_order(separated[:, 4 * RATE : 8 * RATE])
+        assert order.voice_found is is_found
+        if is_found:
+            assert np.square(found[wanted][0, RATE:]).sum() > 100 * np.square(found[wanted][1, RATE:]).sum()
+    assert CausalOrder(voiceprints, 2, RATE).voice_found is None
 
 
 def test_the_plan_advances_by_the_hop(gain_toy):

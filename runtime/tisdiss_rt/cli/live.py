@@ -16,6 +16,7 @@ from tisdiss_rt.cli.options import (
     JSON,
     MIN_DEPTH,
     QUIET,
+    VOICE,
     budget_option,
     engine_options,
 )
@@ -60,6 +61,7 @@ _DEVICES_ONLY = (
 @budget_option("Time that one step may take; by default, of a streaming bundle, 75 % of it.")
 @DEPTH
 @MIN_DEPTH
+@VOICE
 @click.option("--input", "source", metavar="FILE", help="Audio file to use instead of the microphone.")
 @click.option("--raw", metavar="F:RATE:N", help="With --input -: samples without a header, as s16:48000:2.")
 @click.option("--output-dir", default="live", show_default=True, help="With --input: folder for the results.")
@@ -79,6 +81,7 @@ def live(
     budget_ms: float | None,
     depth: int | None,
     min_depth: int,
+    voice: str | None,
     as_json: bool,
     force: bool,
     quiet: bool,
@@ -98,7 +101,7 @@ def live(
     step_s = separator.bundle.manifest.step_s
     if budget_ms is None and depth is None and not others["no_realtime"] and step_s is not None:
         budget_ms = LIVE_SHARE * 1e3 * step_s
-    options = {"budget_ms": budget_ms, "depth": depth, "min_depth": min_depth}
+    options = {"budget_ms": budget_ms, "depth": depth, "min_depth": min_depth, "voice": voice}
     common: dict[str, Any] = {"as_json": as_json, "force": force, "quiet": quiet}
     if source is None:
         own = {name: others[name] for name in _DEVICES_ONLY}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tisdiss_rt.cli.live_file import depth_spread
+from tisdiss_rt.cli.live_file import depth_spread, voice_told
 from tisdiss_rt.cli.stopping import Stop, signals_noted
 from tisdiss_rt.errors import OptionError
 from tisdiss_rt.live.display import WIDTH, has_keys, keys, picture, shown
@@ -204,7 +204,8 @@ def _tell(
     paths = recorder.paths if recorder else []
     depth_run = depth_spread(stream)
     if not quiet:
-        for line in (*_summary(status, depth_run, paths), *_advice(status)):
+        found = [] if stream.voice_found is None else [voice_told(stream.voice_found)]
+        for line in (*_summary(status, depth_run, paths), *found, *_advice(status)):
             click.echo(textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False), err=True)
     if as_json:
         fields = dataclasses.asdict(status)
@@ -217,6 +218,7 @@ def _tell(
             **fields,
             "latency_ms": {**status.latency_ms, "total": status.total_ms},
             "depth_run": depth_run,
+            **({} if stream.voice_found is None else {"voice_found": stream.voice_found}),
             "outputs": [str(path) for path in paths],
         }
         click.echo(json.dumps(report, indent=1))

@@ -143,6 +143,7 @@ def steps_of(stream: Stream) -> dict[str, Any]:
     return {
         "steps": stream.depth_counts.total(),
         "missed": stream.misses,
+        **({} if stream.voice_found is None else {"voice_found": stream.voice_found}),
         "depth_run": depth_spread(stream),
         "latency_ms": {**dataclasses.asdict(latency), "total": latency.total},
     }
@@ -154,6 +155,11 @@ def depth_spread(stream: Stream) -> dict[str, int] | None:
     if not depths:
         return None
     return {"min": depths[0], "median": statistics.median_low(depths), "max": depths[-1]}
+
+
+def voice_told(found: bool) -> str:
+    """Report whether the person of the sample is on the first output."""
+    return "the voice of the sample is " + ("the first" if found else "not found")
 
 
 def describe(report: dict[str, Any]) -> str:
@@ -169,6 +175,8 @@ def describe(report: dict[str, Any]) -> str:
         lines.append(f"late: {report['late']} of {report['chunks']} chunks, at {report['priority']} priority")
     if report["late"] and report["priority"] == "normal":
         lines.append("priority could not be raised; allow it with rtprio in /etc/security/limits.conf")
+    if "voice_found" in report:
+        lines.append(voice_told(report["voice_found"]))
     if report["clipped"]:
         lines.append(f"{report['clipped']} samples of the sources clipped at full scale")
     lines.append(f"latency in ms, without devices: {parts}")

@@ -43,6 +43,11 @@ DEPTH = click.option("--depth", type=int, help="Fixed number of repetitions, ins
 MIN_DEPTH = click.option(
     "--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run, with a budget."
 )
+VOICE = click.option(
+    "--voice",
+    metavar="SAMPLE",
+    help="Audio file in which one person talks: that person becomes the first voice.",
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 FORCE = click.option("--force", is_flag=True, help="Overwrite existing files.")
 QUIET = click.option("--quiet", is_flag=True, help="Print errors and warnings only.")

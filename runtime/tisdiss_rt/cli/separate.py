@@ -22,6 +22,7 @@ from tisdiss_rt.cli.options import (
     JSON,
     MIN_DEPTH,
     QUIET,
+    VOICE,
     budget_option,
     engine_options,
     running,
@@ -53,11 +54,7 @@ if TYPE_CHECKING:
     metavar="N|auto",
     help="Number of people, or auto to find it: one file for each, and talk.rttm says who talks when.",
 )
-@click.option(
-    "--voice",
-    metavar="SAMPLE",
-    help="Audio file in which one person talks: that person becomes the first voice.",
-)
+@VOICE
 @JSON
 @FORCE
 @QUIET

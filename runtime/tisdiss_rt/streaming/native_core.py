@@ -36,7 +36,7 @@ class NativeCore:
         self.latency_samples = plan.window_samples + engine.delay_samples
         steps = engine.open(plan.max_depth)
         self._steps = steps if talkers is None else JoinedSteps(steps, talkers.in_order)
-        self._talkers = talkers
+        self.talkers = talkers
         self.plan, self._timings, self._clock = plan, timings, clock
 
     def push(self, mix: Array) -> StepResult:
@@ -46,5 +46,5 @@ class NativeCore:
     def reset(self) -> None:
         """Discard everything that was pushed."""
         self._steps.reset()
-        if self._talkers is not None:
-            self._talkers.reset()
+        if self.talkers is not None:
+            self.talkers.reset()

@@ -22,15 +22,17 @@ def open_stream(
     timings: Timings,
     steps_kept: int | None,
     voiceprints: Voiceprints | None,
+    voice: Array | None = None,
 ) -> Stream:
     """Open a stream at ``sample_rate`` Hz that keeps the records of its last ``steps_kept`` steps.
 
-    By ``voiceprints`` it keeps every talker on one output; without, whoever asks decides who is who.
+    By ``voiceprints`` it keeps every talker on one output, that of ``voice`` (see `sample.voice_of`) on the
+    first; without, whoever asks decides who is who.
     """
     manifest = engine.manifest
     talkers = None
     if voiceprints is not None:
-        talkers = CausalOrder(voiceprints, manifest.sources, manifest.sample_rate)
+        talkers = CausalOrder(voiceprints, manifest.sources, manifest.sample_rate, voice)
     core: Core
     if plan.overlaps:
         core = SlidingCore(engine.open(plan.max_depth), manifest, plan, timings, talkers=talkers)

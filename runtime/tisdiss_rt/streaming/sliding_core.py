@@ -110,7 +110,7 @@ class SlidingCore:
         assert self.latency_samples <= plan.window_samples
         self._fade_in = fade_in(slide.fade)
         self._steps = JoinedSteps(engine, self._join)
-        self._manifest, self._timings, self._talkers = manifest, timings, talkers
+        self._manifest, self._timings, self.talkers = manifest, timings, talkers
         self._keep = float(0.5 ** (slide.hop / manifest.sample_rate / _LEVEL_HALF_LIFE_S))
         self.plan = dataclasses.replace(plan, advance_s=slide.hop / manifest.sample_rate)
         self.reset()
@@ -124,8 +124,8 @@ class SlidingCore:
         self._held: Array = np.zeros((sources, self.plan.window_samples), np.float32)
         self._order = tuple(range(sources))
         self._level = 0.0  # power of the stream
-        if self._talkers is not None:
-            self._talkers.reset()
+        if self.talkers is not None:
+            self.talkers.reset()
 
     def push(self, mix: Array) -> StepResult:
         """Separate (step_samples,) of the mixture.
@@ -161,7 +161,7 @@ class SlidingCore:
         emitted: Array = self._held[:, begin : begin + hop].copy()
         old = before[:, begin : begin + fade]
         emitted[:, :fade] = old + self._fade_in * (emitted[:, :fade] - old)
-        return emitted if self._talkers is None else self._talkers.in_order(emitted)
+        return emitted if self.talkers is None else self.talkers.in_order(emitted)
 
     def _is_below(self, share: float, mix: Array) -> bool:
         """Return whether a part of the mixture has less than this share of the stream's power or is empty."""

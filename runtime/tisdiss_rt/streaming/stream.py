@@ -27,6 +27,7 @@ from tisdiss_rt.audio.resampling import StreamResampler
 from tisdiss_rt.errors import AudioError, OptionError
 from tisdiss_rt.planning.forecast import high
 from tisdiss_rt.planning.plan import Plan, Step, StepResult
+from tisdiss_rt.talkers.causal import CausalOrder
 
 STEPS_KEPT = 1000
 LOUDEST = 1e6  # larger samples are no audio of full scale 1, and a network that follows levels never recovers
@@ -35,12 +36,14 @@ LOUDEST = 1e6  # larger samples are no audio of full scale 1, and a network that
 class Core(Protocol):
     """Separates steps: a fixed number of samples in and as many out, at the bundle's rate.
 
-    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does.
+    ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does;
+    ``talkers`` decide who is who.
     """
 
     plan: Plan
     step_samples: int
     latency_samples: int
+    talkers: CausalOrder | None
 
     def push(self, mix: Array) -> StepResult:
         """Separate a step (step_samples,) into an estimate (sources, step_samples)."""
@@ -138,6 +141,11 @@ class Stream:
     def depth(self) -> int:
         """Depth of the last step; 0 before the first."""
         return self.steps[-1].depth if self.steps else 0
+
+    @property
+    def voice_found(self) -> bool | None:
+        """Whether the voice of the sample was on the first output so far; None where none was given."""
+        return None if self._core.talkers is None else self._core.talkers.voice_found
 
     @property
     def latency_ms(self) -> Latency:

@@ -23,6 +23,7 @@ FADE_S = 0.008  # from one order to another, at most the piece
 QUIET = 1e-4  # power that a stream is taken to have at least: what comes before the first word is no talker
 LEVEL_HALF_LIFE_S = 30.0  # of the stream's level, when it gets quieter
 TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while there is speech
+SURE = 4.0  # blocks from which on a talker is known well enough to be somebody's voice
 KNOWN = 0.02  # blocks from which on a talker is known; an unknown one may be anybody
 
 
@@ -33,10 +34,13 @@ class CausalOrder:
         voiceprints: what voices are compared by.
         sources: number of outputs.
         sample_rate: of the voices in Hz.
+        voice: whoever is to be on the first output, see `sample.voice_of`; None for anybody.
     """
 
-    def __init__(self, voiceprints: Voiceprints, sources: int, sample_rate: int) -> None:
-        self._voiceprints, self._sources = voiceprints, sources
+    def __init__(
+        self, voiceprints: Voiceprints, sources: int, sample_rate: int, voice: Array | None = None
+    ) -> None:
+        self._voiceprints, self._sources, self._voice = voiceprints, sources, voice
         self._block = voiceprints.hop * round(BLOCK_S * sample_rate / voiceprints.hop)
         self._block_s = self._block / sample_rate
         self._orders = np.array(list(itertools.permutations(range(sources))))  # (orders, sources)
@@ -54,6 +58,15 @@ class CausalOrder:
         self._counts: Array = np.zeros(self._sources, np.float32)
         self._scores = np.zeros(len(self._orders))
         self._order = self._orders[0]
+
+    @property
+    def voice_found(self) -> bool | None:
+        """Whether the wanted voice has been on the first output so far; None where none is wanted."""
+        if self._voice is None:
+            return None
+        first = self._voiceprints.points(self._sums, self._counts)[0]
+        near = np.square(first - self._voice).sum() < self._voiceprints.near
+        return bool(near and self._counts[0] > SURE)
 
     def in_order(self, piece: Array) -> Array:
         """Put the next piece (sources, m) of what was separated into the order of the talkers."""
@@ -90,9 +103,11 @@ class CausalOrder:
 
     def _fit(self, points: Array, counts: Array) -> Array:
         """Return how well each source (sources, size) fits each talker: (sources, talkers)."""
-        talkers = self._voiceprints.points(self._sums, self._counts)
+        talkers, known = self._voiceprints.points(self._sums, self._counts), self._counts > KNOWN
+        if self._voice is not None:
+            talkers[0], known[0] = self._voice, True
         distance = np.square(points[:, None] - talkers).sum(2)
-        distance = np.where(self._counts > KNOWN, distance, self._voiceprints.same)
+        distance = np.where(known, distance, self._voiceprints.same)
         fit: Array = -self._voiceprints.certainty * counts[:, None] * distance
         return fit
 
