@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.channels import Choice, Mixture
+from tisdiss_rt.audio.files import fit_length, resample
+from tisdiss_rt.audio.highs import with_highs
 from tisdiss_rt.errors import SeparationWarning
 from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.talkers.recording import Recording, Wanted
@@ -91,14 +95,34 @@ class Task:
     def recording(self, choice: Choice) -> Recording:
         """Return what was chosen as a recording."""
         given = self.given
-        return Recording(
-            given.mono(choice.taken), given.sample_rate, given.length, given.expected, self.wanted
-        )
+        mono = partial(given.mono, choice.taken)
+        return Recording(mono, given.sample_rate, given.length, given.expected, self.wanted)
+
+    def part(self, progress: Progress | None, number: int) -> Progress | None:
+        """Return what to call for one of the choices, which are equally long."""
+        if progress is None:
+            return None
+
+        def of_all(done_s: float, total_s: float | None) -> None:
+            whole_s = None if total_s is None else len(self.choices) * total_s
+            progress(done_s + number * (total_s or 0), whole_s)
+
+        return of_all
 
 
-def steps_of(recordings: list[Recording]) -> list[Step]:
-    """Return the steps of recordings that were separated one after the other."""
-    return [step for recording in recordings for step in recording.steps]
+def at_rate(voices: Iterator[Array], recording: Recording, model_hz: int, sources: int) -> Iterator[Array]:
+    """Bring voices (sources, m) to the rate and the length of a recording, as pieces (m, sources).
+
+    Each has its share of what the recording has above the band of the network.
+    """
+    rate = recording.sample_rate
+    pieces = resample((piece.T for piece in voices), model_hz, rate)
+    begun = list(islice(pieces, 1))
+    frames = recording.length()  # nothing more comes
+    pieces = chain(begun, pieces)
+    if rate > model_hz:
+        pieces = with_highs(pieces, recording.mono(), rate, model_hz)
+    yield from fit_length(pieces, lambda: frames, sources)
 
 
 def found_in(task: Task, recordings: list[Recording]) -> dict[str, Any]:
@@ -109,18 +133,10 @@ def found_in(task: Task, recordings: list[Recording]) -> dict[str, Any]:
         choice.is_passed_on and one_talker for choice, one_talker in zip(task.choices, alone, strict=True)
     ]
     return {
+        "steps": [step for recording in recordings for step in recording.steps],
         "one_talker": all(alone),
         "channels": tuple(channel + 1 for channels in taken for channel in channels),
         "passed_on": tuple(number + 1 for number, is_kept in enumerate(kept) if is_kept),
         "turns": recordings[0].turns,
         "voice_found": recordings[0].found,
     }
-
-
-def part_of(progress: Progress, number: int, count: int) -> Progress:
-    """Return what to call for one of so many parts of equal length."""
-
-    def of_all(done_s: float, total_s: float | None) -> None:
-        progress(done_s + number * (total_s or 0), None if total_s is None else count * total_s)
-
-    return of_all

@@ -14,10 +14,8 @@ from __future__ import annotations
 import copy
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from functools import partial
-from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -25,14 +23,13 @@ import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, files, results
 from tisdiss_rt.audio.channels import number_of, of_array
-from tisdiss_rt.audio.highs import with_highs
 from tisdiss_rt.bundle import load, shipped
 from tisdiss_rt.errors import SeparationWarning
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.planning.planner import Planner
-from tisdiss_rt.separation import FileSeparation, Progress, Separation, Task, found_in, part_of, steps_of
+from tisdiss_rt.separation import FileSeparation, Progress, Separation, Task, at_rate, found_in
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import in_steps, open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
@@ -140,7 +137,7 @@ class Separator:
             pieces[len(recordings) - 1].append(piece)
         sources = np.concatenate([np.concatenate(of_channel).T for of_channel in pieces])  # (S, n)
         found = found_in(task, recordings)
-        return Separation(np.ascontiguousarray(sources), sample_rate, steps_of(recordings), plan, **found)
+        return Separation(np.ascontiguousarray(sources), sample_rate, plan=plan, **found)
 
     def separate_file(
         self,
@@ -192,8 +189,8 @@ class Separator:
                 if rttm is not None and recordings[0].turns is not None:
                     writers.add_text(Path(rttm), as_rttm(recordings[0].turns, Path(rttm).stem))
         lost = (reader.missing_s, reader.problem, writers.clipped)
-        steps, found = steps_of(recordings), found_in(task, recordings)
-        written = FileSeparation(writers.paths, rate, reader.done, *lost, steps, plan, **found)
+        found = found_in(task, recordings)
+        written = FileSeparation(writers.paths, rate, reader.done, *lost, plan=plan, **found)
         written.warn(reader.label)
         return written
 
@@ -282,30 +279,21 @@ class Separator:
         for number, choice in enumerate(task.choices):
             recordings.append(recording := task.recording(choice))
             with Waiting(folder, sources) as waiting:
-                part = progress and part_of(progress, number, len(task.choices))
-                again = partial(task.given.mono, choice.taken)
-                for piece in self._separate(recording, again, task.plan, waiting, part):
+                part = task.part(progress, number)
+                for piece in self._separate(recording, task.plan, waiting, part):
                     if choice.is_passed_on and recording.one_talker:
                         break
                     yield piece
             if choice.is_passed_on and recording.one_talker:
-                for block in task.given.mono(choice.taken):
+                for block in recording.mono():
                     yield np.pad(block[:, None], ((0, 0), (0, sources - 1)))
 
     def _separate(
-        self,
-        recording: Recording,
-        again: Callable[[], Iterator[Array]],
-        plan: Plan,
-        waiting: Waiting,
-        progress: Progress | None,
+        self, recording: Recording, plan: Plan, waiting: Waiting, progress: Progress | None
     ) -> Iterator[Array]:
-        """Separate a recording into pieces (m, sources), as many samples in all.
-
-        ``again`` returns its samples once more, for what is above the band of the network.
-        """
+        """Separate a recording into pieces (m, sources), as many samples in all."""
         model_hz, rate = self.bundle.manifest.sample_rate, recording.sample_rate
-        mono = files.resample(recording.blocks, rate, model_hz)
+        mono = files.resample(recording.mono(), rate, model_hz)
         if plan.overlaps:
             separated = self._in_windows(mono, plan, recording.steps)
         else:
@@ -314,13 +302,7 @@ class Separator:
             total_s = None if recording.expected is None else recording.expected / rate
             separated = files.reporting(separated, model_hz, total_s, progress)
         voices = settled(separated, self._voiceprints, model_hz, waiting, recording)
-        pieces = files.resample((piece.T for piece in voices), model_hz, rate)
-        begun = list(islice(pieces, 1))
-        frames = recording.length()  # nothing more comes
-        pieces = chain(begun, pieces)
-        if rate > model_hz:
-            pieces = with_highs(pieces, again(), rate, model_hz)
-        yield from files.fit_length(pieces, lambda: frames, self.bundle.manifest.sources)
+        yield from at_rate(voices, recording, model_hz, self.bundle.manifest.sources)
 
     def _in_windows(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""

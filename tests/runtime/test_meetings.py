@@ -39,7 +39,7 @@ def meeting(seconds, seed=0):
 
 def told_apart(sources, **wanted):
     samples = sources.shape[1]
-    recording = Recording([], RATE, lambda: samples, samples, Wanted(**wanted))
+    recording = Recording(list, RATE, lambda: samples, samples, Wanted(**wanted))
     pieces = (sources[:, begin : begin + 30000] for begin in range(0, samples, 30000))
     with Waiting(None, 2) as waiting:
         outputs = list(settled(pieces, Tags(), RATE, waiting, recording))

@@ -24,7 +24,7 @@ RHYTHMS = [(3, 0.5, 8), (1.5, 0.3, 12), (5, 1, 6), (8, 4, 6), (3, 20, 4)]
 
 def unknown() -> Recording:
     """A recording of which nothing is known."""
-    return Recording(iter(()), RATE, lambda: 0, None)
+    return Recording(list, RATE, lambda: 0, None)
 
 
 class Tags:

@@ -88,7 +88,7 @@ class Recording:
     """A recording on its way, and what becomes known of it.
 
     Attributes:
-        blocks: its samples (m,), mono.
+        mono: returns its samples in blocks (m,), every time from the beginning.
         sample_rate: of the blocks in Hz.
         length: returns how many samples have come until now.
         expected: how many there will be; None where nobody knows.
@@ -99,7 +99,7 @@ class Recording:
         found: whether the wanted voice is on the first output; None where none is wanted.
     """
 
-    blocks: Iterable[Array]
+    mono: Callable[[], Iterable[Array]]
     sample_rate: int
     length: Callable[[], int]
     expected: int | None
