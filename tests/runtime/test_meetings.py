@@ -101,6 +101,14 @@ def test_short_and_silent(talkers, samples):
     assert recording.turns == []
 
 
+@pytest.mark.parametrize("talkers", [2, "auto"])
+def test_people_who_always_talk_at_once_are_as_the_network_has_them(talkers):
+    sources = np.repeat(np.array([[0.9], [0.7]], np.float32), 6 * RATE, axis=1)
+    outputs, recording = told_apart(sources, talkers=talkers)
+    np.testing.assert_array_equal(outputs, sources)
+    assert not recording.one_talker
+
+
 def test_what_is_quieter_than_a_residue_is_nobody():
     sources, people = meeting(160)
     leaking = sources + 0.1 * sources[::-1]

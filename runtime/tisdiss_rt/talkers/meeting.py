@@ -3,7 +3,7 @@
 Voices of stretches are grouped as in `assignment`, and each source of each block goes to one of the people,
 two sources of one block to two. How many there are shows in the voices: of more groups than there may be
 people, the two most alike become one for as long as they may be one person's. A voice that was heard briefly
-must differ more, since remains of overlaps sound like nobody.
+must differ more, since remains of overlaps sound like nobody. Where two are heard at once, there are two.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tisdiss_rt.audio import Array
 from tisdiss_rt.talkers.assignment import (
     Evidence,
     Order,
+    are_together,
     evidence_of,
     grouped,
     learnt,
@@ -46,15 +47,18 @@ def who_is_who(
     evidence = evidence_of(blocks, voiceprints)
     sums, counts = pooled(blocks, evidence, stretches_of(evidence))
     groups = min(count or most, len(sums))
-    if groups == 0:
-        return np.zeros(evidence.counts.shape, np.int64), count or 1
+    sources = evidence.counts.shape[1]
+    least = min(count or (2 if evidence.counts.any() and are_together(evidence) else 1), sources, most)
+    if groups < least:  # nobody is alone for long enough to be known: they are as the network has them
+        people = count or least
+        return np.tile(np.minimum(np.arange(sources), people - 1), (len(blocks), 1)), people
     members = grouped(sums, counts, voiceprints, groups)
     own = [members == group for group in range(groups)]
     talkers = np.stack([voiceprints.points(sums[of].sum(0), counts[of].sum()) for of in own])
     who, talkers = settled_on(blocks, evidence, voiceprints, talkers)
     if count is not None:
         return who, count
-    while (pair := _one_person(evidence, who, talkers, voiceprints)) is not None:
+    while len(talkers) > least and (pair := _one_person(evidence, who, talkers, voiceprints)) is not None:
         first, second = pair
         who = np.where(who == second, first, who)
         merged = learnt(blocks, evidence, who, voiceprints, talkers)

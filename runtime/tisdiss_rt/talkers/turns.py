@@ -16,7 +16,8 @@ from tisdiss_rt.talkers.assignment import Order
 from tisdiss_rt.talkers.blocks import PARTS, Blocks
 
 QUIET_DB = -45.0  # of the talker's level and the recording's, halfway between them
-NOISE_DB = 8.0  # above the quiet tenth of the recording
+NOISE_DB = 8.0  # above the quiet tenth of the recording, which is noise
+LOUD_DB = -25.0  # of the level, as for `QUIET_DB`: no noise, however few pauses there are
 RESIDUE_DB = -10.0  # of all sources together
 PAUSE_S = 0.3  # shorter ones are no end of a turn
 LEAST_S = 0.3  # of a turn
@@ -57,7 +58,9 @@ def talking(levels: Array, who: Order, count: int, part_s: float) -> Talks:
     for talker in range(count):
         power = np.where(who == talker, levels, 0).sum(1)
         level = np.sqrt(_loudness(power) * _loudness(total))
-        least = np.maximum(level * 10 ** (QUIET_DB / 10), noise * 10 ** (NOISE_DB / 10))
+        least = np.clip(
+            noise * 10 ** (NOISE_DB / 10), level * 10 ** (QUIET_DB / 10), level * 10 ** (LOUD_DB / 10)
+        )
         on = power > np.maximum(least, total * 10 ** (RESIDUE_DB / 10))
         for start, end in _runs(~on):
             if start > 0 and end < len(on) and (end - start) * part_s < PAUSE_S:
