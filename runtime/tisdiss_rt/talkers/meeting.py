@@ -17,7 +17,6 @@ from tisdiss_rt.talkers.assignment import (
     are_together,
     evidence_of,
     grouped,
-    learnt,
     pooled,
     settled_on,
     stretches_of,
@@ -27,7 +26,7 @@ from tisdiss_rt.talkers.blocks import Blocks, Voiceprints
 MOST = 8  # people that are told apart
 # Squared distance, of that at which two voices may be one talker's, up to which two groups are one: of voices
 # that are heard for ever, and what comes to it where the briefer one is heard in the root of all blocks.
-ALIKE, ALIKE_BRIEF = 0.4, 1.8
+ALIKE, ALIKE_BRIEF = 0.39, 1.75
 
 
 def who_is_who(
@@ -52,29 +51,22 @@ def who_is_who(
     if groups < least:  # nobody is alone for long enough to be known: they are as the network has them
         people = count or least
         return np.tile(np.minimum(np.arange(sources), people - 1), (len(blocks), 1)), people
-    members = grouped(sums, counts, voiceprints, groups)
-    own = [members == group for group in range(groups)]
-    talkers = np.stack([voiceprints.points(sums[of].sum(0), counts[of].sum()) for of in own])
-    who, talkers = settled_on(blocks, evidence, voiceprints, talkers)
-    if count is not None:
-        return who, count
-    while len(talkers) > least and (pair := _one_person(evidence, who, talkers, voiceprints)) is not None:
-        first, second = pair
-        who = np.where(who == second, first, who)
-        merged = learnt(blocks, evidence, who, voiceprints, talkers)
-        who, talkers = settled_on(blocks, evidence, voiceprints, np.delete(merged, second, 0))
-    return who, len(talkers)
+    for number in range(groups, least - 1, -1):
+        members = grouped(sums, counts, voiceprints, number)
+        own = [members == group for group in range(number)]
+        sums, counts = np.stack([sums[of].sum(0) for of in own]), np.array([counts[of].sum() for of in own])
+        talkers = voiceprints.points(sums, counts)
+        who, talkers = settled_on(blocks, evidence, voiceprints, talkers)
+        if count is not None or number == least or _differ(evidence, who, talkers, voiceprints):
+            break
+    return who, count or number
 
 
-def _one_person(
-    evidence: Evidence, who: Order, talkers: Array, voiceprints: Voiceprints
-) -> tuple[int, int] | None:
-    """Return which two of the talkers are most likely one person; None if no two are."""
+def _differ(evidence: Evidence, who: Order, talkers: Array, voiceprints: Voiceprints) -> bool:
+    """Return whether no two of the talkers may be one person."""
     weights = np.square(evidence.counts)
     heard = np.array([weights[who == talker].sum() for talker in range(len(talkers))])
-    distance = np.square(talkers[:, None] - talkers).sum(2) / voiceprints.same
     brief = np.sqrt(weights.sum()) / (np.minimum(heard[:, None], heard) + 1e-20)
-    limit = ALIKE + ALIKE_BRIEF * brief
-    likeness = np.where(np.eye(len(talkers), dtype=bool), np.inf, distance / limit)
-    first, second = np.unravel_index(int(likeness.argmin()), likeness.shape)
-    return (int(first), int(second)) if likeness[first, second] < 1 else None
+    distance = np.square(talkers[:, None] - talkers).sum(2) / voiceprints.same
+    is_alike = distance < ALIKE + ALIKE_BRIEF * brief
+    return not is_alike[~np.eye(len(talkers), dtype=bool)].any()
