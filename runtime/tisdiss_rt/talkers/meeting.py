@@ -1,9 +1,9 @@
 """Meetings: any number of people, of whom a network gives as many voices at a time as it has outputs.
 
 Voices of stretches are grouped as in `assignment`, and each source of each block goes to one of the people,
-two sources of one block to two. How many there are shows in the voices: of more groups than there may be
-people, the two most alike become one for as long as they may be one person's. A voice that was heard briefly
-must differ more, since remains of overlaps sound like nobody. Where two are heard at once, there are two.
+two sources of one block to two. How many there are shows in the voices: they are the most groups of which no
+two may be one person. Whoever is heard briefly must differ more, since remains of overlaps sound like nobody.
+Where two are heard at once, there are two.
 """
 
 from __future__ import annotations
