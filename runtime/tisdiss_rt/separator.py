@@ -33,9 +33,9 @@ from tisdiss_rt.separation import FileSeparation, Progress, Separation, Task, at
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import in_steps, open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
-from tisdiss_rt.talkers.blocks import Voiceprints
+from tisdiss_rt.talkers.causal import CausalOrder
 from tisdiss_rt.talkers.meeting import MOST
-from tisdiss_rt.talkers.recording import Recording, Wanted, settled, wanted_of
+from tisdiss_rt.talkers.recording import Recording, settled, wanted_of
 from tisdiss_rt.talkers.sample import Sample, voice_of
 from tisdiss_rt.talkers.turns import rttm as as_rttm
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
@@ -97,6 +97,7 @@ class Separator:
         self.engine = open_fastest(self.bundle, provider, threads, precision, provider_options)
         self._planner = Planner(self.engine)
         self._voiceprints = voiceprints_of(self.bundle)
+        self._model_hz, self._sources = self.bundle.manifest.sample_rate, self.bundle.manifest.sources
 
     def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
         """Return how to make a copy, also in another process: the same bundle, opened in the same way."""
@@ -128,7 +129,7 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         given = of_array(mix, sample_rate, "the mixture")
-        wanted = self._wanted(talkers, voice, channels, MOST)
+        wanted = wanted_of(talkers, voice, channels, MOST, self._voiceprints, self._model_hz)
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         task = Task(given, given.choose(channels), wanted, plan)
         pieces: list[list[Array]] = [[] for _ in task.choices]
@@ -174,13 +175,13 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         targets = [Path(target) for target in paths]
-        wanted = self._wanted(talkers, voice, channels, len(targets))
+        wanted = wanted_of(talkers, voice, channels, len(targets), self._voiceprints, self._model_hz)
         plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
         opened = nullcontext(path) if isinstance(path, files.AudioReader) else files.AudioReader(path)
         with opened as reader:
             given = reader.mixture()
             task = Task(given, given.choose(channels), wanted, plan)
-            wanted.check_files(len(targets), self.bundle.manifest.sources * len(task.choices))
+            wanted.check_files(len(targets), self._sources * len(task.choices))
             digest = results.digest_of(reader.path, number_of(channels))
             rate = given.sample_rate
             with results.WavWriters(targets, rate, reader.subtype, given.expected, digest) as writers:
@@ -200,16 +201,10 @@ class Separator:
         """Write what was separated to the files, and give up those that are not needed."""
         recordings: list[Recording] = []
         for piece in self._separate_each(task, recordings, folder, progress):
-            writers.write(piece, self.bundle.manifest.sources * (len(recordings) - 1))
+            writers.write(piece, self._sources * (len(recordings) - 1))
         if task.wanted.talkers is not None:
             writers.keep(piece.shape[1])
         return recordings
-
-    def _wanted(
-        self, talkers: int | str | None, voice: Sample | None, channels: str | int, most: int
-    ) -> Wanted:
-        model_hz = self.bundle.manifest.sample_rate
-        return wanted_of(talkers, voice, channels, most, self._voiceprints, model_hz)
 
     def stream(
         self,
@@ -229,12 +224,10 @@ class Separator:
             AudioError: the sample of a voice cannot be used.
             OptionError: an option has an impossible value.
         """
-        point = (
-            None if voice is None else voice_of(voice, self._voiceprints, self.bundle.manifest.sample_rate)
-        )
-        lengths_s = sliding_core.windows_s(self.bundle.manifest)
-        plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s)
-        stream = self._open_stream(sample_rate, plan, STEPS_KEPT, self._voiceprints, point)
+        point = None if voice is None else voice_of(voice, self._voiceprints, self._model_hz)
+        plan = self._planner.plan(budget_ms, depth, min_depth, sliding_core.windows_s(self.bundle.manifest))
+        talkers = CausalOrder(self._voiceprints, self._sources, self._model_hz, point)
+        stream = self._open_stream(sample_rate, plan, STEPS_KEPT, talkers)
         if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
             longer = f"a budget of {budget_ms:g} ms is longer than a step of {1e3 * stream.step_s:g} ms"
             message = f"{longer}: a stream that uses it up falls behind live sound"
@@ -260,25 +253,19 @@ class Separator:
         return self._planner.plan(budget_ms, depth, min_depth, self.bundle.manifest.lengths_s(window_s))
 
     def _open_stream(
-        self,
-        sample_rate: int,
-        plan: Plan,
-        steps_kept: int | None,
-        voiceprints: Voiceprints | None,
-        voice: Array | None = None,
+        self, sample_rate: int, plan: Plan, steps_kept: int | None, talkers: CausalOrder | None
     ) -> Stream:
         fixed = plan.budget_ms is None
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
-        return open_stream(self.engine, sample_rate, plan, timings, steps_kept, voiceprints, voice)
+        return open_stream(self.engine, sample_rate, plan, timings, steps_kept, talkers)
 
     def _separate_each(
         self, task: Task, recordings: list[Recording], folder: Path | None, progress: Progress | None
     ) -> Iterator[Array]:
         """Separate what was chosen, one after the other; yields (m, sources), adds to ``recordings``."""
-        sources = self.bundle.manifest.sources
         for number, choice in enumerate(task.choices):
             recordings.append(recording := task.recording(choice))
-            with Waiting(folder, sources) as waiting:
+            with Waiting(folder, self._sources) as waiting:
                 part = task.part(progress, number)
                 for piece in self._separate(recording, task.plan, waiting, part):
                     if choice.is_passed_on and recording.one_talker:
@@ -286,13 +273,13 @@ class Separator:
                     yield piece
             if choice.is_passed_on and recording.one_talker:
                 for block in recording.mono():
-                    yield np.pad(block[:, None], ((0, 0), (0, sources - 1)))
+                    yield np.pad(block[:, None], ((0, 0), (0, self._sources - 1)))
 
     def _separate(
         self, recording: Recording, plan: Plan, waiting: Waiting, progress: Progress | None
     ) -> Iterator[Array]:
         """Separate a recording into pieces (m, sources), as many samples in all."""
-        model_hz, rate = self.bundle.manifest.sample_rate, recording.sample_rate
+        model_hz, rate = self._model_hz, recording.sample_rate
         mono = files.resample(recording.mono(), rate, model_hz)
         if plan.overlaps:
             separated = self._in_windows(mono, plan, recording.steps)
@@ -302,7 +289,7 @@ class Separator:
             total_s = None if recording.expected is None else recording.expected / rate
             separated = files.reporting(separated, model_hz, total_s, progress)
         voices = settled(separated, self._voiceprints, model_hz, waiting, recording)
-        yield from at_rate(voices, recording, model_hz, self.bundle.manifest.sources)
+        yield from at_rate(voices, recording, model_hz, self._sources)
 
     def _in_windows(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""

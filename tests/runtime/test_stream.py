@@ -151,7 +151,7 @@ def test_separate_gives_the_same(sep, streamed, noise):
     assert out.steps[2].start_s == pytest.approx(0.016)
     speech = mixture()[:60000]
     whole = sep.separate(speech, 44100, depth=3).sources
-    plain = open_stream(sep.engine, 44100, sep.plan(depth=3), Timings(), None, voiceprints=None)
+    plain = open_stream(sep.engine, 44100, sep.plan(depth=3), Timings(), None, talkers=None)
     streamed_too = run(plain, speech, 777)
     error = np.square(whole - streamed_too).sum()  # a stream resamples with less delay
     assert 10 * np.log10(np.square(whole).sum() / error) > 40

@@ -11,7 +11,6 @@ from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.streaming.native_core import NativeCore
 from tisdiss_rt.streaming.sliding_core import SlidingCore
 from tisdiss_rt.streaming.stream import Core, Stream
-from tisdiss_rt.talkers.blocks import Voiceprints
 from tisdiss_rt.talkers.causal import CausalOrder
 
 
@@ -21,18 +20,13 @@ def open_stream(
     plan: Plan,
     timings: Timings,
     steps_kept: int | None,
-    voiceprints: Voiceprints | None,
-    voice: Array | None = None,
+    talkers: CausalOrder | None,
 ) -> Stream:
     """Open a stream at ``sample_rate`` Hz that keeps the records of its last ``steps_kept`` steps.
 
-    By ``voiceprints`` it keeps every talker on one output, that of ``voice`` (see `sample.voice_of`) on the
-    first; without, whoever asks decides who is who.
+    ``talkers`` decide who is who; None leaves that to whoever opens it.
     """
     manifest = engine.manifest
-    talkers = None
-    if voiceprints is not None:
-        talkers = CausalOrder(voiceprints, manifest.sources, manifest.sample_rate, voice)
     core: Core
     if plan.overlaps:
         core = SlidingCore(engine.open(plan.max_depth), manifest, plan, timings, talkers=talkers)
