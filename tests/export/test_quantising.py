@@ -79,8 +79,8 @@ def test_the_block_is_half_as_large(quantised: Bundle) -> None:
 
 
 def test_a_graph_that_is_not_as_good_stays_in_floats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a bar between the errors of the block alone, 41 dB, and of stem and block, 37 dB."""
-    monkeypatch.setattr(exporter, "ACCEPTED_SNR_DB", 39.0)
+    """With a bar between the errors of the block alone, 41.9 dB, and of stem and block, 39.5 dB."""
+    monkeypatch.setattr(exporter, "ACCEPTED_SNR_DB", 40.7)
     made = add_precision(in_floats(tmp_path / "b"), "int8")
     assert [p.name for p in sorted(made.folder.glob("*.int8.onnx"))] == ["block.int8.onnx"]
     assert set(made.manifest.graphs.stem.files) == {"fp32"}
