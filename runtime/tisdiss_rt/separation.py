@@ -22,14 +22,11 @@ from tisdiss_rt.talkers.turns import Turn
 Progress = Callable[[float, float | None], None]
 
 
-@dataclass(frozen=True)
-class Separation:
-    """The result of `Separator.separate`.
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """How voices were made, and what became known of the recording.
 
     Attributes:
-        sources: (sources, n) float32, one row for each voice; with ``channels="split"`` those of the first
-            channel, then those of the second, and so on.
-        sample_rate: of the sources, in Hz.
         steps: one record for each window or step.
         plan: what each step was planned to do.
         one_talker: whether nobody else talks, in any channel with ``split``; all but the first source are
@@ -40,8 +37,6 @@ class Separation:
         voice_found: whether the ``voice`` that was asked for is the first source; None without.
     """
 
-    sources: Array
-    sample_rate: int
     steps: list[Step]
     plan: Plan
     one_talker: bool = False
@@ -52,12 +47,25 @@ class Separation:
 
 
 @dataclass(frozen=True)
-class FileSeparation:
-    """The files that were written, one for each source, and how they were made.
+class Separation(Found):
+    """The result of `Separator.separate`; more in `Found`.
+
+    Attributes:
+        sources: (sources, n) float32, one row for each voice; with ``channels="split"`` those of the first
+            channel, then those of the second, and so on.
+        sample_rate: of the sources, in Hz.
+    """
+
+    sources: Array
+    sample_rate: int
+
+
+@dataclass(frozen=True)
+class FileSeparation(Found):
+    """The files that were written, one for each source; more in `Found`.
 
     ``problem`` says what of the input could not be read, and ``missing_s`` how many seconds of it, as far as
-    its header tells; None and 0 where it is whole. ``one_talker`` and what follows are as in
-    `Separation`.
+    its header tells; None and 0 where it is whole.
     """
 
     paths: list[Path]
@@ -66,13 +74,6 @@ class FileSeparation:
     missing_s: float
     problem: str | None
     clipped: int
-    steps: list[Step]
-    plan: Plan
-    one_talker: bool = False
-    channels: tuple[int, ...] = (1,)
-    passed_on: tuple[int, ...] = ()
-    turns: list[Turn] | None = None
-    voice_found: bool | None = None
 
     def warn(self, label: str) -> None:
         """Warn of what the input lacks and the output cannot hold."""
