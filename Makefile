@@ -17,7 +17,7 @@ demo: .venv/.runtime
 # What measures time runs last, with nothing beside it.
 test: lint docs
 	$(BIN)/pytest -m "not realtime" $(PARALLEL)
-	$(BIN)/pytest -m realtime --numprocesses 2 --dist load
+	$(BIN)/pytest -m realtime --numprocesses 3 --dist load
 
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
 embed: .venv/.development

@@ -1,25 +1,26 @@
-"""Whether every talker stays on one output: conversations of minutes to hours, separated as files.
+"""Whether every talker stays on one output: conversations of minutes to hours, as files and as streams.
 
 People of `test/` (for the table) or `validation/` (for decisions) take turns, overlap and pause; a
 conversation has one assignment of people to outputs, the best. Counted are seconds in which one person talks
-alone: the share of them that is louder on the other output. SI-SDR is that of whole outputs, less that of the
-mixture. Meetings of more people are measured by `meetings`.
+alone: the share of them that is louder on the other output; in streams, which decide as the sound comes, from
+1 s into a turn. SI-SDR is that of whole outputs, less that of the mixture. Meetings of more people are
+measured by `meetings`.
 
-    pip install pyannote.metrics                               # for meetings, else left out
-    python -m benchmarks.quality.conversations --people validation --minutes 2
-    python -m benchmarks.quality.conversations --people validation --talkers 4 --scene clean
+    python -m benchmarks.quality.conversations --people validation --minutes 2 --what files streams
+    pip install pyannote.metrics                               # for meetings
+    python -m benchmarks.quality.conversations --people validation --what meetings --talkers 4 --scene clean
     python -m benchmarks.quality.conversations --update        # to TALKERS.md
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import itertools
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,9 @@ from tisdiss_rt import Separator
 from tisdiss_rt import bundle as bundles
 
 ALONE_S = 0.25  # compared are parts of this length, where one person talks in nine tenths and nobody else
+INTO_TURN_S = 1.0  # in streams
+TURN_PAUSE_S = 0.5  # a longer one ends a turn
+STREAM_DEPTH = 1
 PAGE = Path(__file__).parent / "TALKERS.md"
 
 
@@ -45,32 +49,61 @@ class Measured:
     real_time_factor: float
 
 
-def on_outputs(made: Conversation, outputs: np.ndarray) -> np.ndarray:
-    """Count for each person alone (people, outputs) on which output they are louder."""
+def alone(made: Conversation, into_turn_s: float = 0.0) -> np.ndarray:
+    """Return in which parts of `ALONE_S` each person talks alone, so long into a turn: (people, parts)."""
     each = round(ALONE_S / FRAME_S)
     parts = made.talks.shape[1] // each
+    found = np.zeros((len(made.talks), parts), bool)
     talks = made.talks[:, : parts * each].reshape(len(made.talks), parts, each).mean(2)
-    samples = round(ALONE_S * made.sample_rate)
-    power = np.square(outputs[:, : parts * samples].reshape(len(outputs), parts, samples)).sum(2)
-    counts = np.zeros((len(talks), len(outputs)))
-    for person in range(len(talks)):
+    for person, row in enumerate(made.talks):
+        since = into_turn(row)[: parts * each : each]
         others = np.delete(talks, person, 0).sum(0)
-        alone = (talks[person] > 0.9) & (others == 0)
-        counts[person] = np.bincount(power[:, alone].argmax(0), minlength=len(outputs))
-    return counts
+        found[person] = (talks[person] > 0.9) & (others == 0) & (since * FRAME_S >= into_turn_s)
+    return found
 
 
-def measure(separator: Separator, made: Conversation) -> Measured:
-    """Separate a conversation of two people, as a file."""
+def into_turn(talks: np.ndarray) -> np.ndarray:
+    """Return for each frame how many frames the person (frames,) has talked, but for short pauses."""
+    since, frames, quiet = np.zeros(len(talks), int), 0, 0
+    for at, is_talking in enumerate(talks):
+        quiet = 0 if is_talking else quiet + 1
+        frames = 0 if quiet * FRAME_S > TURN_PAUSE_S else frames + is_talking
+        since[at] = frames
+    return since
+
+
+def on_outputs(alone: np.ndarray, outputs: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Count for each person alone (people, outputs) on which output they are louder."""
+    samples, parts = round(ALONE_S * sample_rate), alone.shape[1]
+    power = np.square(outputs[:, : parts * samples].reshape(len(outputs), parts, samples)).sum(2)
+    louder = power.argmax(0)
+    return np.stack([np.bincount(louder[row], minlength=len(outputs)) for row in alone])
+
+
+def as_file(separator: Separator, made: Conversation) -> np.ndarray:
+    """Separate a conversation of two people as a file: (2, n)."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "conversation.wav"
         soundfile.write(path, made.mix, made.sample_rate, subtype="FLOAT")
         targets = [Path(folder) / f"{number}.wav" for number in range(2)]
-        begin_s = time.perf_counter()
         separator.separate_file(path, targets)
-        took_s = time.perf_counter() - begin_s
-        outputs = np.stack([soundfile.read(target, dtype="float32")[0] for target in targets])
-    counts = on_outputs(made, outputs)
+        return np.stack([soundfile.read(target, dtype="float32")[0] for target in targets])
+
+
+def as_stream(separator: Separator, made: Conversation) -> np.ndarray:
+    """Separate a conversation of two people in a stream: (2, n)."""
+    stream = separator.stream(made.sample_rate, depth=STREAM_DEPTH)
+    seconds = range(0, len(made.mix), made.sample_rate)
+    pieces = [stream.process(made.mix[begin : begin + made.sample_rate]) for begin in seconds]
+    return np.concatenate([*pieces, stream.flush()], axis=1)
+
+
+def measure(separator: Separator, made: Conversation, is_stream: bool) -> Measured:
+    """Separate a conversation of two people, and compare with their voices."""
+    begin_s = time.perf_counter()
+    outputs = as_stream(separator, made) if is_stream else as_file(separator, made)
+    took_s = time.perf_counter() - begin_s
+    counts = on_outputs(alone(made, INTO_TURN_S if is_stream else 0.0), outputs, made.sample_rate)
     orders = list(itertools.permutations(range(2)))
     order = max(orders, key=lambda order: counts[range(2), order].sum())
     gains = [
@@ -80,14 +113,14 @@ def measure(separator: Separator, made: Conversation) -> Measured:
     return Measured(float(wrong), float(np.mean(gains)), took_s / len(made.mix) * made.sample_rate)
 
 
-def outputs_table(separator: Separator, options: argparse.Namespace) -> list[str]:
-    """Measure two people on two outputs."""
+def outputs_table(separator: Separator, options: argparse.Namespace, is_stream: bool) -> list[str]:
+    """Measure two people on two outputs, of files or of streams."""
     lines = [
         "| scene | minutes | alone, on the wrong output | SI-SDR improvement | real-time factor |",
         "|---|---|---|---|---|",
     ]
     for scene, minutes in itertools.product(options.scene, options.minutes):
-        found = [measure(separator, each) for each in conversations(options, 2, minutes, scene)]
+        found = [measure(separator, each, is_stream) for each in conversations(options, 2, minutes, scene)]
         wrong = [100 * each.wrong for each in found]
         gain_db, factor = np.mean([(each.improvement_db, each.real_time_factor) for each in found], 0)
         share = f"{np.mean(wrong):.1f} % ({max(wrong):.1f} %)"
@@ -99,8 +132,9 @@ def outputs_table(separator: Separator, options: argparse.Namespace) -> list[str
 def meetings_table(separator: Separator, options: argparse.Namespace) -> list[str]:
     """Measure meetings of any number of people."""
     lines = [
-        "| scene | people | minutes | number right | diarization error | missed | false | of somebody else |",
-        "|---|---|---|---|---|---|---|---|",
+        "| scene | people | minutes | number right | diarization error | missed | false | of somebody else "
+        "| SI-SDR improvement |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for scene, people, minutes in itertools.product(options.scene, options.talkers, options.minutes):
         made = conversations(options, people, minutes, scene)
@@ -108,6 +142,16 @@ def meetings_table(separator: Separator, options: argparse.Namespace) -> list[st
         lines.append(f"| {scene} | {people} | {minutes:g} | {meetings.row(told, people)} |")
         print(lines[-1], flush=True)
     return lines
+
+
+TABLES: dict[str, tuple[str, Callable[[Separator, argparse.Namespace], list[str]]]] = {
+    "files": ("Two people; mean (largest).", partial(outputs_table, is_stream=False)),
+    "streams": (
+        f"Two people, at depth {STREAM_DEPTH}; mean (largest).",
+        partial(outputs_table, is_stream=True),
+    ),
+    "meetings": ("With `--talkers auto`; means.", meetings_table),
+}
 
 
 def conversations(
@@ -127,21 +171,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[1.0, 10.0])
     parser.add_argument("--scene", choices=sorted(conversation.SCENES), nargs="+")
     parser.add_argument("--count", type=int, default=2, help="conversations of each kind")
-    parser.add_argument("--talkers", type=int, nargs="+", help="meetings alone, of so many people")
+    parser.add_argument("--what", choices=sorted(TABLES), nargs="+")
+    parser.add_argument("--talkers", type=int, nargs="+", default=[2, 3, 4, 6], help="people of meetings")
     parser.add_argument("--update", action="store_true", help="write the tables to TALKERS.md")
     options = parser.parse_args()
     options.scene = options.scene or list(conversation.SCENES)
     separator = Separator(options.bundle, provider="cpu", threads=1, precision="fp32")
     name = separator.bundle.manifest.name
-    lines = [f"`{name}`, people of `{options.people}/`, one thread, {options.count} of each kind."]
-    if options.talkers is None:
-        lines += ["", "Two people; mean (largest).", "", *outputs_table(separator, options)]
-        options.talkers = [2, 3, 4, 6]
-    if importlib.util.find_spec("pyannote"):
-        lines += ["", "Meetings, with `--talkers auto`; means.", "", *meetings_table(separator, options)]
-    if options.update:
-        titles = [f"{each}, {people}" for each in bundles.shipped() for people in ("test", "validation")]
-        update(PAGE, titles, f"{name}, {options.people}", "\n".join(lines) + "\n")
+    sections = itertools.product(bundles.shipped(), ("test", "validation"), TABLES)
+    for what in options.what or TABLES:
+        about, table = TABLES[what]
+        about = f"{about} `{name}`, people of `{options.people}/`, one thread, {options.count} of each kind."
+        text = "\n".join([about, "", *table(separator, options), ""])
+        if options.update:
+            update(PAGE, map(", ".join, sections), f"{name}, {options.people}, {what}", text)
 
 
 if __name__ == "__main__":

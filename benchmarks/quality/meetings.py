@@ -1,7 +1,8 @@
 """Whether people of a meeting are told apart: how many, and who talks when, by `separate --talkers auto`.
 
 The diarization error rate is that of pyannote.metrics, without a collar and with overlaps: the time that is
-missed, false or of somebody else, per time in which people talk.
+missed, false or of somebody else, per time in which people talk. SI-SDR is that of whole outputs, assigned to
+people as is best for their sum, less that of the mixture; 0 for somebody without an output.
 """
 
 from __future__ import annotations
@@ -13,19 +14,22 @@ from typing import Any
 
 import numpy as np
 import soundfile
+from scipy.optimize import linear_sum_assignment
 
 from benchmarks.quality.conversation import FRAME_S, Conversation
+from benchmarks.quality.quality import si_sdr_db
 from tisdiss_rt import Separator
 
 
 @dataclass(frozen=True)
 class Told:
-    """How many people were found, and shares of the time in which people talk."""
+    """How many people were found, shares of the time in which people talk, and improvement in dB."""
 
     people: int
     missed: float
     false: float
     confused: float
+    improvement_db: float
 
     @property
     def error(self) -> float:
@@ -45,9 +49,21 @@ def measure(separator: Separator, made: Conversation) -> Told:
         rttm = path.with_suffix(".rttm")
         result = separator.separate_file(path, targets, talkers="auto", rttm=rttm)
         told = load_rttm(rttm)[rttm.stem] if rttm.stat().st_size else annotation(np.zeros((1, 1), bool))
+        outputs = [soundfile.read(each, dtype="float32")[0] for each in result.paths]
     found = DiarizationErrorRate()(annotation(made.talks), told, detailed=True)
-    shares = [found[name] / found["total"] for name in ("missed detection", "false alarm", "confusion")]
-    return Told(len(result.paths), *shares)
+    return Told(
+        people=len(result.paths),
+        missed=found["missed detection"] / found["total"],
+        false=found["false alarm"] / found["total"],
+        confused=found["confusion"] / found["total"],
+        improvement_db=improvement_db(made, outputs),
+    )
+
+
+def improvement_db(made: Conversation, outputs: list[np.ndarray]) -> float:
+    """Return the mean over people of how much SI-SDR is better than the mixture's."""
+    gains = np.array([[si_sdr_db(o, v) - si_sdr_db(made.mix, v) for o in outputs] for v in made.voices])
+    return float(gains[linear_sum_assignment(gains, maximize=True)].sum() / len(gains))
 
 
 def annotation(talks: np.ndarray) -> Any:
@@ -63,7 +79,8 @@ def annotation(talks: np.ndarray) -> Any:
 
 
 def row(told: list[Told], people: int) -> str:
-    """Return the cells of a table: number right, diarization error, and its three parts."""
+    """Return the cells of a table: number right, diarization error, its three parts, and improvement."""
     right = sum(each.people == people for each in told)
     means = 100 * np.mean([(each.error, each.missed, each.false, each.confused) for each in told], 0)
-    return f"{right} of {len(told)} | " + " | ".join(f"{mean:.1f} %" for mean in means)
+    gain_db = np.mean([each.improvement_db for each in told])
+    return " | ".join([f"{right} of {len(told)}", *(f"{mean:.1f} %" for mean in means), f"{gain_db:.1f} dB"])

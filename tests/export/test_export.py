@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from exported_networks import BAND_SPLIT, EVERYTHING, PUBLISHED, random_network
 
 import tisdiss_rt
-from tisdiss_export import ExportError, export_bundle, exporter
+from tisdiss_export import ExportError, add_precision, export_bundle, exporter
 from tisdiss_export.cli import export_command
 from tisdiss_models import Network, save_checkpoint
 from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, load
@@ -90,6 +90,23 @@ def test_conformance_example_agrees_on_this_machine(exported: tuple[Network, Bun
     found = differences(bundle, OfflineEngine(bundle, provider="cpu"))
     assert set(found) == set(exporter.CONFORMANCE_DEPTHS)
     assert max(found.values()) < 1e-4
+
+
+def test_any_network_can_be_quantised(
+    exported: tuple[Network, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those here have random weights, and so also activations that the range does not fit as well."""
+    monkeypatch.setattr(exporter, "ACCEPTED_SNR_DB", 10.0)
+    _, bundle = exported
+    shutil.copytree(bundle.folder, tmp_path / "b")
+    made = add_precision(load(tmp_path / "b"), "int8")
+    mix = exporter.speechlike(made.manifest.sample_rate, made.manifest.sample_rate)
+    engine = OfflineEngine(made, "cpu", precision="int8")
+    assert engine.precision == "int8"
+    for exact, rounded in zip(
+        OfflineEngine(made, "cpu").every_depth(mix, 4), engine.every_depth(mix, 4), strict=True
+    ):
+        assert np.square(rounded - exact).sum() < 0.1 * np.square(exact).sum()
 
 
 def test_graphs_hold_every_weight_once(exported: tuple[Network, Bundle], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ sound goes on. The talkers are learnt again from the result, and so on until not
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,27 +30,29 @@ ALIKE = 0.6  # of the distance at which two voices may be one talker's: nearer a
 # usual, and at the worst; between the two the network's order stands.
 FEW_BLOCKS, TOO_FEW_BLOCKS = 4.0, 12.0
 TOGETHER_SHARE = 0.1  # of the sound in which two are heard at once
+_TOGETHER = 4096  # blocks, of which as much is computed at once
 
 Order = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What blocks say: points (blocks, sources, size), and how much each counts (blocks, sources), 0 to 1."""
+    """How much each source of a block counts as a voice of its own, and whether it is heard: 0 to 1.
 
-    points: Array
+    Both are (blocks, sources).
+    """
+
     counts: Array
     active: Array
 
 
-def evidence_of(blocks: Blocks, voiceprints: Voiceprints) -> Evidence:
+def evidence_of(blocks: Blocks) -> Evidence:
     """Weigh the blocks: silence and residues of a louder voice count little."""
     total = blocks.power.sum(1)
     level = float(np.square(total).sum() / (total.sum() + 1e-20))
     active = blocks.power / (blocks.power + level * 10 ** (ACTIVE_DB / 10) + 1e-20)
     share = blocks.power / (total[:, None] + 1e-20)
-    points = voiceprints.points(blocks.prints.astype(np.float32), np.ones_like(blocks.weights))
-    return Evidence(points, active * share, active)
+    return Evidence(active * share, active)
 
 
 def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order | None:
@@ -61,7 +63,7 @@ def assign(blocks: Blocks, voiceprints: Voiceprints) -> Order | None:
     """
     sources = blocks.power.shape[1]
     orders = np.array(list(itertools.permutations(range(sources))))
-    evidence = evidence_of(blocks, voiceprints)
+    evidence = evidence_of(blocks)
     sums, counts = pooled(blocks, evidence, stretches_of(evidence))
     if len(sums) < sources:
         return np.tile(orders[0], (len(blocks), 1))
@@ -91,7 +93,7 @@ def settled_on(
     pairs = np.array(list(ways(range(len(talkers)), sources)))
     who: Order = np.zeros(0, np.int64)
     for _ in range(ROUNDS):
-        before, who = who, best_path(fit_of(evidence, talkers, voiceprints), evidence.active, pairs)
+        before, who = who, best_path(fit_of(blocks, evidence, talkers, voiceprints), evidence.active, pairs)
         talkers = learnt(blocks, evidence, who, voiceprints, talkers)
         if np.array_equal(before, who):
             break
@@ -162,13 +164,22 @@ def grouped(sums: Array, counts: Array, voiceprints: Voiceprints, groups: int) -
     return named
 
 
-def fit_of(evidence: Evidence, talkers: Array, voiceprints: Voiceprints) -> Array:
+def fit_of(blocks: Blocks, evidence: Evidence, talkers: Array, voiceprints: Voiceprints) -> Array:
     """Return how well each source fits the points (talkers, size): (blocks, sources, talkers)."""
-    points = evidence.points
-    lengths = np.square(points).sum(2)[..., None] + np.square(talkers).sum(1)
-    distance = lengths - 2 * np.einsum("bsd,td->bst", points, talkers)
+    distance = np.empty((*evidence.counts.shape, len(talkers)), np.float32)
+    for part in _parts(blocks):
+        prints = blocks.prints[part].astype(np.float32)
+        points = voiceprints.points(prints, np.ones(prints.shape[:2], np.float32))
+        lengths = np.square(points).sum(2)[..., None] + np.square(talkers).sum(1)
+        distance[part] = lengths - 2 * np.einsum("bsd,td->bst", points, talkers)
     fit: Array = -voiceprints.certainty * evidence.counts[:, :, None] * distance
     return fit
+
+
+def _parts(blocks: Blocks) -> Iterator[slice]:
+    """Yield stretches of some blocks: what is computed of all voiceprints of a day would take 1 GB."""
+    for begin in range(0, len(blocks), _TOGETHER):
+        yield slice(begin, begin + _TOGETHER)
 
 
 def best_path(fit: Array, active: Array, ways: Order) -> Order:
@@ -204,6 +215,7 @@ def learnt(blocks: Blocks, evidence: Evidence, who: Order, voiceprints: Voicepri
         counts = np.square(evidence.counts) * (who == talker)
         total = counts.sum()
         if total > 0:
-            sums = np.einsum("bs,bsd->d", counts, blocks.prints)
+            parts = [np.einsum("bs,bsd->d", counts[part], blocks.prints[part]) for part in _parts(blocks)]
+            sums = np.sum(parts, axis=0)
             talkers[talker] = voiceprints.points(sums, total)
     return talkers

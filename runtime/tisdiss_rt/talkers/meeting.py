@@ -43,7 +43,7 @@ def who_is_who(
     Returns:
         The talkers (blocks, sources), and how many there are.
     """
-    evidence = evidence_of(blocks, voiceprints)
+    evidence = evidence_of(blocks)
     sums, counts = pooled(blocks, evidence, stretches_of(evidence))
     groups = min(count or most, len(sums))
     sources = evidence.counts.shape[1]

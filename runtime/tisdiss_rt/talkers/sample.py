@@ -42,7 +42,7 @@ def _point(given: Mixture, voiceprints: Voiceprints, sample_rate: int) -> Array:
     for piece in resample(given.mono(taken), given.sample_rate, sample_rate):
         describer.take(piece[None])
     blocks = describer.result()
-    counts = evidence_of(blocks, voiceprints).counts
+    counts = evidence_of(blocks).counts
     heard = counts.sum()
     if heard * BLOCK_S < LEAST_S:
         raise AudioError(f"{given.label}: a sample of a voice needs at least {LEAST_S:g} s of speech")
@@ -60,7 +60,7 @@ def who_of(blocks: Blocks, who: Order, count: int, voiceprints: Voiceprints, voi
         voiceprints: what voices are compared by.
         voice: the person, see `voice_of`.
     """
-    evidence = evidence_of(blocks, voiceprints)
+    evidence = evidence_of(blocks)
     nobody = np.full((count, voiceprints.size), np.inf, np.float32)
     talkers = learnt(blocks, evidence, who, voiceprints, nobody)
     weights = np.square(evidence.counts)
