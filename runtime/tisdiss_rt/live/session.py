@@ -2,12 +2,13 @@
 
 ::
 
-    microphone ─> InputQueue ─> Stream ─> Playback ─> OutputQueue ─> headphones
-                                  └────> Recorder: the mixture and every source as they are
+    microphone ─> InputQueue ─> Intake ─> Stream ─> Playback ─> OutputQueue ─> headphones
+                                            └────> Recorder: the mixture and every source as they are
 
 No thread waits for another here: callbacks queue, the recorder has its own thread, and the caller of `run`
 shows what goes on. All threads ask for the same priority, since a thread with Python's lock must not be kept
-off the processor by other programs while the others wait for it.
+off the processor by other programs while the others wait for it. Where the devices have no rate in common,
+the microphone's sound is resampled on its way in, and everything else is at the rate of the headphones.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.resampling import StreamResampler
 from tisdiss_rt.live.clock_drift import REACH
 from tisdiss_rt.live.connection import Connection
 from tisdiss_rt.live.devices import Pair
@@ -104,21 +106,23 @@ class LiveSession:
     ) -> None:
         self.listen = listen
         self._stream, self._pair, self._recorder, self._wait_s = stream, pair, recorder, wait_s
-        rate = pair.sample_rate
-        self.block = round(BLOCK_S * rate)
-        step = round(_warm_up(stream) * rate)
+        rate, came_hz = pair.sample_rate, pair.source.sample_rate
+        self._to_output = StreamResampler(came_hz, rate, 1)
+        block, step = (round(length_s * rate) for length_s in (BLOCK_S, _warm_up(stream)))
         delay = stream.latency_ms
         stream.reset()
         self._fixed_ms = {
             "algorithmic": delay.algorithmic,
-            "resampling": delay.resampling_in + delay.resampling_out + 1e3 * REACH / rate,
+            "resampling": 1e3 * (self._to_output.latency_s + REACH / rate)
+            + delay.resampling_in
+            + delay.resampling_out,
         }
         # A block has to be there when it is taken. A step that does not end with a block waits for the next.
-        blocks = 1 if step % self.block == 0 and delay.resampling_in == 0 else 2
-        longest_s = (sum(self._fixed_ms.values()) + delay.compute) / 1e3 + blocks * self.block / rate
-        self.input = InputQueue(rate, self.block)
+        blocks = 1 if step % block == 0 and delay.resampling_in == self._to_output.latency_s == 0 else 2
+        longest_s = (sum(self._fixed_ms.values()) + delay.compute) / 1e3 + blocks * block / rate
+        self.input = InputQueue(came_hz, round(BLOCK_S * came_hz))
         self.output = OutputQueue(rate, longest_s + JITTER_S)
-        self._intake = Intake(rate, pair.source.channel)
+        self._intake = Intake(came_hz, pair.source.channel)
         self._playback = Playback(self.output, rate, listen)
         self._findings = Findings(pair.source.name)
         self._mixture: Array = np.zeros(0, np.float32)  # whose sources have not come yet
@@ -139,7 +143,7 @@ class LiveSession:
         with _prompt_threads(), raised_priority():
             self._connection = Connection(
                 self._pair,
-                self.block,
+                BLOCK_S,
                 self.on_input,
                 self.on_output,
                 self._before_reopen,
@@ -207,7 +211,8 @@ class LiveSession:
     def on_output(self, data: Array, frames: int, when: Any, status: Any) -> None:
         """Callback of the headphones: fills ``data`` (frames, channels)."""
         self.output.underflows += bool(status.output_underflow)
-        data[:] = self.output.take(frames, self.input.came)[:, None]
+        came = self.input.came * self._pair.sample_rate / self._pair.source.sample_rate
+        data[:] = self.output.take(frames, came)[:, None]
 
     def _before_reopen(self) -> None:
         self.output.restart()
@@ -224,12 +229,17 @@ class LiveSession:
                     else:
                         self._separate(self._intake.process(block))
                     self._findings.look(self._intake, self._playback.feedback, self._recorder)
+                self._play(self._to_output.flush()[:, 0])
                 self._deliver(self._stream.flush())
         except BaseException as error:  # told by run, in the thread of the caller
             self._failure = error
 
     def _separate(self, mono: Array) -> None:
-        """Separate, record and play (n,)."""
+        """Separate, record and play (n,), at the microphone's rate."""
+        self._play(self._to_output.process(mono[:, None])[:, 0])
+
+    def _play(self, mono: Array) -> None:
+        """Do it with (n,) at the rate of everything else."""
         self._mixture = np.concatenate([self._mixture, mono])
         self._playback.play(self._deliver(self._stream.process(mono)), self.listen)
 
@@ -247,7 +257,8 @@ class LiveSession:
     def _record_silence(self, samples: int) -> None:
         """Keep the recording's time true where sound was missed."""
         if self._recorder is not None:
-            self._recorder.put(np.zeros((len(self._peaks), samples), np.float32))
+            missed = round(samples * self._pair.sample_rate / self._pair.source.sample_rate)
+            self._recorder.put(np.zeros((len(self._peaks), missed), np.float32))
 
 
 def _warm_up(stream: Stream) -> float:
@@ -259,13 +270,17 @@ def _warm_up(stream: Stream) -> float:
 
 @contextmanager
 def _prompt_threads() -> Iterator[None]:
-    """While the block runs, no thread waits long for Python's lock, nor for the garbage collector."""
-    before_s = sys.getswitchinterval()
+    """While the block runs, no thread waits long for Python's lock, nor for the garbage collector.
+
+    A collection may hold the lock for 40 ms. Nothing here makes reference cycles, which alone need it.
+    """
+    before_s, collects = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(LOCK_TURN_S)
     gc.collect()
-    gc.freeze()  # what was loaded until now need not be looked through again
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if collects:
+            gc.enable()
         sys.setswitchinterval(before_s)
