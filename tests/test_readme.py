@@ -7,7 +7,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -180,7 +180,9 @@ def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     speech = write_corpus(workplace / "SPEECH", speakers=12, length_s=5.0, rate=16000)
     shutil.copytree(speech / "train", speech / "noise" / "train")
-    checkpoint.save_checkpoint(workplace / "network.pt", random_network(BAND_SPLIT), {"steps": 7})
+    checkpoint.save_checkpoint(
+        workplace / "network.pt", random_network(replace(BAND_SPLIT, sample_rate=16000)), {"steps": 7}
+    )
     (workplace / "CHECKPOINT").symlink_to("network.pt")
     short = {"clean": (torch.randn(1, 8000), torch.randn(1, 2, 8000))}
     monkeypatch.setattr(training, "validation_sets", lambda recordings: short)
