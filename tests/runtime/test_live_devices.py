@@ -250,6 +250,45 @@ def test_devices_are_listed():
     assert "[default input, default output]" in done.stdout
 
 
+def test_devices_of_the_server_by_their_names(server, stream_toy, tmp_path):
+    soundfile.write(tmp_path / "mix.wav", example(16000, 4), 16000, subtype="FLOAT")
+    with server(16000) as sound:
+        sound.add_microphone("silent")
+        sound.environment |= {"PULSE_SOURCE": "silent", "PULSE_SINK": "nowhere"}
+        command = [sys.executable, "-c", "from tisdiss_rt.cli.main import main; main()", "devices"]
+        listed = subprocess.run(command, env=sound.environment, capture_output=True, text=True).stdout
+        assert "virtmic.monitor (sound server): input, " in listed
+        assert "virtspk (sound server): output, " in listed
+        tap = sound.tap("virtspk")
+        named = ("--input-device", "virtmic.monitor", "--output-device", "sound server:virtspk")
+        options = ("--record", tmp_path / "rec", "--duration-s", 4, "--listen", "mix", "--json")
+        running = start(sound, "--bundle", stream_toy, *named, *options)
+        listening(tmp_path / "rec")
+        sound.play(tmp_path / "mix.wav")
+        out, err = running.communicate(timeout=40)
+        played = tap.close()
+    assert running.returncode == 0, err
+    report = json.loads(out)
+    assert (report["input_device"], report["output_device"]) == ("virtmic.monitor", "virtspk")
+    assert np.abs(tracks(tmp_path / "rec")[0]).max() > 0.1
+    assert np.abs(played).max() > 0.1
+
+
+def test_names_that_a_terminal_has_no_letters_for():
+    with VirtualSound(16000) as sound:
+        names = ("耳机".encode(), "Café".encode("latin-1"))
+        kinds = b"".join(b'pcm."%s" { type null }\n' % name for name in names)
+        Path(sound.environment["HOME"], ".asoundrc").write_bytes(kinds)
+        command = [sys.executable, "-c", "from tisdiss_rt.cli.main import main; main()", "devices"]
+        for encoding, expected in (("utf-8", "耳机"), ("cp1252", r"\u8033\u673a")):
+            environment = {**sound.environment, "PYTHONIOENCODING": encoding}
+            done = subprocess.run(command, env=environment, capture_output=True)
+            assert (done.returncode, done.stderr) == (0, b"")
+            listed = done.stdout.decode(encoding)
+            assert f"{expected} (ALSA)" in listed
+            assert "Café (ALSA)" in listed
+
+
 def test_a_loop_is_limited_recognised_and_muted(server, stream_toy, tmp_path):
     """The microphone is what the headphones play, louder: noise of 0.002 would grow without end."""
     noise = 0.002 * np.random.default_rng(0).standard_normal(12 * 16000).astype(np.float32)

@@ -1,9 +1,11 @@
 """Live sound without any device: a PortAudio of our own, whose callbacks the test calls when it likes."""
 
+import os
 import sys
 import threading
 import time
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from example import mixture
 import tisdiss_rt
 from tisdiss_rt.cli import main
 from tisdiss_rt.errors import DeviceError, OptionError
-from tisdiss_rt.live import connection, devices, intake, open_pair, queues, time_limit
+from tisdiss_rt.live import connection, devices, intake, open_pair, queues, sound_server, time_limit
 from tisdiss_rt.live import session as live_session
 from tisdiss_rt.live.intake import Intake
 from tisdiss_rt.live.queues import InputQueue, OutputQueue
@@ -53,10 +55,10 @@ class FakeSound:
         pass
 
     def __init__(self):
-        def device(name, inputs, outputs, rate):
+        def device(name, inputs, outputs, rate, api=0):
             return {
                 "name": name,
-                "hostapi": 0,
+                "hostapi": api,
                 "max_input_channels": inputs,
                 "max_output_channels": outputs,
                 "default_samplerate": rate,
@@ -71,11 +73,13 @@ class FakeSound:
         self.rates = {0: {16000, 48000}, 1: {16000, 48000}, 2: {44100}}
         self.broken, self.opened, self.looked = False, [], 0
 
-    def query_devices(self, index=None):
-        return self.devices if index is None else self.devices[index]
+    def query_devices(self, index):
+        if index >= len(self.devices):
+            raise self.PortAudioError(f"Error querying device {index}")
+        return self.devices[index]
 
     def query_hostapis(self, index):
-        return {"name": "ALSA"}
+        return {"name": ("ALSA", "JACK Audio Connection Kit")[index]}
 
     def _check(self, device, channels, dtype, samplerate):
         if samplerate not in self.rates[device]:
@@ -115,7 +119,7 @@ def test_defaults_and_the_rate_of_the_network(fake):
 def test_devices_by_number_or_part_of_the_name(fake):
     assert devices.choose("1", "usb HEADSET", None, RATE).source.index == 1
     assert devices.choose("laptop", "1", None, RATE).source.name == "Laptop microphone"
-    with pytest.raises(OptionError, match=r"fits several output devices.*1 USB headset, 2 USB headset two"):
+    with pytest.raises(OptionError, match=r"choose one of 1 ALSA:USB headset, 2 ALSA:USB headset two"):
         devices.choose(None, "usb", None, RATE)
     with pytest.raises(DeviceError, match=r"no input device '7'; `tisdiss-rt devices`"):
         devices.choose("7", None, None, RATE)
@@ -128,13 +132,72 @@ def test_another_rate_where_the_network_s_is_not_done(fake):
     assert devices.choose(None, None, None, RATE).sample_rate == 48000
 
 
-def test_no_common_rate_says_what_would_do(fake):
+def test_a_rate_that_is_asked_for_is_kept_or_refused(fake):
     with pytest.raises(DeviceError, match=r"at 8000 Hz: both devices do --sample-rate 16000, 48000"):
         devices.choose(None, None, 8000, RATE)
-    with pytest.raises(DeviceError, match="choose another device"):
-        devices.choose(None, "two", None, RATE)
+    with pytest.raises(DeviceError, match="leave --sample-rate out, or choose another device"):
+        devices.choose(None, "two", 48000, RATE)
     with pytest.raises(OptionError, match="above 0 Hz"):
         devices.choose(None, None, 0, RATE)
+
+
+def test_devices_without_a_common_rate_have_one_each(fake):
+    pair = devices.choose(None, "two", None, RATE)
+    assert (pair.source.sample_rate, pair.sink.sample_rate, pair.sample_rate) == (RATE, 44100, 44100)
+    assert devices.find_again(pair) == pair
+
+
+def test_devices_of_one_name_are_told_apart_by_their_host_api(fake):
+    twin = {**fake.devices[1], "hostapi": 1}
+    fake.devices.append(twin)
+    fake.rates[3] = {16000}
+    with pytest.raises(OptionError, match=r"1 ALSA:USB headset, 3 JACK Audio Connection Kit:USB headset"):
+        devices.choose("usb headset", None, None, RATE)
+    assert devices.choose("alsa:USB headset", None, None, RATE).source.index == 1
+    pair = devices.choose("jack:usb", None, None, RATE)
+    assert pair.source.index == 3
+    fake.devices.insert(0, fake.devices.pop())  # another one was plugged in, and all numbers are others
+    fake.rates = {(number + 1) % 4: rates for number, rates in fake.rates.items()}
+    assert devices.find_again(pair).source == replace(pair.source, index=0)
+    assert devices.find_again(pair).sink == replace(pair.sink, index=2)
+
+
+def test_names_of_the_sound_server(fake, monkeypatch):
+    """PortAudio has all of them as one device, which takes the name from the environment."""
+    monkeypatch.setenv("PULSE_SOURCE", "before")
+    monkeypatch.setenv("PULSE_SINK", "before")
+    named = {"input": {"usb.mic": "Blue mic", "usb.mic.2": ""}, "output": {"hdmi": "Screen"}}
+    monkeypatch.setattr(sound_server, "names", named.__getitem__)
+    with pytest.raises(DeviceError, match=r"no input device 'usb.mic'"):
+        devices.choose("usb.mic", None, None, RATE)
+    fake.devices[0]["name"] = "Laptop"
+    fake.devices.append({**fake.devices[1], "name": "pulse"})
+    fake.rates[3] = {RATE}
+    pair = devices.choose("usb.mic", None, None, RATE)
+    assert (pair.source.index, pair.source.name) == (3, "usb.mic")
+    assert (os.environ["PULSE_SOURCE"], os.environ["PULSE_SINK"]) == ("usb.mic", "before")
+    assert devices.choose("mic.2", "HDMI", None, RATE).sink.name == "hdmi"
+    assert (os.environ["PULSE_SOURCE"], os.environ["PULSE_SINK"]) == ("usb.mic.2", "hdmi")
+    assert devices.find_again(pair) == pair
+    assert os.environ["PULSE_SOURCE"] == "usb.mic"
+    with pytest.raises(OptionError, match=r"several input devices; choose one of usb.mic, usb.mic.2$"):
+        devices.choose("mic", None, None, RATE)
+
+
+def test_a_name_in_an_old_encoding(fake):
+    fake.devices[1] = {**fake.devices[1], "name": "Café"}
+    query = fake.query_devices
+
+    def strict(index):
+        if index == 1:
+            "Café".encode("latin-1").decode("utf-8")
+        return query(index)
+
+    fake.query_devices = strict
+    info = types.SimpleNamespace(hostApi=0, maxInputChannels=2, maxOutputChannels=2, defaultSampleRate=16000)
+    fake._lib = types.SimpleNamespace(Pa_GetDeviceInfo=lambda index: info)
+    assert devices.choose("café", None, None, RATE).source.index == 1
+    assert "Café (ALSA): 2 in, 2 out, 16000 Hz" in devices.listing()[1]
 
 
 def test_no_default_device(fake):
@@ -192,7 +255,7 @@ def test_a_device_that_cannot_be_opened(fake):
     with pytest.raises(
         DeviceError, match=r"'USB headset' cannot be opened \(device unavailable\): close other"
     ):
-        open_pair.OpenPair(pair, BLOCK, print, print)
+        open_pair.OpenPair(pair, BLOCK / RATE, print, print)
     assert not any(stream.active for stream in fake.opened)
 
 
@@ -206,8 +269,8 @@ class Driven:
         self.fake = fake
         pair = devices.choose(None, None, None, RATE)
         paths = targets(folder, 2, force=False)
-        self.recorder = Recorder(paths, RATE) if recorder else None
-        stream = tisdiss_rt.Separator(bundle, provider="cpu").stream(RATE, depth=2)
+        self.recorder = Recorder(paths, pair.sample_rate) if recorder else None
+        stream = tisdiss_rt.Separator(bundle, provider="cpu").stream(pair.sample_rate, depth=2)
         self.session = LiveSession(stream, 2, pair, recorder=self.recorder, **options)
         self.stop, self.error, self.final = threading.Event(), None, None
         self.thread = threading.Thread(target=self._run)
@@ -347,6 +410,29 @@ def test_the_delay_counts_the_computing_of_an_offline_bundle(fake, gain_toy, str
         assert session.status().total_ms == pytest.approx(delay_ms)
 
 
+def test_devices_without_a_common_rate(fake, driven, tmp_path):
+    """The microphone at 16 kHz, the headphones at 48: in time, whole, and recorded as they play."""
+    fake.rates = {0: {RATE}, 1: {3 * RATE}}
+    run, heard = driven(), []
+    tone = 0.3 * np.sin(2 * np.pi * 200 / RATE * np.arange(250 * BLOCK)).astype(np.float32)
+    assert [stream.options["blocksize"] for stream in fake.opened] == [3 * BLOCK, BLOCK]
+    begin_s = time.perf_counter()
+    for number, block in enumerate(tone.reshape(-1, BLOCK)):
+        fake.opened[1].callback(block[:, None], BLOCK, None, FINE)
+        heard.append(run.hear(3 * BLOCK))
+        time.sleep(max(0.0, begin_s + (number + 1) * BLOCK / RATE - time.perf_counter()))
+    run.end()
+    assert run.error is None
+    mixture = read(tmp_path / "rec")[0]
+    assert len(mixture) == 3 * len(tone)
+    middle = slice(RATE, 5 * RATE)  # of 6, at the rate of the headphones
+    expected = 0.3 * np.sin(2 * np.pi * 200 / (3 * RATE) * np.arange(len(mixture)))
+    np.testing.assert_allclose(mixture[middle], expected[middle], atol=1e-4)
+    heard = np.concatenate(heard)
+    assert np.sqrt(np.mean(np.square(heard[-RATE:]))) == pytest.approx(0.3 / np.sqrt(2), rel=0.05)
+    assert run.final.total_ms < 150 + 40
+
+
 def test_a_lost_device_is_told_after_trying_again(driven, noise, tmp_path):
     run, mix = driven(wait_s=0.5), noise(BLOCK * 10)
     for block in mix.reshape(-1, BLOCK):
@@ -395,7 +481,7 @@ def test_a_device_that_comes_back_goes_on_and_what_was_missed_is_silence(driven,
 
 
 def test_a_device_without_callbacks_is_lost_too(fake, monkeypatch):
-    opened = open_pair.OpenPair(devices.choose(None, None, None, RATE), BLOCK, print, print)
+    opened = open_pair.OpenPair(devices.choose(None, None, None, RATE), BLOCK / RATE, print, print)
     assert opened.stopped() == []
     monkeypatch.setattr(open_pair, "STALLED_S", 0.01)
     time.sleep(0.02)

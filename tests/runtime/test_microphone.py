@@ -2,7 +2,7 @@
 
 import pytest
 
-from tisdiss_rt.live import microphone
+from tisdiss_rt.live import microphone, sound_server
 
 SERVER = {
     "sources": [{"index": 1, "name": "usb"}, {"index": 2, "name": "speakers.monitor"}],
@@ -44,5 +44,5 @@ def test_no_answer_is_no_warning(answer, tmp_path, monkeypatch):
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("PULSE_SERVER", "unix:/nowhere")
-    monkeypatch.setattr(microphone, "ANSWER_S", 0.2)
+    monkeypatch.setattr(sound_server, "ANSWER_S", 0.2)
     assert microphone.warning() is None

@@ -40,15 +40,17 @@ _DEVICES_ONLY = (
 
 
 @click.command()
-@click.option("--input-device", metavar="D", help="Microphone: its number, or a part of its name.")
-@click.option("--output-device", metavar="D", help="Headphones: their number, or a part of their name.")
+@click.option(
+    "--input-device", metavar="D", help="Microphone: a number, name or part of one that `devices` shows."
+)
+@click.option("--output-device", metavar="D", help="Headphones, in the same way.")
 @click.option(
     "--input-channel", default="mix", show_default=True, help="Channel of the microphone: its number, or mix."
 )
 @click.option(
     "--sample-rate",
     type=int,
-    help="Sample rate of both devices in Hz; by default the network's if they support it.",
+    help="Sample rate of both devices in Hz; by default the network's, or one that they support.",
 )
 @click.option("--listen", default="1", show_default=True, help="What to play: number of a source, or mix.")
 @click.option("--record", metavar="DIR", help="Record the mixture and every source in this folder.")

@@ -56,7 +56,8 @@ def play_devices(
     quiet: bool,
 ) -> None:
     """Run between two devices until a key, a signal or the end of ``duration_s``, and report."""
-    from tisdiss_rt.live.devices import choose, quiet_libraries
+    from tisdiss_rt.live.devices import choose
+    from tisdiss_rt.live.portaudio import quiet_libraries
     from tisdiss_rt.live.recorder import Recorder, targets
     from tisdiss_rt.live.session import LiveSession
     from tisdiss_rt.live.time_limit import ANSWER_S, within
@@ -176,7 +177,8 @@ def _warn(message: str) -> None:
 
 def _title(separator: Separator, pair: Pair) -> str:
     name, engine = separator.bundle.manifest.name, separator.engine
-    devices = f"{pair.source.name} to {pair.sink.name} at {pair.sample_rate} Hz"
+    rates = dict.fromkeys((pair.source.sample_rate, pair.sink.sample_rate))
+    devices = f"{pair.source.name} to {pair.sink.name} at {' and '.join(map(str, rates))} Hz"
     return f"{name} on {engine.provider}, {engine.precision}, {devices}"
 
 

@@ -6,7 +6,6 @@ of their commands runs, so that a command that needs torch neither slows the oth
 
 from __future__ import annotations
 
-import io
 import platform
 import signal
 import sys
@@ -128,7 +127,8 @@ def info(bundle: str) -> None:
 @cli.command()
 def devices() -> None:
     """List the sound devices."""
-    from tisdiss_rt.live.devices import listing, quiet_libraries
+    from tisdiss_rt.live.devices import listing
+    from tisdiss_rt.live.portaudio import quiet_libraries
     from tisdiss_rt.live.time_limit import ANSWER_S, within
 
     with quiet_libraries():
@@ -191,8 +191,6 @@ def main() -> None:
 def _run() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files are removed
     standard_streams.mend()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # file names need not be valid text
     warnings.simplefilter("always", SeparationWarning)
     warnings.showwarning = lambda message, *_: click.echo(f"tisdiss-rt: warning: {message}", err=True)
     try:

@@ -1,4 +1,4 @@
-"""Standard streams as services and launchers leave them: closed, or on a disk that is full.
+"""Standard streams as services, launchers and old terminals leave them: closed, full, or short of letters.
 
 Results matter more than what is said about them: messages that cannot be written are lost, and the work
 goes on.
@@ -6,6 +6,7 @@ goes on.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import sys
@@ -27,6 +28,9 @@ def mend() -> None:
         file = io.BufferedWriter(_NeverFailing(2, "w", closefd=False))
         encoding = sys.__stderr__.encoding if sys.__stderr__ else None
         sys.stderr = io.TextIOWrapper(file, encoding, "backslashreplace", line_buffering=True)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        codecs.register_error("tisdiss_rt", _escaped)
+        sys.stdout.reconfigure(errors="tisdiss_rt")
 
 
 def drop_output() -> None:
@@ -34,6 +38,14 @@ def drop_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
+
+
+def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Return the bytes of a file name that is no text, and escapes for letters that the encoding has not."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeEncodeError:
+        return codecs.lookup_error("backslashreplace")(error)
 
 
 class _NeverFailing(io.FileIO):

@@ -18,8 +18,9 @@ from concurrent.futures import TimeoutError as FutureTimeout  # the builtin from
 from contextlib import suppress
 
 from tisdiss_rt.errors import DeviceError, TisdissError
-from tisdiss_rt.live.devices import LIST_THEM, Endpoint, Pair, choose, look_again
+from tisdiss_rt.live.devices import LIST_THEM, Endpoint, Pair, find_again
 from tisdiss_rt.live.open_pair import STALLED_S, Callback, OpenPair
+from tisdiss_rt.live.portaudio import look_again
 from tisdiss_rt.live.time_limit import ANSWER_S, in_background, leave_behind, within
 
 FIRST_S = 5.0  # for the first sound to come
@@ -33,7 +34,7 @@ class Connection:
 
     Args:
         pair: what to open.
-        block: samples for each callback.
+        block_s: seconds of each callback.
         on_input, on_output: callbacks, as of `open_pair.OpenPair`.
         before_reopen: called before lost devices are opened again, in another thread.
         tell: called with a message when a device is lost and when it is back.
@@ -45,7 +46,7 @@ class Connection:
     def __init__(
         self,
         pair: Pair,
-        block: int,
+        block_s: float,
         on_input: Callback,
         on_output: Callback,
         before_reopen: Callable[[], None],
@@ -53,7 +54,7 @@ class Connection:
         wait_s: float,
     ) -> None:
         self.restarts = 0
-        self._pair, self._block = pair, block
+        self._pair, self._block_s = pair, block_s
         self._on_input, self._on_output = on_input, on_output
         self._before_reopen, self._tell, self._wait_s = before_reopen, tell, wait_s
         self._repair: Future[OpenPair | None] | None = None
@@ -102,8 +103,7 @@ class Connection:
         """Close the devices, after what they have to play; what does not answer is left behind."""
         self._ended.set()
         if self._repair is None and not self._opened.stopped():
-            block_s = self._block / self._pair.sample_rate
-            time.sleep(min(MOST_REST_S, self.latency_s[1] + 2 * block_s))
+            time.sleep(min(MOST_REST_S, self.latency_s[1] + 2 * self._block_s))
         opened: OpenPair | None = self._opened
         if self._repair is not None:
             opened = None
@@ -116,7 +116,7 @@ class Connection:
                 within(CLOSE_S, opened.close)
 
     def _open(self, pair: Pair) -> OpenPair:
-        return OpenPair(pair, self._block, self._on_input, self._on_output)
+        return OpenPair(pair, self._block_s, self._on_input, self._on_output)
 
     def _lose(self, stopped: Sequence[Endpoint]) -> None:
         if self._lost_s is None:
@@ -139,14 +139,11 @@ class Connection:
 
     def _reopen(self) -> OpenPair | None:
         """Open lost devices, by name as their numbers may change; None if the session ends before."""
-        pair = self._pair
         self._opened.close()
         while not self._ended.is_set():
             look_again()
             try:
-                found = choose(
-                    pair.source.name, pair.sink.name, pair.sample_rate, pair.sample_rate, pair.source.channel
-                )
+                found = find_again(self._pair)
                 self._before_reopen()
                 opened = self._open(found)
             except TisdissError:

@@ -1,37 +1,52 @@
 """Sound devices: found and chosen so that everything that can be wrong with them says what to do.
 
-PortAudio's own messages name neither the device nor the way out, and without its library not even
-``import sounddevice`` works; so nothing else imports it.
+PortAudio's own messages name neither the device nor the way out.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from tisdiss_rt.errors import DeviceError, OptionError
+from tisdiss_rt.live import sound_server
+from tisdiss_rt.live.portaudio import device_at, every_device, portaudio
 
 USUAL_RATES_HZ = (8000, 16000, 32000, 44100, 48000, 96000)
 LIST_THEM = "`tisdiss-rt devices` lists what there is"
+SERVER = "sound server"
+_ON_SERVER = {"input": "PULSE_SOURCE", "output": "PULSE_SINK"}  # where ALSA's pulse finds a device's name
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A device in one direction, ``kind`` input or output, and the channels that it is opened with.
+    """A device in one direction, ``kind`` input or output, and how it is opened.
 
-    Of an input, ``channel`` is the one that is taken, from 1; None is the mean of all.
+    Attributes:
+        kind: ``input`` or ``output``.
+        index: its number in PortAudio.
+        name: its name there, or in the sound server.
+        api: the host API of PortAudio that has it, or `SERVER`.
+        channels: that it is opened with.
+        sample_rate: that it is opened with, in Hz.
+        channel: of an input, the one that is taken, from 1; None is the mean of all.
     """
 
     kind: str
     index: int
     name: str
+    api: str
     channels: int
+    sample_rate: int = 0
     channel: int | None = None
+
+    @property
+    def full_name(self) -> str:
+        """A name that finds this device again, whatever its number is then."""
+        return f"{self.api}:{self.name}"
 
     @property
     def role(self) -> str:
@@ -41,23 +56,15 @@ class Endpoint:
 
 @dataclass(frozen=True)
 class Pair:
-    """Where sound comes from, where it goes, and the rate of both."""
+    """Where sound comes from, and where it goes."""
 
     source: Endpoint
     sink: Endpoint
-    sample_rate: int
 
-
-def portaudio() -> Any:
-    """Import sounddevice; raises DeviceError where PortAudio is missing."""
-    try:
-        import sounddevice
-    except OSError as error:
-        raise DeviceError(
-            "the library PortAudio is missing: install libportaudio2 (Debian, Ubuntu), portaudio (Fedora, "
-            "Arch, Homebrew), or use a file with --input"
-        ) from error
-    return sounddevice
+    @property
+    def sample_rate(self) -> int:
+        """Rate of all that is played and recorded, in Hz; the source's own may be another one."""
+        return self.sink.sample_rate
 
 
 def listing() -> list[str]:
@@ -65,7 +72,7 @@ def listing() -> list[str]:
     sounddevice = portaudio()
     lines = []
     defaults = tuple(sounddevice.default.device)
-    for index, device in enumerate(sounddevice.query_devices()):
+    for index, device in enumerate(every_device(sounddevice)):
         directions = zip(("input", "output"), defaults, strict=True)
         marks = [f"default {kind}" for kind, default in directions if default == index]
         channels = f"{device['max_input_channels']} in, {device['max_output_channels']} out"
@@ -73,7 +80,12 @@ def listing() -> list[str]:
         text = f"{index:3d}  {device['name']} ({host}): {channels}, {device['default_samplerate']:g} Hz"
         lines.append(f"{text}  [{', '.join(marks)}]" if marks else text)
     if not lines:
-        raise DeviceError(f"no sound device at all: connect one, or start the sound server{_server()}")
+        raise DeviceError(
+            f"no sound device at all: connect one, or start the sound server{sound_server.looked_for()}"
+        )
+    for kind in ("input", "output"):
+        for name, description in sound_server.names(kind).items():
+            lines.append(f"     {name} (sound server): {kind}, {description}")
     return lines
 
 
@@ -84,17 +96,20 @@ def choose(
     model_hz: int,
     input_channel: int | None = None,
 ) -> Pair:
-    """Choose devices and rate: the asked one, or the first that both do, the network's before all others.
+    """Choose devices and rates: the asked one, or the first that both do, the network's before all others.
+
+    Where no rate is asked for and both have none in common, each gets one that it does.
 
     Args:
-        source: number of the microphone, or a part of its name; None is the default.
+        source: the microphone: its number, its name or a part of it, with or without its host API before it
+            (``ALSA:USB Audio``), or a name of the sound server; None is the default.
         sink: the same for the headphones.
         asked_hz: None is any.
         model_hz: rate of the bundle.
         input_channel: the microphone's channel to take, from 1; None is the mean of all.
 
     Raises:
-        DeviceError: no such device, or no common rate.
+        DeviceError: no such device, or one that does not do the rate.
         OptionError: a name that fits several devices, or an impossible rate or channel.
     """
     if asked_hz is not None and asked_hz <= 0:
@@ -103,35 +118,90 @@ def choose(
     found = [_find(sounddevice, kind, wanted) for kind, wanted in (("input", source), ("output", sink))]
     if input_channel is not None:
         found[0] = _with_channel(found[0], input_channel)
-    own_hz = [round(sounddevice.query_devices(endpoint.index)["default_samplerate"]) for endpoint in found]
+    own_hz = [round(device_at(sounddevice, endpoint.index)["default_samplerate"]) for endpoint in found]
     candidates = [asked_hz] if asked_hz is not None else [model_hz, 48000, *own_hz]
+    opened = [{rate: _does(sounddevice, endpoint, rate) for rate in candidates} for endpoint in found]
     for rate in candidates:
-        opened = [_does(sounddevice, endpoint, rate) for endpoint in found]
-        if opened[0] is not None and opened[1] is not None:
-            return Pair(opened[0], opened[1], rate)
+        if (source_end := opened[0][rate]) and (sink_end := opened[1][rate]):
+            return Pair(source_end, sink_end)
+    source_end, sink_end = (next(filter(None, by_rate.values()), None) for by_rate in opened)
+    if source_end and sink_end:
+        return Pair(source_end, sink_end)
     raise _no_rate(sounddevice, found, candidates)
 
 
+def find_again(pair: Pair) -> Pair:
+    """Return the same devices, whose numbers may have changed; raises DeviceError if they are not there."""
+    sounddevice = portaudio()
+    return Pair(*(_again(sounddevice, end) for end in (pair.source, pair.sink)))
+
+
+def _again(sounddevice: Any, end: Endpoint) -> Endpoint:
+    alike = [each for each in _having(sounddevice, end.kind) if each.full_name == end.full_name]
+    same = [each for each in alike if each.index == end.index]  # of two with one name
+    there = (same or alike or [_find(sounddevice, end.kind, end.full_name)])[0]
+    opened = _does(sounddevice, replace(there, channel=end.channel), end.sample_rate)
+    if opened is None:
+        raise _no_rate(sounddevice, [there], [end.sample_rate])
+    return opened
+
+
 def _find(sounddevice: Any, kind: str, wanted: str | None) -> Endpoint:
-    """Return the device that a user means, with all of its channels."""
-    has = f"max_{kind}_channels"
-    devices = [(index, device) for index, device in enumerate(sounddevice.query_devices()) if device[has] > 0]
+    """Return the device that a user means."""
+    devices = _having(sounddevice, kind)
     if wanted is None:
         default = sounddevice.default.device[kind == "output"]
-        matching = [(index, device) for index, device in devices if index == default]
-        problem = f"no {kind} device: connect one, or choose it with --{kind}-device{_server()}; {LIST_THEM}"
+        matching = [device for device in devices if device.index == default]
+        problem = (
+            f"no {kind} device: connect one, or choose it with --{kind}-device{sound_server.looked_for()}; "
+            f"{LIST_THEM}"
+        )
     else:
-        matching = [pair for pair in devices if str(pair[0]) == wanted]
-        matching = matching or [pair for pair in devices if pair[1]["name"].lower() == wanted.lower()]
-        matching = matching or [pair for pair in devices if wanted.lower() in pair[1]["name"].lower()]
+        matching = _matching(devices, wanted) or _of_server(devices, kind, wanted)
         problem = f"no {kind} device {wanted!r}; {LIST_THEM}"
     if not matching:
         raise DeviceError(problem)
     if len(matching) > 1:
-        those = ", ".join(f"{index} {device['name']}" for index, device in matching)
-        raise OptionError(f"{wanted!r} fits several {kind} devices; choose one by its number: {those}")
-    index, device = matching[0]
-    return Endpoint(kind, index, device["name"], device[has])
+        those = ", ".join(f"{each.index} {each.full_name}" for each in matching)
+        if matching[0].api == SERVER:
+            those = ", ".join(each.name for each in matching)
+        raise OptionError(f"{wanted!r} fits several {kind} devices; choose one of {those}")
+    if matching[0].api == SERVER:
+        os.environ[_ON_SERVER[kind]] = matching[0].name
+    return matching[0]
+
+
+def _having(sounddevice: Any, kind: str) -> list[Endpoint]:
+    """Return the devices of a kind, with all of their channels."""
+    has = f"max_{kind}_channels"
+    return [
+        Endpoint(kind, index, each["name"], sounddevice.query_hostapis(each["hostapi"])["name"], each[has])
+        for index, each in enumerate(every_device(sounddevice))
+        if each[has] > 0
+    ]
+
+
+def _matching(devices: list[Endpoint], wanted: str) -> list[Endpoint]:
+    """Return those that a user may mean, by the first way that finds any."""
+    low = wanted.lower()
+    api, _, rest = low.partition(":")
+    ways: list[Callable[[Endpoint], bool]] = [
+        lambda device: str(device.index) == wanted,
+        lambda device: low in (device.name.lower(), device.full_name.lower()),
+        lambda device: low in device.name.lower(),
+        lambda device: bool(rest) and api in device.api.lower() and rest in device.name.lower(),
+    ]
+    return next(filter(None, ([each for each in devices if way(each)] for way in ways)), [])
+
+
+def _of_server(devices: list[Endpoint], kind: str, wanted: str) -> list[Endpoint]:
+    """Return the sound server's device of that name, or of a part of it: PortAudio has it as ALSA's pulse."""
+    pulse = [device for device in devices if device.name == "pulse"]
+    wanted = wanted.removeprefix(f"{SERVER}:")
+    names = sound_server.names(kind) if pulse else {}
+    fitting = [name for name in names if wanted.lower() in name.lower()]
+    chosen = [wanted] if wanted in names else fitting
+    return [replace(pulse[0], name=name, api=SERVER) for name in chosen]
 
 
 def _with_channel(endpoint: Endpoint, channel: int) -> Endpoint:
@@ -152,69 +222,20 @@ def _does(sounddevice: Any, endpoint: Endpoint, rate: int) -> Endpoint | None:
         if least <= channels <= endpoint.channels:
             with suppress(sounddevice.PortAudioError, ValueError):
                 check(device=endpoint.index, channels=channels, dtype="float32", samplerate=rate)
-                return replace(endpoint, channels=channels)
+                return replace(endpoint, channels=channels, sample_rate=rate)
     return None
 
 
 def _no_rate(sounddevice: Any, found: list[Endpoint], candidates: list[int]) -> DeviceError:
-    """Return an error that names the rates that both devices support."""
+    """Return an error that names the rates that the devices support."""
     done = [{hz for hz in USUAL_RATES_HZ if _does(sounddevice, endpoint, hz)} for endpoint in found]
     refusing = [
         endpoint for endpoint in found if not any(_does(sounddevice, endpoint, hz) for hz in candidates)
     ]
     names = " and ".join(f"{endpoint.kind} device {endpoint.name!r}" for endpoint in refusing or found)
-    common = ", ".join(str(hz) for hz in sorted(done[0] & done[1]))
-    way_out = f"--sample-rate {common}" if common else f"choose another device; {LIST_THEM}"
+    common = ", ".join(str(hz) for hz in sorted(set.intersection(*done)))
+    way_out = f"--sample-rate {common}" if common else "leave --sample-rate out, or choose another device"
     if common.count(","):
         way_out = f"both devices do --sample-rate {common}"
     rates = ", ".join(str(hz) for hz in dict.fromkeys(candidates))
-    return DeviceError(f"the {names} cannot be opened at {rates} Hz: {way_out}")
-
-
-def look_again() -> None:
-    """Let PortAudio find devices that have come since it was loaded; no stream may be open."""
-    sounddevice = portaudio()
-    with suppress(sounddevice.PortAudioError):
-        sounddevice._terminate()
-    with suppress(sounddevice.PortAudioError):
-        sounddevice._initialize()
-
-
-def _server() -> str:
-    """Where a sound server was looked for, on Linux, if it is not there."""
-    if not sys.platform.startswith("linux"):
-        return ""
-    if named := os.environ.get("PULSE_SERVER"):
-        return f"; the sound server was looked for at PULSE_SERVER, {named}"
-    folder = os.environ.get("XDG_RUNTIME_DIR")
-    if not folder:
-        return "; no sound server was looked for, as XDG_RUNTIME_DIR is not set: set it to /run/user/ID"
-    socket = Path(folder, "pulse", "native")
-    return "" if socket.exists() else f"; there is no sound server at {socket}"
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """While the block runs, keep what PortAudio and ALSA print themselves off standard error; ours stays."""
-    if sys.stderr is None:  # closed, and another file may have its number
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    ours, python_stderr = os.fdopen(os.dup(2), "w", buffering=1), sys.stderr
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        is_plain = sys.stderr.fileno() == 2
-    except (OSError, AttributeError):
-        is_plain = False
-    os.dup2(nowhere, 2)
-    if is_plain:
-        sys.stderr = ours
-    try:
-        yield
-    finally:
-        sys.stderr = python_stderr
-        os.dup2(kept, 2)
-        ours.close()
-        os.close(kept)
-        os.close(nowhere)
+    return DeviceError(f"the {names} cannot be opened at {rates} Hz: {way_out}; {LIST_THEM}")

@@ -2,22 +2,18 @@
 
 Where there is no microphone, or the one in use was unplugged, both servers give a monitor instead: what some
 output plays. That may be what is wanted, to separate the voices of a call, or be the program's own output.
-The server is asked with ``pactl``, which both have, in a process of its own, so that a server that does not
-answer holds nothing up.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+from tisdiss_rt.live import sound_server
+
 ASK_S = 2.0  # from one question to the next
-ANSWER_S = 2.0  # for the server to answer
 MONITOR_WORDS = (
     "monitor of",
     ".monitor",
@@ -34,41 +30,12 @@ def warning(process: int | None = None) -> str | None:
 
     None if it does not, or if there is no such server.
     """
-    server = _ask()
-    return None if server is None else _find_monitor(server, str(process or os.getpid()))
+    return _find_monitor(sound_server.ask(), str(process or os.getpid()))
 
 
 def name_warning(name: str) -> str | None:
     """Return the same warning for a device whose name shows that it is a monitor."""
     return _say(name) if any(word in name.lower() for word in MONITOR_WORDS) else None
-
-
-def _ask() -> dict[str, Any] | None:
-    """Return all that the server has, by kind; None if there is no server, or it does not answer."""
-    if not _has_server():
-        return None
-    environment = {**os.environ, "LC_ALL": "C"}  # in others numbers may be written in a way that is no JSON
-    try:
-        done = subprocess.run(
-            ["pactl", "--format=json", "list"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ANSWER_S,
-            check=True,
-        )
-        found = json.loads(done.stdout.decode("utf-8", "replace"), strict=False)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return None
-    return found if isinstance(found, dict) else None
-
-
-def _has_server() -> bool:
-    """Return whether there is a server; ``pactl`` would start one that is not there."""
-    folders = [os.environ.get("PULSE_RUNTIME_PATH"), f"{os.environ.get('XDG_RUNTIME_DIR', '')}/pulse"]
-    return "PULSE_SERVER" in os.environ or any(
-        Path(folder, "native").exists() for folder in folders if folder
-    )
 
 
 def _find_monitor(server: dict[str, Any], process: str) -> str | None:
@@ -110,7 +77,7 @@ class MicrophoneWatch:
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._thread.join(ASK_S + ANSWER_S)
+        self._thread.join(ASK_S + sound_server.ANSWER_S)
 
     def _run(self) -> None:
         last = None

@@ -8,7 +8,8 @@ from contextlib import suppress
 from typing import Any
 
 from tisdiss_rt.errors import DeviceError
-from tisdiss_rt.live.devices import LIST_THEM, Endpoint, Pair, portaudio
+from tisdiss_rt.live.devices import LIST_THEM, Endpoint, Pair
+from tisdiss_rt.live.portaudio import portaudio
 from tisdiss_rt.priority import raised_new_threads
 
 Callback = Callable[..., None]
@@ -21,14 +22,14 @@ class OpenPair:
 
     Args:
         pair: what to open.
-        block: samples for each callback.
+        block_s: seconds of each callback.
         on_input: called as sounddevice does for an InputStream.
         on_output: called as sounddevice does for an OutputStream.
 
     Attribute ``latency_s``: what input and output say that they take. Raises DeviceError.
     """
 
-    def __init__(self, pair: Pair, block: int, on_input: Callback, on_output: Callback) -> None:
+    def __init__(self, pair: Pair, block_s: float, on_input: Callback, on_output: Callback) -> None:
         sounddevice = portaudio()
         self._ends = (pair.sink, pair.source)
         self._opened_s = time.monotonic()
@@ -43,8 +44,8 @@ class OpenPair:
             with raised_new_threads():  # that call back, and that talk to the sound server
                 for number, (endpoint, kind, callback) in enumerate(ends):
                     stream = kind(
-                        samplerate=pair.sample_rate,
-                        blocksize=block,
+                        samplerate=endpoint.sample_rate,
+                        blocksize=round(block_s * endpoint.sample_rate),
                         device=endpoint.index,
                         channels=endpoint.channels,
                         dtype="float32",
