@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.blocks import ahead, fit_length, resample
 from tisdiss_rt.audio.channels import Choice, Mixture
-from tisdiss_rt.audio.files import fit_length, resample
 from tisdiss_rt.audio.highs import with_highs
 from tisdiss_rt.errors import SeparationWarning
 from tisdiss_rt.planning.plan import Plan, Step
+from tisdiss_rt.talkers.activity import Activity
 from tisdiss_rt.talkers.recording import Recording, Wanted
 from tisdiss_rt.talkers.turns import Turn
 
@@ -33,6 +34,7 @@ class Found:
             silent then.
         channels: those that were separated, from 1: their mean, or with ``split`` each of them.
         passed_on: channels that ``split`` passed on as they are, as one person talks in each.
+        activity: what each of the sources has of the recording.
         turns: who talks when, with ``talkers``; None without.
         voice_found: whether the ``voice`` that was asked for is the first source; None without.
     """
@@ -42,6 +44,7 @@ class Found:
     one_talker: bool = False
     channels: tuple[int, ...] = (1,)
     passed_on: tuple[int, ...] = ()
+    activity: tuple[Activity, ...] = ()
     turns: list[Turn] | None = None
     voice_found: bool | None = None
 
@@ -93,11 +96,11 @@ class Task:
     wanted: Wanted
     plan: Plan
 
-    def recording(self, choice: Choice) -> Recording:
-        """Return what was chosen as a recording."""
+    def recording(self, choice: Choice, sources: int) -> Recording:
+        """Return what was chosen as a recording, in which nobody is known to talk as yet."""
         given = self.given
-        mono = partial(given.mono, choice.taken)
-        return Recording(mono, given.sample_rate, given.length, given.expected, self.wanted)
+        about = (given.sample_rate, given.length, given.expected, self.wanted)
+        return Recording(partial(given.mono, choice.taken), *about, activity=[Activity()] * sources)
 
     def part(self, progress: Progress | None, number: int) -> Progress | None:
         """Return what to call for one of the choices, which are equally long."""
@@ -109,6 +112,15 @@ class Task:
             progress(done_s + number * (total_s or 0), whole_s)
 
         return of_all
+
+
+def decoded(recording: Recording, plan: Plan, model_hz: int) -> Generator[Array, None, None]:
+    """Yield a recording (m,) at the rate of the network.
+
+    A thread gets it ready meanwhile, but not with a budget: steps would be late for it.
+    """
+    mono = resample(recording.mono(), recording.sample_rate, model_hz)
+    yield from ahead(mono) if plan.budget_ms is None else mono
 
 
 def at_rate(voices: Iterator[Array], recording: Recording, model_hz: int, sources: int) -> Iterator[Array]:
@@ -138,6 +150,7 @@ def found_in(task: Task, recordings: list[Recording]) -> dict[str, Any]:
         "one_talker": all(alone),
         "channels": tuple(channel + 1 for channels in taken for channel in channels),
         "passed_on": tuple(number + 1 for number, is_kept in enumerate(kept) if is_kept),
+        "activity": tuple(voice for recording in recordings for voice in recording.activity),
         "turns": recordings[0].turns,
         "voice_found": recordings[0].found,
     }

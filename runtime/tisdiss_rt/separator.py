@@ -15,13 +15,14 @@ import copy
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, files, results
+from tisdiss_rt.audio.blocks import reporting
 from tisdiss_rt.audio.channels import number_of, of_array
 from tisdiss_rt.bundle import load, shipped
 from tisdiss_rt.errors import SeparationWarning
@@ -29,7 +30,7 @@ from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.planning.planner import Planner
-from tisdiss_rt.separation import FileSeparation, Progress, Separation, Task, at_rate, found_in
+from tisdiss_rt.separation import FileSeparation, Progress, Separation, Task, at_rate, decoded, found_in
 from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import in_steps, open_stream
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
@@ -182,7 +183,7 @@ class Separator:
             given = reader.mixture()
             task = Task(given, given.choose(channels), wanted, plan)
             wanted.check_files(len(targets), self._sources * len(task.choices))
-            digest = results.digest_of(reader.path, number_of(channels))
+            digest = None if reader.is_part else results.digest_of(reader.path, number_of(channels))
             rate = given.sample_rate
             with results.WavWriters(targets, rate, reader.subtype, given.expected, digest) as writers:
                 recordings = self._write(task, writers, targets[0].parent, progress)
@@ -264,7 +265,7 @@ class Separator:
     ) -> Iterator[Array]:
         """Separate what was chosen, one after the other; yields (m, sources), adds to ``recordings``."""
         for number, choice in enumerate(task.choices):
-            recordings.append(recording := task.recording(choice))
+            recordings.append(recording := task.recording(choice, self._sources))
             with Waiting(folder, self._sources) as waiting:
                 part = task.part(progress, number)
                 for piece in self._separate(recording, task.plan, waiting, part):
@@ -280,16 +281,16 @@ class Separator:
     ) -> Iterator[Array]:
         """Separate a recording into pieces (m, sources), as many samples in all."""
         model_hz, rate = self._model_hz, recording.sample_rate
-        mono = files.resample(recording.mono(), rate, model_hz)
-        if plan.overlaps:
-            separated = self._in_windows(mono, plan, recording.steps)
-        else:
-            separated = in_steps(self._open_stream(model_hz, plan, None, None), mono, recording.steps)
-        if progress is not None:
-            total_s = None if recording.expected is None else recording.expected / rate
-            separated = files.reporting(separated, model_hz, total_s, progress)
-        voices = settled(separated, self._voiceprints, model_hz, waiting, recording)
-        yield from at_rate(voices, recording, model_hz, self._sources)
+        with closing(decoded(recording, plan, model_hz)) as mono:
+            if plan.overlaps:
+                separated = self._in_windows(mono, plan, recording.steps)
+            else:
+                separated = in_steps(self._open_stream(model_hz, plan, None, None), mono, recording.steps)
+            if progress is not None:
+                total_s = None if recording.expected is None else recording.expected / rate
+                separated = reporting(separated, model_hz, total_s, progress)
+            voices = settled(separated, self._voiceprints, model_hz, waiting, recording)
+            yield from at_rate(voices, recording, model_hz, self._sources)
 
     def _in_windows(self, mono: Iterable[Array], plan: Plan, steps: list[Step]) -> Iterator[Array]:
         """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""

@@ -1,8 +1,11 @@
 import io
+import itertools
 import os
 import struct
 import sys
 import threading
+import time
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -10,7 +13,8 @@ import soundfile
 from scipy import signal
 
 from tisdiss_rt.audio import files, results
-from tisdiss_rt.audio.files import AudioReader, fit_length, resample
+from tisdiss_rt.audio.blocks import ahead, fit_length, resample
+from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.audio.results import WavWriters
 from tisdiss_rt.errors import AudioError, OutputError
 
@@ -281,6 +285,54 @@ def test_joined_mp3s_are_read_to_their_end(tmp_path, tag):
     assert reader.problem is None
 
 
+@pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "w64", "mp3", "ogg"])
+@pytest.mark.parametrize("start", [0, 1, 4095, 4096, 40_000])
+@pytest.mark.parametrize("length", [1, 4096, 5000, None])
+def test_parts_are_what_the_whole_has_there(tmp_path, noise, suffix, start, length):
+    rate = 16000
+    soundfile.write(tmp_path / f"a.{suffix}", noise(50_001, 2), rate)
+    with AudioReader(tmp_path / f"a.{suffix}") as reader:
+        whole = np.concatenate(list(reader.columns()))
+    length_s = None if length is None else length / rate
+    with AudioReader(tmp_path / f"a.{suffix}", start / rate, length_s) as reader:
+        for _ in range(2):
+            part = np.concatenate(list(reader.columns()))
+            np.testing.assert_array_equal(part, whole[start:][:length])
+            assert reader.done == len(part)
+        assert reader.frames in (len(part), None)
+        assert (reader.problem, reader.missing_s) == (None, 0.0)
+
+
+def test_parts_that_are_not_there(tmp_path, noise):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, noise(32000), 16000)
+    with pytest.raises(AudioError, match=r"a\.wav: has 2\.0 s, and the part begins at 2\.5 s"):
+        AudioReader(path, 2.5, 1.0)
+    for length_s, problem in ((0.55, None), (1.5, "truncated: 1.0 s of 1.5 s are missing")):
+        with AudioReader(path, 1.5, length_s) as reader:
+            assert sum(len(block) for block in reader.blocks()) == 8000
+            assert reader.fault == problem
+    path.write_bytes(path.read_bytes()[: 44 + 2 * 16000])  # now the second half is missing
+    for start_s, length_s, problem in (
+        (0.0, 0.5, None),
+        (0.5, 0.5, None),
+        (0.5, 1.0, "truncated: 0.5 s of 1.0 s are missing"),
+        (0.5, None, "truncated: 1.0 s of 1.5 s are missing"),
+    ):
+        with AudioReader(path, start_s, length_s) as reader:
+            assert sum(len(block) for block in reader.blocks()) == 8000
+            assert reader.fault == problem
+
+
+def test_what_is_in_a_file_can_be_read_without_one(tmp_path, noise):
+    data = noise(5000)
+    soundfile.write(tmp_path / "a.flac", data, 16000)
+    with AudioReader(io.BytesIO((tmp_path / "a.flac").read_bytes())) as reader:
+        np.testing.assert_allclose(np.concatenate(list(reader.blocks())), data, atol=1e-4)
+    with pytest.raises(AudioError, match="the recording: not readable as audio"):
+        AudioReader(io.BytesIO(b"text"))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, 99_999])
 def test_nan_and_infinity_are_refused(tmp_path, noise, bad, place):
@@ -310,6 +362,59 @@ def test_other_bad_input(tmp_path):
 
 
 # ---- resampling ----
+
+
+def threads_ahead():
+    return [thread for thread in threading.enumerate() if thread.name == "ahead"]
+
+
+def test_blocks_are_ready_ahead_but_not_all():
+    made = []
+
+    def blocks():
+        for number in range(300):
+            made.append(number)
+            yield np.full(3, number)
+
+    taken = []
+    for block in ahead(blocks()):
+        taken.append(block[0])
+        if len(taken) == 10:
+            time.sleep(0.1)
+            assert 10 < len(made) < 150
+    assert taken == list(range(300))
+    assert not threads_ahead()
+
+
+def test_errors_and_ends_of_what_is_ready_ahead():
+    def failing():
+        yield np.zeros(3)
+        raise AudioError("damaged")
+
+    blocks = ahead(failing())
+    assert len(next(blocks)) == 3
+    with pytest.raises(AudioError, match="damaged"):
+        next(blocks)
+    endless = ahead(itertools.repeat(np.zeros(3)))
+    next(endless)
+    assert threads_ahead()
+    endless.close()
+    assert not threads_ahead()
+
+
+def test_short_recordings_are_decoded_once(tmp_path, noise, monkeypatch):
+    soundfile.write(tmp_path / "a.flac", noise(20_000, 2), 44100)
+    for most, times in ((2**22, 1), (30_000, 3)):
+        monkeypatch.setattr(files, "_KEPT_SAMPLES", most)
+        with AudioReader(tmp_path / "a.flac") as reader:
+            monkeypatch.setattr(reader, "_read", Mock(side_effect=reader._read))
+            mixture = reader.mixture()
+            assert len(next(iter(mixture.columns()))) == 4096  # not to the end
+            found = [np.concatenate(list(mixture.columns())) for _ in range(3)]
+            assert reader._read.call_count == 1 + times * 6  # five blocks, and the end
+            assert reader.done == 20_000
+        for again in found[1:]:
+            np.testing.assert_array_equal(again, found[0])
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(44100, 16000), (8000, 16000), (16000, 48000)])

@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from tisdiss_rt import Separator
-from tisdiss_rt.audio.files import fit_length
+from tisdiss_rt.audio.blocks import fit_length
 from tisdiss_rt.audio.highs import with_highs
 
 MODEL_HZ = 16000

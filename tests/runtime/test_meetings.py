@@ -11,6 +11,7 @@ from test_talkers import RATE, Tags, in_turns
 
 from tisdiss_rt import AudioError, OptionError, Separator
 from tisdiss_rt.cli.main import cli
+from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.recording import Recording, Wanted, settled
 from tisdiss_rt.talkers.turns import Turn, rttm
 from tisdiss_rt.talkers.waiting import Waiting
@@ -68,6 +69,11 @@ def test_everybody_has_an_output(talkers):
     for number, person in enumerate(by_beginning(people), 1):
         on = talks(recording.turns, number, len(person))
         assert (on != (person > 0)).mean() < 0.01
+        both = (person > 0) & ((people > 0).sum(0) > 1)
+        activity = recording.activity[number - 1]
+        assert activity.speech_s == pytest.approx((person > 0).sum() / RATE, rel=0.03)
+        assert activity.overlap_s == pytest.approx(both.sum() / RATE, rel=0.1)
+        assert activity.level_db == pytest.approx(20 * np.log10(person.max()), abs=0.3)
 
 
 def test_of_fewer_than_there_are_the_nearest_are_one():
@@ -99,6 +105,7 @@ def test_short_and_silent(talkers, samples):
     outputs, recording = told_apart(np.zeros((2, samples), np.float32), talkers=talkers)
     assert outputs.shape == (3 if talkers == 3 else 1, samples)
     assert recording.turns == []
+    assert recording.activity == len(outputs) * [Activity()]
 
 
 @pytest.mark.parametrize("talkers", [2, "auto"])
@@ -107,6 +114,15 @@ def test_people_who_always_talk_at_once_are_as_the_network_has_them(talkers):
     outputs, recording = told_apart(sources, talkers=talkers)
     np.testing.assert_array_equal(outputs, sources)
     assert not recording.one_talker
+
+
+def test_activity():
+    talks = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 0]], bool)
+    power = np.array([[1.0, 9.0, 0], [3.0, 0.5, 0], [9.0, 0.1, 0], [0, 0, 0]])
+    first, second, third = activity_of(talks, power, 0.5, 1.7)  # the last part has 0.2 s
+    assert (first.speech_s, first.overlap_s, first.level_db) == (1.0, 0.5, 3.0)
+    assert (second.speech_s, second.overlap_s, second.level_db) == (1.2, 0.5, -7.0)
+    assert third == Activity(0.0, 0.0, None)
 
 
 def test_what_is_quieter_than_a_residue_is_nobody():

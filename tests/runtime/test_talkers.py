@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from tisdiss_rt import OutputError, Separator
 from tisdiss_rt.cli.main import cli
+from tisdiss_rt.talkers.activity import Activity
 from tisdiss_rt.talkers.assignment import assign, grouped
 from tisdiss_rt.talkers.blocks import Blocks, Describer
 from tisdiss_rt.talkers.recording import Recording, Waiting, in_order, settled
@@ -135,6 +136,10 @@ def test_one_talker_is_on_the_first_output_and_the_others_are_silent():
     assert findings.one_talker
     np.testing.assert_allclose(result[0], talker.sum(0), atol=1e-6)
     assert not result[1].any()
+    first, second = findings.activity
+    assert first.speech_s == pytest.approx((talker.sum(0) > 0.1).sum() / RATE, rel=0.05)
+    assert first.level_db == pytest.approx(20 * np.log10(0.808), abs=0.2)
+    assert (first.overlap_s, second) == (0.0, Activity())
 
 
 def test_one_talker_is_told(voices, tmp_path):
@@ -156,7 +161,10 @@ def test_one_talker_is_told(voices, tmp_path):
     assert soundfile.read(tmp_path / "alone_spk1.wav")[0].any()
     assert not soundfile.read(tmp_path / "alone_spk2.wav")[0].any()
     result = runner.invoke(cli, [*arguments, "--force", "--json", "--quiet"])
-    assert json.loads(result.stdout)["files"][0]["one_talker"] is True
+    entry = json.loads(result.stdout)["files"][0]
+    assert entry["one_talker"] is True
+    assert [voice["level_db"] is None for voice in entry["voices"]] == [False, True]
+    assert entry["voices"][1] == {"speech_s": 0.0, "overlap_s": 0.0, "level_db": None}
 
 
 def test_three_sources_and_silence():

@@ -11,16 +11,16 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
-import soxr
 
 from tisdiss_rt.audio import Array, media
+from tisdiss_rt.audio.blocks import remembered
 from tisdiss_rt.audio.channels import BLOCK_FRAMES, Mixture
 from tisdiss_rt.audio.lengths import Measured, Spliced, measure
 from tisdiss_rt.errors import AudioError
@@ -47,32 +47,50 @@ _UNKNOWN_BYTES = 0x7F000000  # sizes from here on mean "unknown", as programs th
 _UNKNOWN_FRAMES = 2**60
 _MENTIONED_FRAMES = 16  # fewer that are missing are rounding
 _MENTIONED_S = 0.25  # of media files, which begin and end with what encoders add
+_KEPT_SAMPLES = 2**22  # of all channels: a recording of no more is decoded once and kept, in 16 MB
+_ROUNDED_S = 0.1  # of parts, whose times may be rounded
+# libsndfile finds any sample of these; in others, as MP3, it has to decode all that comes before.
+_SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 
 
 class AudioReader:
     """An audio file, or standard input for ``-``, as blocks; it may be read more than once.
 
+    Args:
+        source: the file, or what is in it.
+        start_s: where the part begins that is read, by default all of it.
+        length_s: how long that is; None for all that follows.
+
     Attributes ``path``, ``sample_rate`` (Hz), ``channels`` (how many), ``frames`` (as the header says; None
     if it cannot), ``subtype`` (of the WAV files to write), ``label`` (what messages call it), ``done``
-    (samples that were read).
+    (samples that were read), ``is_part`` (whether not all of the file is wanted).
     Raises AudioError for anything of which nothing can be read.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = path
-        self.label = "standard input" if os.fspath(path) == STDIN else os.fspath(path)
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | io.BytesIO,
+        start_s: float = 0.0,
+        length_s: float | None = None,
+    ) -> None:
+        self.path = STDIN if isinstance(source, io.BytesIO) else source
+        self.is_part = start_s > 0 or length_s is not None
+        unnamed = "the recording" if isinstance(source, io.BytesIO) else "standard input"
+        self.label = unnamed if os.fspath(self.path) == STDIN else os.fspath(self.path)
         self.done = 0
         self._is_begun = False
         with ExitStack() as resources:
             self._source: Any
             try:
-                self._source, self._bytes = self._source_of(path, resources)
+                self._source, self._bytes = self._source_of(source, resources)
             except OSError as error:
                 raise AudioError(f"{self.label}: {error.strerror}") from error
             self._measured = measure(self._bytes)
             self._opened = resources.enter_context(ExitStack())
             self._files = self._open()
             self._describe(self._files)
+            if self.is_part:
+                self._take_part(start_s, length_s)
             self._resources = resources.pop_all()
 
     def _describe(self, files: list[Any]) -> None:
@@ -87,9 +105,25 @@ class AudioReader:
         is_open = self._measured.is_open or frames >= _UNKNOWN_FRAMES or (is_media and frames == 0)
         self.frames: int | None = None if is_open else frames
         self._beyond = _beyond(first, self._measured)  # frames
+        self._begin, self._end = 0, sys.maxsize
         self._damage = ""
         if self.frames == 0:
             raise AudioError(f"{self.label}: has no samples")
+
+    def _take_part(self, start_s: float, length_s: float | None) -> None:
+        """Let the part take the place of the file."""
+        self._begin = round(start_s * self.sample_rate)
+        if length_s is not None:
+            self._end = self._begin + max(1, round(length_s * self.sample_rate))
+        self._mentioned = max(self._mentioned, round(_ROUNDED_S * self.sample_rate))
+        if self.frames is None:
+            return
+        if self._begin >= self.frames:
+            there_s = self.frames / self.sample_rate
+            raise AudioError(f"{self.label}: has {there_s:.1f} s, and the part begins at {start_s:.1f} s")
+        promised = self.frames + self._beyond if length_s is None else self._end
+        self.frames = min(self._end, self.frames) - self._begin
+        self._beyond = promised - self._begin - self.frames
 
     def _open(self) -> list[Any]:
         """Open the file, and those that are joined to it, at the beginning."""
@@ -116,8 +150,12 @@ class AudioReader:
             reason += f"; {media.INSTALL} reads it"
         raise AudioError(f"{self.label}: not readable as audio: {reason}") from refused
 
-    def _source_of(self, path: str | os.PathLike[str], resources: ExitStack) -> tuple[Any, BinaryIO]:
+    def _source_of(
+        self, path: str | os.PathLike[str] | io.BytesIO, resources: ExitStack
+    ) -> tuple[Any, BinaryIO]:
         """Return what libsndfile opens, and the file to look into before."""
+        if isinstance(path, io.BytesIO):
+            return path, path
         if os.fspath(path) == STDIN:
             if sys.stdin is None:
                 raise AudioError("standard input: is closed")
@@ -136,8 +174,10 @@ class AudioReader:
 
     def mixture(self) -> Mixture:
         """Return it as something whose channels can be chosen."""
+        is_short = self.frames is not None and self.frames * self.channels <= _KEPT_SAMPLES
+        columns = remembered(self.columns) if is_short else self.columns
         about = (self.channels, self.sample_rate, lambda: self.done, self.frames, self.label)
-        return Mixture(self.columns, *about)
+        return Mixture(columns, *about)
 
     def blocks(self) -> Iterator[Array]:
         """Yield the mean of all channels as (m,) float32; their lengths add up to ``done``."""
@@ -150,13 +190,20 @@ class AudioReader:
             self._files = self._open()
         self._is_begun, self.done = True, 0
         self._damage = "cut off, nobody can tell how much is missing" if self._measured.is_cut else ""
+        position = 0
         for file in self._files:
             if file.samplerate != self.sample_rate:
                 self._damage = f"what follows has {file.samplerate} Hz"
                 break
-            while len(block := self._read(file)):
-                self.done += len(block)
-                yield block
+            position += _passed_over(file, self._begin - position)
+            while position < self._end and len(block := self._read(file)):
+                wanted = block[max(self._begin - position, 0) : self._end - position]
+                position += len(block)
+                if len(wanted):
+                    self.done += len(wanted)
+                    yield wanted
+        if position >= self._end:
+            self._damage = ""  # if any, it is behind the part
         if self.done == 0:
             # Of a file whose frames are all damaged, some versions of libsndfile give none without an error.
             damage = self._damage or ("nothing of it can be read" if self.frames else "")
@@ -199,6 +246,17 @@ class AudioReader:
         self._resources.close()
 
 
+def _passed_over(file: Any, frames: int) -> int:
+    """Go forward in a file that was just opened, where that is exact; return by how many frames."""
+    if frames <= 0 or getattr(file, "format", "") not in _SEEKABLE:
+        return 0
+    target = min(frames, file.frames)
+    try:
+        return int(file.seek(target))
+    except soundfile.LibsndfileError:  # reading tells what is wrong
+        return 0
+
+
 def _seekable_copy(file: BinaryIO, resources: ExitStack) -> BinaryIO:
     """Copy what comes to a temporary file, or into memory where there is no place for one."""
     try:
@@ -226,57 +284,6 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
     def seekable(self) -> bool:
         return False
-
-
-def resample(blocks: Iterable[Array], from_hz: int, to_hz: int) -> Iterator[Array]:
-    """Resample a stream of (m,) or (m, channels) blocks, without delay.
-
-    The result is about ``length * to_hz / from_hz`` long, rounded either way.
-    """
-    if from_hz == to_hz:
-        yield from blocks
-        return
-    stream: Any = None
-    for block in blocks:
-        if stream is None:
-            channels = 1 if block.ndim == 1 else block.shape[1]
-            stream = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32")
-            empty = block[:0]
-        yield stream.resample_chunk(np.ascontiguousarray(block))
-    if stream is not None:
-        yield stream.resample_chunk(empty, last=True)
-
-
-def fit_length(blocks: Iterable[Array], length: Callable[[], int], channels: int) -> Iterator[Array]:
-    """Cut a stream of (m, channels) to a length, or fill it up with zeros.
-
-    The length may grow while the blocks come; the last one is what counts. So many channels are made where
-    no block comes.
-    """
-    done = 0
-    for block in blocks:
-        channels = block.shape[1]
-        fitting = block[: length() - done]
-        if len(fitting):
-            yield fitting
-            done += len(fitting)
-    if done < length():
-        yield np.zeros((length() - done, channels), np.float32)
-
-
-def reporting(
-    pieces: Iterable[Array],
-    sample_rate: int,
-    total_s: float | None,
-    progress: Callable[[float, float | None], None],
-) -> Iterator[Array]:
-    """Yield pieces (channels, m), and call ``progress(done_s, total_s)`` before each."""
-    done = 0
-    for piece in pieces:
-        done += piece.shape[1]
-        done_s = done / sample_rate
-        progress(done_s if total_s is None else min(done_s, total_s), total_s)
-        yield piece
 
 
 def native_path(source: Any) -> Any:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.audio.files import resample
+from tisdiss_rt.audio.blocks import resample
 
 HOP_S = 0.016
 BELOW = 0.75  # of the network's highest frequency: from there on is "just below"

@@ -76,6 +76,7 @@ def entry(path: str, result: FileSeparation) -> dict[str, Any]:
         "one_talker": result.one_talker,
         "channels": result.channels,
         "passed_on": result.passed_on,
+        "voices": [dataclasses.asdict(voice) for voice in result.activity],
         **({} if result.turns is None else {"turns": [dataclasses.asdict(turn) for turn in result.turns]}),
         **({} if result.voice_found is None else {"voice_found": result.voice_found}),
         "clipped": result.clipped,

@@ -15,10 +15,8 @@ A thread of its own writes, since a disk may take its time.
 
 from __future__ import annotations
 
-import os
 import queue
 import struct
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.growing import lock, write
 from tisdiss_rt.errors import OptionError, OutputError
 from tisdiss_rt.priority import raised_priority
 
@@ -95,7 +94,7 @@ class Recorder:
         for path in paths:
             is_new = not path.exists()
             self._files.append(path.open("xb" if is_new else "r+b", buffering=0))
-            _lock(self._files[-1])
+            lock(self._files[-1], "another run is recording there")
             if is_new:
                 self._claim(path, self._files[-1])
 
@@ -112,7 +111,7 @@ class Recorder:
         """Claim a file: write a recording of no length."""
         self._ours.append(path)
         file.truncate(0)
-        _write(file.fileno(), header(0, self._sample_rate), 0)
+        write(file.fileno(), header(0, self._sample_rate), 0)
 
     def _leave(self) -> None:
         """Close the files; ours are removed if they have not a single sample."""
@@ -150,9 +149,9 @@ class Recorder:
                     self._claim(path, file)
             at = HEADER_BYTES + 4 * (self.samples - self._begin)
             for file, track in zip(self._files, tracks, strict=True):
-                _write(file.fileno(), track.astype("<f4").tobytes(), at)
+                write(file.fileno(), track.astype("<f4").tobytes(), at)
             for file in self._files:
-                _write(file.fileno(), header(after - self._begin, self._sample_rate), 0)
+                write(file.fileno(), header(after - self._begin, self._sample_rate), 0)
             self.samples = after
             if self._paths[0] not in self.paths:
                 self.paths.extend(self._paths)
@@ -165,24 +164,13 @@ class Recorder:
                 continue
             with suppress(OSError):
                 kept = self.samples - self._begin
-                _write(file.fileno(), header(kept, self._sample_rate), 0)
+                write(file.fileno(), header(kept, self._sample_rate), 0)
                 file.truncate(HEADER_BYTES + 4 * kept)
         kept_s = self.samples / self._sample_rate
         self.problem = OutputError(
             f"recording ended, {kept_s:.1f} s are kept in {self._folder}: {error.strerror}; make room, or "
             "record elsewhere"
         )
-
-
-def _lock(file: FileIO) -> None:
-    """Keep other recordings away as long as the file is open, where the system can; raises OSError."""
-    if sys.platform != "win32":
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OSError(error.errno, "another run is recording there") from error
 
 
 def targets(folder: Path, sources: int, force: bool) -> list[Path]:
@@ -192,11 +180,3 @@ def targets(folder: Path, sources: int, force: bool) -> list[Path]:
     if existing and not force:
         raise OptionError(f"{existing[0]} exists; --force overwrites")
     return paths
-
-
-def _write(descriptor: int, data: bytes, at: int) -> None:
-    """Write all of it, or raise OSError."""
-    done = 0
-    os.lseek(descriptor, at, os.SEEK_SET)
-    while done < len(data):
-        done += os.write(descriptor, data[done:])

@@ -20,11 +20,12 @@ from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import fade_in
 from tisdiss_rt.errors import OptionError
 from tisdiss_rt.planning.plan import Step
+from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
 from tisdiss_rt.talkers.meeting import MOST, who_is_who
 from tisdiss_rt.talkers.sample import Sample, voice_of, who_of
-from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, talking, turns_of
+from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, power_of, talking, turns_of
 from tisdiss_rt.talkers.waiting import Waiting
 
 AUTO = "auto"
@@ -96,6 +97,7 @@ class Recording:
         steps: one record for each window or step, as they are done.
         one_talker: whether nobody else talks; this and what follows is known when all has been separated.
         turns: who talks when, where people are told apart.
+        activity: what each output has of the recording.
         found: whether the wanted voice is on the first output; None where none is wanted.
     """
 
@@ -107,6 +109,7 @@ class Recording:
     steps: list[Step] = field(default_factory=list)
     one_talker: bool = False
     turns: list[Turn] | None = None
+    activity: list[Activity] = field(default_factory=list)
     found: bool | None = None
 
 
@@ -161,10 +164,15 @@ def _voices(
     recording.one_talker = orders is None
     who = np.zeros(blocks.weights.shape, np.int64) if orders is None else orders.argsort(1)
     first = _first(blocks, who, 1 if orders is None else who.shape[1], voiceprints, recording)
+    outputs = [first, *(output for output in range(who.shape[1]) if output != first)]
+    part_s = block / PARTS / sample_rate
+    levels, finer = parts_of(blocks, who)
+    talks = talking(levels, finer, len(outputs), part_s)[:, outputs]
+    power = power_of(levels, finer, len(outputs))[:, outputs]
+    recording.activity = activity_of(talks, power, part_s, waiting.samples / sample_rate)
     if orders is None:
         yield from _on_the_first(waiting, _READ_BLOCKS * block)
     else:
-        outputs = [first, *(output for output in range(who.shape[1]) if output != first)]
         yield from in_order(waiting, orders[:, outputs], block, sample_rate)
 
 
@@ -199,12 +207,15 @@ def _people(
     order = begins.argsort(kind="stable")
     if fixed is None:  # who is never heard is nobody
         order = order[: max(1, int((begins < len(talks)).sum()))]
-    recording.turns = turns_of(talks[:, order], part_s, waiting.samples / sample_rate)
+    talks, length_s = talks[:, order], waiting.samples / sample_rate
+    recording.turns = turns_of(talks, part_s, length_s)
+    power = power_of(levels, finer, count)[:, order]
+    recording.activity = activity_of(talks, power, part_s, length_s)
     recording.one_talker = len(order) == 1
     place = np.full(count, -1)
     place[order] = np.arange(len(order))
     yield np.zeros((len(order), 0), np.float32)
-    yield from apart(waiting, place[finer], talks[:, order], block, sample_rate)
+    yield from apart(waiting, place[finer], talks, block, sample_rate)
 
 
 def _on_the_first(waiting: Waiting, samples: int) -> Iterator[Array]:

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.blocks import resample
 from tisdiss_rt.audio.channels import Mixture, of_array
-from tisdiss_rt.audio.files import AudioReader, resample
+from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.errors import AudioError
 from tisdiss_rt.talkers.assignment import Order, evidence_of, learnt
 from tisdiss_rt.talkers.blocks import BLOCK_S, Blocks, Describer, Voiceprints

@@ -50,13 +50,17 @@ def parts_of(blocks: Blocks, who: Order) -> tuple[Array, Order]:
     return levels, finer
 
 
+def power_of(levels: Array, who: Order, count: int) -> Array:
+    """Return the mean square of each talker (parts, talkers), from what `parts_of` returns."""
+    return np.stack([np.where(who == talker, levels, 0).sum(1) for talker in range(count)], axis=1)
+
+
 def talking(levels: Array, who: Order, count: int, part_s: float) -> Talks:
     """Return when each talker talks (parts, talkers), from what `parts_of` returns."""
     total = levels.sum(1)
     noise = np.quantile(levels.max(1), 0.1) if len(levels) else 0.0
     talks = np.zeros((len(levels), count), bool)
-    for talker in range(count):
-        power = np.where(who == talker, levels, 0).sum(1)
+    for talker, power in enumerate(power_of(levels, who, count).T):
         level = np.sqrt(_loudness(power) * _loudness(total))
         least = np.clip(
             noise * 10 ** (NOISE_DB / 10), level * 10 ** (QUIET_DB / 10), level * 10 ** (LOUD_DB / 10)
