@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import shlex
 import shutil
@@ -81,6 +82,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     example = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
     for name in ("talk.wav", "meeting.wav", "anna.wav"):
         shutil.copy(example, tmp_path / name)
+    (tmp_path / "calls.jsonl").write_text('{"audio_filepath": "talk.wav", "duration": 6.0, "lang": "en"}\n')
     (tmp_path / "interviews").mkdir()
     shutil.copy(example, tmp_path / "interviews" / "one.wav")
     for folder in ("runtime", "benchmarks"):
@@ -118,8 +120,21 @@ def is_meeting(names: dict[str, Any], printed: str) -> None:
     assert len(names["meeting"].sources) == len({turn.talker for turn in names["meeting"].turns})
 
 
+def is_manifest_of_cuts(names: dict[str, Any], printed: str) -> None:
+    (line,) = Path("cuts.jsonl").read_text().splitlines()
+    assert json.loads(line) == {"audio_filepath": "talk.wav", "offset": 1.0, "duration": 2.0, "cut": "part"}
+
+
+def are_cuts_of_voices(names: dict[str, Any], printed: str) -> None:
+    voices = list(names["voices"])
+    assert [(cut.duration, cut.talker, cut.lang) for cut in voices] == [(6.0, 1, "en"), (6.0, 2, "en")]
+    assert voices[0].load_audio().shape == (1, 96000)
+
+
 CHECKS: list[tuple[str, Callable[[dict[str, Any], str], None]]] = [
     ("README.md", is_separation),
+    ("docs/corpora.md", is_manifest_of_cuts),
+    ("docs/corpora.md", are_cuts_of_voices),
     ("docs/live.md", is_stream),
     ("docs/other-languages.md", is_example_of_the_bundle),
     ("docs/other-languages.md", is_example_of_the_bundle),
@@ -127,11 +142,28 @@ CHECKS: list[tuple[str, Callable[[dict[str, Any], str], None]]] = [
 ]
 
 
+def prepare_cuts() -> None:
+    """Write a set with a part of a recording, and separate a manifest."""
+    from lhotse import CutSet, Recording
+
+    cut = Recording.from_file("talk.wav").to_cut().truncate(offset=1.0, duration=2.0).with_id("part")
+    CutSet.from_cuts([cut]).to_file("cuts.jsonl.gz")
+    arguments = ["separate", "--manifest", "calls.jsonl", "-o", "voices", "--depth", "1", "--workers", "1"]
+    assert CliRunner().invoke(cli, arguments).exit_code == 0
+
+
+PREPARED = {"lhotse": prepare_cuts}
+
+
 @pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
 @pytest.mark.parametrize("number", range(max(len(PYTHON), len(CHECKS))))
 def test_python(workplace: Path, capsys: pytest.CaptureFixture[str], number: int) -> None:
     page, check = CHECKS[number]
     assert PYTHON[number].page == page
+    for package, prepare in PREPARED.items():
+        if f"import {package}\n" in PYTHON[number].text or f"from {package} " in PYTHON[number].text:
+            pytest.importorskip(package)
+            prepare()
     names: dict[str, Any] = {}
     exec(PYTHON[number].text, names)
     check(names, capsys.readouterr().out)

@@ -68,7 +68,7 @@ def test_reports_what_runs(gain_toy):
     assert running.threads == 2
     assert running.precision == "fp32"
     assert running.provider in ("cpu", "cuda")
-    assert OfflineEngine(bundles.load(gain_toy), provider="cpu").threads == onnx_runtime.physical_cores() >= 1
+    assert OfflineEngine(bundles.load(gain_toy), provider="cpu").threads == cores.physical_cores() >= 1
 
 
 def test_cuda_must_not_be_replaced_by_the_cpu(gain_toy, monkeypatch):
@@ -227,4 +227,4 @@ def test_quotas_of_containers(tmp_path, monkeypatch, membership, files, expected
     monkeypatch.setattr(cores, "OWN_CGROUP", tmp_path / "self")
     assert cores.quota_cores() == expected
     if sys.platform == "linux":
-        assert onnx_runtime.physical_cores() <= (expected or 10**6)
+        assert cores.physical_cores() <= (expected or 10**6)

@@ -8,7 +8,8 @@ import pytest
 import tisdiss_rt
 
 PACKAGE = Path(tisdiss_rt.__file__).parent
-FLOORS = ("cli", "live", "separator", "separation", "streaming", "talkers", "planning", "engine", "audio")
+ABOVE = ("cli", "live", "corpus", "separator", "separation")
+FLOORS = (*ABOVE, "streaming", "talkers", "planning", "engine", "audio")
 GROUND = {"errors", "bundle", "external_data", "priority", "__version__"}  # what every floor may use
 
 

@@ -143,10 +143,11 @@ def doctor() -> None:
     for package in ("numpy", "soundfile", "soxr"):
         click.echo(f"{package} {version(package)}")
     from tisdiss_rt.engine import conformance, onnx_runtime, open_engine
+    from tisdiss_rt.engine.cores import physical_cores
     from tisdiss_rt.planning import autoselect
 
     click.echo(f"ONNX Runtime {onnx_runtime.VERSION}: {', '.join(onnx_runtime.available_providers())}")
-    click.echo(f"physical cores: {onnx_runtime.physical_cores()}")
+    click.echo(f"physical cores: {physical_cores()}")
     for name in shipped():
         loaded = load(name)
         running = open_engine(loaded)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tisdiss_rt.cli.corpus import manifest_options, separate_manifest, take
 from tisdiss_rt.cli.options import (
     DEPTH,
     FORCE,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+@click.argument("inputs", nargs=-1, metavar="INPUT...")
 @click.option("-o", "--output", default="separated", show_default=True, help="Folder for the results.")
 @engine_options("edge-16k")
 @budget_option("Time that one window may take; chooses window and depth.")
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     help="Number of people, or auto to find it: one file for each, and talk.rttm says who talks when.",
 )
 @VOICE
+@manifest_options
 @JSON
 @FORCE
 @QUIET
@@ -77,11 +79,21 @@ def separate(
     length and the resolution of the input; those of a file in a folder below, in the same one there.
     With --channels split, the sources are those of each channel: talk_ch1_spk1.wav, talk_ch1_spk2.wav, ...
     With --talkers, each person has a file of their own, silent where they do not talk.
+
+    With --manifest, what it lists takes the place of INPUT, and manifest.jsonl in the output folder has a
+    line for each voice.
     """
     from tisdiss_rt.audio.channels import parse  # takes the time that --help should not
     from tisdiss_rt.separator import Separator
 
     of_recordings = {"channels": parse(channels), "talkers": _number(talkers), "voice": voice}
+    of_manifest = take(options)
+    if bool(inputs) == (of_manifest["manifest"] is not None):
+        raise click.UsageError("either INPUT or --manifest says what to separate")
+    if of_manifest["manifest"] is not None:
+        options |= of_recordings
+        separate_manifest(output, engine, options, force, quiet, as_json, **of_manifest)
+        return
     separator = Separator(**engine)
     plan = separator.plan(**options)
     options |= of_recordings

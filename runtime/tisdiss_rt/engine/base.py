@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Bundle, Graph
 from tisdiss_rt.engine.backends import Shape, open_graphs
+from tisdiss_rt.engine.cores import physical_cores
 from tisdiss_rt.engine.forks import leave_in_parent
-from tisdiss_rt.engine.onnx_runtime import physical_cores
 from tisdiss_rt.errors import BundleError, OptionError
 
 MOST_THREADS = 256  # each takes memory, and no graph has work for so many

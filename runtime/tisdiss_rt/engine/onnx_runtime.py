@@ -6,13 +6,11 @@ import os
 import sys
 from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import GRAPHS, Bundle
 from tisdiss_rt.bundle import Graph as GraphRef
-from tisdiss_rt.engine.cores import quota_cores
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
@@ -169,19 +167,6 @@ def version_of(execution_provider: str) -> str | None:
 def available_providers() -> list[str]:
     """Return the execution providers of the installed ONNX Runtime, by ONNX Runtime's names."""
     return list(ort.get_available_providers())
-
-
-def physical_cores() -> int:
-    """Return how many physical cores this process may use; outside Linux how many logical ones there are."""
-    if sys.platform != "linux":
-        return os.cpu_count() or 1
-    usable = os.sched_getaffinity(0)
-    siblings = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
-    try:
-        cores = len({Path(siblings.format(cpu)).read_text() for cpu in usable})
-    except OSError:  # hidden in some containers
-        cores = len(usable)
-    return min(cores, quota_cores() or cores)
 
 
 def _print_on_stderr(*words: object) -> None:

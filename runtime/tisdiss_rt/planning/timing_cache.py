@@ -18,7 +18,7 @@ import click
 
 from tisdiss_rt.engine.backends import BACKENDS
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.engine.onnx_runtime import physical_cores
+from tisdiss_rt.engine.cores import physical_cores
 from tisdiss_rt.planning.forecast import Timings
 
 GRAPHS = ("stem", "repetition", "decoder")

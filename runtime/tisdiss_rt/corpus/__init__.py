@@ -1,0 +1,1 @@
+"""Corpora: many recordings, on all cores of a machine, for days, without losing one."""

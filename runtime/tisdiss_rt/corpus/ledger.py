@@ -1,0 +1,169 @@
+"""What is done and what failed, as two files that are right at every moment, also after a kill.
+
+::
+
+    manifest.jsonl    a row for each voice, in the form of the manifest that came in
+    failed.jsonl      each entry that is broken, and the reason
+
+All rows of an entry are written at once, after its files are in their places. A kill may leave a row half or
+an entry without its last rows; whoever goes on cuts them off and separates that entry again. Shares of a
+manifest have files of their own and may have one folder together.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator
+from io import FileIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from tisdiss_rt.audio.growing import lock, write
+from tisdiss_rt.corpus.entries import OFFSET, PATH, BadLine, Entry, Shard
+from tisdiss_rt.corpus.voices import Outcome
+from tisdiss_rt.errors import OptionError, OutputError
+
+_BAD = -1  # of a line that was no entry
+
+
+class Ledger:
+    """The two files of a run; a context manager, inside which nobody else can go on with them.
+
+    Args:
+        folder: where they are, or will be.
+        shard: the share of the manifest.
+        resume: whether to go on where they end; otherwise there must be none.
+        force: whether to begin anew.
+
+    Attributes: ``failed``, how many entries are in failed.jsonl.
+    Raises OptionError where there are results already, OutputError where nothing can be written.
+    """
+
+    def __init__(self, folder: Path, shard: Shard, resume: bool, force: bool) -> None:
+        self._folder, self._suffix = folder, shard.suffix
+        self._done: dict[int, int] = {}  # line and digest of what it is
+        self.failed = 0
+        self._files: list[FileIO] = []
+        paths = [folder / f"{name}{shard.suffix}.jsonl" for name in ("manifest", "failed")]
+        there = [path for path in paths if path.exists() and path.stat().st_size > 0]
+        if there and not resume and not force:
+            raise OptionError(f"{there[0]} exists; --resume goes on with it, --force begins anew")
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for path in paths:
+                self._files.append(path.open("a+b", buffering=0))
+            lock(self._files[0], "another run is at work there")
+            if resume:
+                self._recover()
+            else:
+                for file in self._files:
+                    file.truncate(0)
+        except BaseException as error:
+            self._close()
+            if isinstance(error, OSError):
+                raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
+            raise
+
+    def has(self, entry: Entry | BadLine) -> bool:
+        """Return whether an entry is done. Raises OptionError if something else was done for its line."""
+        digest = self._done.get(entry.line)
+        if digest is None or isinstance(entry, BadLine):
+            return digest is not None
+        if digest == _BAD:  # and now it is an entry
+            return False
+        if digest != _digest(entry.fields[PATH], entry.start_s):
+            raise OptionError(
+                f"{self._folder} has results of another manifest: its line {entry.line} is not "
+                f"{entry.fields[PATH]}; choose another folder with -o, or begin anew with --force"
+            )
+        return True
+
+    def add(self, entry: Entry | BadLine, outcome: Outcome) -> None:
+        """Write down what became of an entry. Raises OutputError, and then nothing of it is written."""
+        if outcome.reason is not None:
+            fields = entry.fields if isinstance(entry, Entry) else {"text": entry.text}
+            of_it = {"line": entry.line, "voices": len(outcome.rows), "reason": outcome.reason}
+            self._append(self._files[1], [{**fields, **of_it}])
+            self.failed += 1
+        if outcome.rows:
+            self._append(self._files[0], outcome.rows)
+
+    def _append(self, file: FileIO, rows: Any) -> None:
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        end = file.seek(0, 2)
+        try:
+            write(file.fileno(), text.encode("utf-8", "surrogateescape"), end)
+        except OSError as error:
+            file.truncate(end)
+            raise OutputError(f"cannot write to {self._folder}: {error.strerror}") from error
+
+    def _recover(self) -> None:
+        """Find out what is done, in this share and in others, and cut off what a kill left unfinished."""
+        for path in sorted(self._folder.glob("manifest*.jsonl")):
+            own = path.name == f"manifest{self._suffix}.jsonl"
+            self._read_done(path, self._files[0] if own else None)
+        for path in sorted(self._folder.glob("failed*.jsonl")):
+            own = path.name == f"failed{self._suffix}.jsonl"
+            self._read_failed(path, self._files[1] if own else None)
+
+    def _read_done(self, path: Path, own: FileIO | None) -> None:
+        line, count, begin, end = 0, 0, 0, 0  # of the last entry: how many of its rows are there, and where
+        for at, row in _rows_of(path):
+            if row["line"] != line or count == row["voices"]:
+                line, count, begin = row["line"], 0, at[0]
+            count, end = count + 1, at[1]
+            if count == row["voices"]:
+                self._done[line] = _digest(row["parent"], row["start_s"])
+                begin = end
+        if own is not None:
+            own.truncate(begin)
+
+    def _read_failed(self, path: Path, own: FileIO | None) -> None:
+        end = 0
+        for at, row in _rows_of(path):
+            if row["voices"] and row["line"] not in self._done:
+                break  # the last one, and its voices were not written down any more
+            end = at[1]
+            self.failed += own is not None
+            if PATH in row:
+                self._done[row["line"]] = _digest(row[PATH], row.get(OFFSET) or 0.0)
+            else:
+                self._done[row["line"]] = _BAD
+        if own is not None:
+            own.truncate(end)
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def _close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+def _digest(path: str, start_s: float) -> int:
+    return zlib.crc32(f"{path}\n{float(start_s)!r}".encode("utf-8", "surrogateescape"))
+
+
+def _rows_of(path: Path) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
+    """Yield where each whole row of a file begins and ends, and the row. Raises OptionError."""
+    end = 0
+    with path.open("rb") as file:
+        for number, text in enumerate(file, start=1):
+            begin, end = end, end + len(text)
+            if not text.endswith(b"\n"):
+                return
+            try:
+                row = json.loads(text.decode("utf-8", "surrogateescape"))
+                ours = {"line", "voices"} <= row.keys()
+            except (ValueError, AttributeError):
+                ours = False
+            if not ours:
+                raise OptionError(f"{path}: line {number} is not from here; choose another folder with -o")
+            yield (begin, end), row

@@ -1,0 +1,119 @@
+"""A run over a manifest: what is not done yet goes to workers, and what becomes of it is written down."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Protocol
+
+from tisdiss_rt.corpus.entries import BadLine, Entry, Shard, parse, read_lines
+from tisdiss_rt.corpus.ledger import Ledger
+from tisdiss_rt.corpus.progress import Display, Log, Progress
+from tisdiss_rt.corpus.voices import Outcome
+from tisdiss_rt.corpus.workers import Task
+
+
+class Separating(Protocol):
+    """Whatever separates entries; attribute ``about`` says in one line what it is."""
+
+    about: str
+
+    def separate(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Outcome]]:
+        """Yield entries as they are done, in any order, and what became of them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run: what to separate, how, and where to.
+
+    Attributes:
+        manifest: of what is to be separated, see `entries`.
+        output: folder for the results.
+        shard: the share of the manifest.
+        resume: whether to go on with what is there.
+        force: whether to begin anew where something is.
+        engine: the arguments of `Separator`.
+        options: those of `Separator.separate_file`.
+    """
+
+    manifest: Path
+    output: Path
+    engine: dict[str, object]
+    options: dict[str, object]
+    shard: Shard = field(default_factory=Shard)
+    resume: bool = False
+    force: bool = False
+
+    @property
+    def making(self) -> Path:
+        """The folder for what is not complete."""
+        return self.output / f".making{self.shard.suffix}"
+
+
+def run(
+    job: Job,
+    open_separating: Callable[[Task], AbstractContextManager[Separating]],
+    display: Display,
+) -> Progress:
+    """Separate all entries of a manifest that are not done.
+
+    Args:
+        job: what and how.
+        open_separating: returns what separates.
+        display: shows how it goes.
+
+    Raises AudioError where the manifest cannot be read, OptionError for what does not fit together,
+    OutputError where nothing can be written, and the errors of `Separator`.
+    """
+    progress = Progress(sum(1 for _ in read_lines(job.manifest, job.shard)))
+    with (
+        Ledger(job.output, job.shard, job.resume, job.force) as ledger,
+        Log(job.output / f"log{job.shard.suffix}.txt", display) as log,
+    ):
+        progress.failed = ledger.failed
+        shutil.rmtree(job.making, ignore_errors=True)
+        job.making.mkdir()
+        try:
+            entries = _to_do(job, ledger, progress, log)
+            first = next(entries, None)
+            if first is not None:
+                task = Task(job.engine, job.options, job.output, job.making)
+                with open_separating(task) as separating:
+                    log.tell(separating.about)
+                    for entry, outcome in separating.separate(chain([first], entries)):
+                        _note(entry, outcome, ledger, progress, log)
+            log.tell(str(progress))
+        finally:
+            shutil.rmtree(job.making, ignore_errors=True)
+    return progress
+
+
+def _to_do(job: Job, ledger: Ledger, progress: Progress, log: Log) -> Iterator[Entry]:
+    """Yield the entries that are not done; notes lines that are none."""
+    folder = job.manifest.parent.absolute()
+    for number, text in read_lines(job.manifest, job.shard):
+        entry = parse(number, text, folder)
+        if ledger.has(entry):
+            progress.before += 1
+            progress.done += 1
+        elif isinstance(entry, BadLine):
+            _note(entry, Outcome(number, reason=entry.reason), ledger, progress, log)
+        else:
+            yield entry
+
+
+def _note(entry: Entry | BadLine, outcome: Outcome, ledger: Ledger, progress: Progress, log: Log) -> None:
+    """Write down what became of an entry."""
+    ledger.add(entry, outcome)
+    progress.done += 1
+    progress.failed += outcome.reason is not None
+    progress.audio_s += outcome.audio_s
+    progress.voices += len(outcome.rows)
+    for told in (outcome.reason, *outcome.warnings):
+        if told is not None:
+            log.warn(told)
+    log.update(progress)

@@ -1,0 +1,125 @@
+"""One entry of a manifest: its voices become files, and rows of the manifest that comes out.
+
+The files are made in a folder of their own and moved when all of them are complete. What a killed run leaves
+behind is in that folder alone.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tisdiss_rt.audio.files import AudioReader
+from tisdiss_rt.audio.results import turns_path, voice_paths
+from tisdiss_rt.corpus.entries import DURATION, OFFSET, PATH, Entry
+from tisdiss_rt.errors import OutputError, SeparationWarning, TisdissError
+from tisdiss_rt.talkers.meeting import MOST
+
+if TYPE_CHECKING:
+    from tisdiss_rt.separator import FileSeparation, Separator
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an entry.
+
+    Attributes:
+        line: its number.
+        rows: of its voices.
+        audio_s: seconds of audio that were separated.
+        reason: what is wrong with it, if anything; there may be voices all the same.
+        warnings: what else is to be said of it.
+    """
+
+    line: int
+    rows: tuple[dict[str, Any], ...] = ()
+    audio_s: float = 0.0
+    reason: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def separate_entry(
+    separator: Separator, entry: Entry, output: Path, making: Path, options: Mapping[str, Any]
+) -> Outcome:
+    """Separate an entry into files below ``output``, which are made in ``making``.
+
+    ``options`` are those of `Separator.separate_file`. Whatever is wrong with the entry is in the outcome.
+    Raises OutputError where nothing can be written.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SeparationWarning)
+        try:
+            result = _separate(separator, entry, output, making, options)
+        except OutputError:
+            raise
+        except (TisdissError, OSError) as error:
+            return Outcome(entry.line, reason=_told(entry, error))
+        except Exception as error:  # one input must not end the work on all the others
+            return Outcome(entry.line, reason=_told(entry, f"{type(error).__name__}: {error}"))
+    told = [str(each.message) for each in caught if issubclass(each.category, SeparationWarning)]
+    others = tuple(each for each in told if f"{result.problem};" not in each)
+    of_each = separator.bundle.manifest.sources if options.get("channels") == "split" else None
+    rows = tuple(_rows(entry, result, of_each, output))
+    return Outcome(entry.line, rows, result.frames / result.sample_rate, result.problem, others)
+
+
+def _told(entry: Entry, error: Exception | str) -> str:
+    """Return an error in one line that names the file; errors of the system do not always name it."""
+    reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    return reason if str(entry.path) in reason else f"{entry.path}: {reason}"
+
+
+def _separate(
+    separator: Separator, entry: Entry, output: Path, making: Path, options: Mapping[str, Any]
+) -> FileSeparation:
+    """Separate an entry and move its files to their places."""
+    talkers = options.get("talkers")
+    with AudioReader(entry.path, entry.start_s, entry.length_s) as reader:
+        sources = separator.bundle.manifest.sources if talkers is None else talkers
+        channels = reader.channels if options.get("channels") == "split" else None
+        targets = voice_paths(making, f"{entry.name}.wav", MOST if sources == "auto" else sources, channels)
+        rttm = None if talkers is None else turns_path(making, f"{entry.name}.wav")
+        result = separator.separate_file(reader, targets, **options, rttm=rttm)
+    folder = _folder_of(entry, output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in (*result.paths, *filter(None, [rttm])):
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
+    return result
+
+
+def _folder_of(entry: Entry, output: Path) -> Path:
+    return (output / entry.name).parent
+
+
+def _rows(entry: Entry, result: FileSeparation, of_each: int | None, output: Path) -> list[dict[str, Any]]:
+    """Return a row for each voice: what the entry carries along, and what is known of the voice.
+
+    ``of_each`` is the number of voices of each channel, where channels are separated one by one.
+    """
+    carried = {name: value for name, value in entry.fields.items() if name not in (PATH, DURATION, OFFSET)}
+    depths = [step.depth for step in result.steps]
+    duration_s = round(result.frames / result.sample_rate, 6)
+    of_all = {
+        "parent": entry.fields[PATH],
+        "line": entry.line,
+        "voices": len(result.paths),
+        "start_s": entry.start_s,
+        "depth": round(sum(depths) / max(1, len(depths)), 2),
+        **({} if result.problem is None else {"problem": result.problem}),
+    }
+    rows = []
+    for number, (path, voice) in enumerate(zip(result.paths, result.activity, strict=True)):
+        file = (_folder_of(entry, output) / path.name).relative_to(output).as_posix()
+        place = {"talker": number + 1}
+        if of_each is not None:
+            place = {"channel": result.channels[number // of_each], "talker": number % of_each + 1}
+        own = {PATH: file, DURATION: duration_s, **of_all, **place, **dataclasses.asdict(voice)}
+        rows.append({**own, **{name: value for name, value in carried.items() if name not in own}})
+    return rows
