@@ -32,6 +32,7 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 # Commands that are not run, by how they begin, and why. Their options are checked all the same.
 ELSEWHERE = {
     "tisdiss-rt live --voice": "needs a microphone; tests/runtime/test_live.py has a file in its place",
+    "tisdiss-rt live --virtual-mic": "needs a microphone; tests/runtime/test_live_devices.py has a virtual one",
     "tisdiss-rt live --record": "needs a microphone; tests/runtime/test_live_devices.py has a virtual one",
     "tisdiss-rt doctor": "tests/runtime/test_cli.py runs it",
     "tisdiss-rt bench": "tests/runtime/test_bench.py runs it",
@@ -41,6 +42,8 @@ NOT_OURS = {
     "apt install": "changes the machine",
     "make": "runs this test; the targets are looked up",
     "cmake": "tests/embed builds and installs with these commands",
+    "mcs": "tests/embed builds with it",
+    "dotnet": "Debian has none; tests/embed checks what it would pack",
 }
 
 
@@ -131,8 +134,13 @@ def are_cuts_of_voices(names: dict[str, Any], printed: str) -> None:
     assert voices[0].load_audio().shape == (1, 96000)
 
 
+def is_sound_again(names: dict[str, Any], printed: str) -> None:
+    np.testing.assert_array_equal(names["soundfile"].read("voice.wav")[0], names["talk"])
+
+
 CHECKS: list[tuple[str, Callable[[dict[str, Any], str], None]]] = [
     ("README.md", is_separation),
+    ("docs/c.md", is_sound_again),
     ("docs/corpora.md", is_manifest_of_cuts),
     ("docs/corpora.md", are_cuts_of_voices),
     ("docs/live.md", is_stream),

@@ -118,8 +118,12 @@ class VirtualSound:
 
     def tap(self, sink: str) -> Tap:
         """Record what ``virtmic`` or ``virtspk`` plays."""
+        return self.tap_source(f"{sink}.monitor")
+
+    def tap_source(self, source: str) -> Tap:
+        """Record a microphone."""
         form = ("--raw", "--format=float32le", f"--rate={self._rate}", "--channels=1", "--latency-msec=20")
-        process = self._start("parec", "-d", f"{sink}.monitor", *form, stdout=subprocess.PIPE)
+        process = self._start("parec", "-d", source, *form, stdout=subprocess.PIPE)
         return Tap(process, self._rate)
 
     def launch(self) -> None:

@@ -133,6 +133,8 @@ def test_whether_a_voice_was_found_is_told(live, noise):
         (("--input", "talk.wav", "--record", "here"), "--record is for devices"),
         (("--chunk-ms", 4), "--chunk-ms needs --input FILE"),
         (("--listen", 3), "from 1 to 2, or mix"),
+        (("--virtual-mic", "a b"), "letters, digits, dots, - and _ alone"),
+        (("--virtual-mic", "a", "--output-device", "0"), "exclude each other"),
         (("--duration-s", 0), "above 0 s"),
         (("--input", "none.wav"), "no such file"),
         (("--input", "talk.wav", "--chunk-ms", 0), "above 0 ms"),

@@ -274,6 +274,45 @@ def test_devices_of_the_server_by_their_names(server, stream_toy, tmp_path):
     assert np.abs(played).max() > 0.1
 
 
+def test_other_programs_get_a_voice_from_a_virtual_microphone(server, stream_toy, tmp_path):
+    mix = example(16000, 6)
+    soundfile.write(tmp_path / "mix.wav", mix, 16000, subtype="FLOAT")
+    with server(16000) as sound:
+        options = ("--virtual-mic", "voice", "--listen", 2, "--record", tmp_path / "rec", "--depth", DEPTH)
+        running = start(sound, "--bundle", stream_toy, *options)
+        listening(tmp_path / "rec")
+        tap = sound.tap_source("voice")
+        second = start(sound, "--bundle", stream_toy, "--virtual-mic", "voice")
+        assert "there is a microphone 'voice' already" in second.communicate(timeout=20)[1]
+        sound.play(tmp_path / "mix.wav").wait()
+        time.sleep(0.7)
+        running.send_signal(signal.SIGINT)
+        _, err = running.communicate(timeout=20)
+        assert running.returncode == 0, err
+        assert "other programs have it as the microphone voice" in err
+        assert "voice" not in sound.control("list", "short", "modules")
+        heard, expected = tap.close(), tracks(tmp_path / "rec")[2]
+    middle = expected[2 * 16000 : 5 * 16000]
+    begin = find(middle, heard)
+    np.testing.assert_allclose(
+        heard[begin : begin + len(middle)], middle, atol=1e-3 if server is VirtualSound else 0.05
+    )
+
+
+def test_what_a_killed_run_left_is_removed(server, stream_toy, tmp_path):
+    with server(16000) as sound:
+        running = start(sound, "--bundle", stream_toy, "--virtual-mic", "one", "--record", tmp_path / "rec")
+        listening(tmp_path / "rec")
+        running.kill()
+        running.communicate()
+        assert "source_name=one" in sound.control("list", "short", "modules")
+        again = start(sound, "--bundle", stream_toy, "--virtual-mic", "two", "--duration-s", 2)
+        _, err = again.communicate(timeout=30)
+        assert again.returncode == 0, err
+        left = sound.control("list", "short", "modules")
+        assert "source_name=one" not in left and "source_name=two" not in left
+
+
 def test_names_that_a_terminal_has_no_letters_for():
     with VirtualSound(16000) as sound:
         names = ("耳机".encode(), "Café".encode("latin-1"))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from tisdiss_rt.cli.live_devices import play_devices
+from tisdiss_rt.cli.live_devices import DeviceOptions, play_devices
 from tisdiss_rt.cli.live_file import play_file
 from tisdiss_rt.cli.options import (
     DEPTH,
@@ -29,6 +29,7 @@ _FILE_ONLY = ("raw", "output_dir", "chunk_ms", "no_realtime")
 _DEVICES_ONLY = (
     "input_device",
     "output_device",
+    "virtual_mic",
     "input_channel",
     "sample_rate",
     "listen",
@@ -44,6 +45,11 @@ _DEVICES_ONLY = (
     "--input-device", metavar="D", help="Microphone: a number, name or part of one that `devices` shows."
 )
 @click.option("--output-device", metavar="D", help="Headphones, in the same way.")
+@click.option(
+    "--virtual-mic",
+    metavar="NAME",
+    help="Play into a microphone of this name, which calls and recorders can choose. [PulseAudio, PipeWire]",
+)
 @click.option(
     "--input-channel", default="mix", show_default=True, help="Channel of the microphone: its number, or mix."
 )
@@ -107,7 +113,7 @@ def live(
     common: dict[str, Any] = {"as_json": as_json, "force": force, "quiet": quiet}
     if source is None:
         own = {name: others[name] for name in _DEVICES_ONLY}
-        play_devices(separator, options, **own, **common)
+        play_devices(separator, options, DeviceOptions(**own, **common))
     else:
         own = {name: others[name] for name in _FILE_ONLY}
         _run_input(separator, source, options=options, **own, **common)

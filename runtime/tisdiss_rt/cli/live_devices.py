@@ -12,6 +12,7 @@ import textwrap
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,24 +39,27 @@ _MOST_LATE = 0.01  # of the steps, which nobody needs advice for
 _FITTING = ("headphone", "headset", "earphone", "earbud", "airpods")
 
 
-def play_devices(
-    separator: Separator,
-    options: dict[str, Any],
-    *,
-    input_device: str | None,
-    output_device: str | None,
-    input_channel: str,
-    sample_rate: int | None,
-    listen: str,
-    record: str | None,
-    duration_s: float | None,
-    wait_s: float,
-    no_ui: bool,
-    as_json: bool,
-    force: bool,
-    quiet: bool,
-) -> None:
-    """Run between two devices until a key, a signal or the end of ``duration_s``, and report."""
+@dataclass(frozen=True)
+class DeviceOptions:
+    """Options of ``live`` between devices, as the command line has them."""
+
+    input_device: str | None
+    output_device: str | None
+    virtual_mic: str | None
+    input_channel: str
+    sample_rate: int | None
+    listen: str
+    record: str | None
+    duration_s: float | None
+    wait_s: float
+    no_ui: bool
+    as_json: bool
+    force: bool
+    quiet: bool
+
+
+def play_devices(separator: Separator, options: dict[str, Any], given: DeviceOptions) -> None:
+    """Run between two devices until a key, a signal or the end of the duration, and report."""
     from tisdiss_rt.live.devices import choose
     from tisdiss_rt.live.portaudio import quiet_libraries
     from tisdiss_rt.live.recorder import Recorder, targets
@@ -64,26 +68,41 @@ def play_devices(
     from tisdiss_rt.priority import raised_priority
 
     sources, model_hz = separator.bundle.manifest.sources, separator.bundle.manifest.sample_rate
-    track, channel = _track(listen, sources), _channel(input_channel)
-    _check_times(duration_s, wait_s)
-    paths = targets(Path(record), sources, force) if record else []
-    with quiet_libraries():
-        pair = within(ANSWER_S, lambda: choose(input_device, output_device, sample_rate, model_hz, channel))
+    track, channel = _track(given.listen, sources), _channel(given.input_channel)
+    _check_times(given.duration_s, given.wait_s)
+    paths = targets(Path(given.record), sources, given.force) if given.record else []
+    with quiet_libraries(), ExitStack() as stack:
+        output = _output(stack, given, model_hz)
+        asked = (given.input_device, output, given.sample_rate, model_hz, channel)
+        pair = within(ANSWER_S, lambda: choose(*asked))
         with raised_priority():  # as it will run
             stream = separator.stream(pair.sample_rate, **options)
         with signals_noted() as stop:
             recorder = Recorder(paths, pair.sample_rate) if paths else None
             with closing(recorder) if recorder else nullcontext():
-                session = LiveSession(stream, sources, pair, track, recorder, wait_s)
+                session = LiveSession(stream, sources, pair, track, recorder, given.wait_s)
                 title = _title(separator, pair)
-                if not quiet:
-                    click.echo(f"{title}\n{_note(pair, session.status())}", err=True)
+                if not given.quiet:
+                    click.echo(f"{title}\n{_note(pair, session.status(), given.virtual_mic)}", err=True)
                 most = {"budget_ms": options["budget_ms"], "most_depth": stream.plan.max_depth}
-                draw = None if quiet or no_ui else partial(picture, title, **most, has_keys=has_keys())
-                ticker = _ticker(session, draw, duration_s, stop)
-                report = partial(_tell, session, stream, pair, options, recorder, as_json, quiet)
+                is_hidden = given.quiet or given.no_ui
+                draw = None if is_hidden else partial(picture, title, **most, has_keys=has_keys())
+                ticker = _ticker(session, draw, given.duration_s, stop)
+                report = partial(_tell, session, stream, pair, options, recorder, given.as_json, given.quiet)
                 _run(session, ticker, recorder, report)
+            stack.close()
             stop.exit()
+
+
+def _output(stack: ExitStack, given: DeviceOptions, model_hz: int) -> str | None:
+    """Return the output device: as given, or that of a virtual microphone, which the stack removes."""
+    if given.virtual_mic is None:
+        return given.output_device
+    if given.output_device is not None:
+        raise OptionError("--virtual-mic and --output-device exclude each other")
+    from tisdiss_rt.live.virtual_microphone import virtual_microphone
+
+    return stack.enter_context(virtual_microphone(given.virtual_mic, given.sample_rate or model_hz))
 
 
 def _run(
@@ -182,11 +201,13 @@ def _title(separator: Separator, pair: Pair) -> str:
     return f"{name} on {engine.provider}, {engine.precision}, {devices}"
 
 
-def _note(pair: Pair, status: Status) -> str:
+def _note(pair: Pair, status: Status, virtual_mic: str | None) -> str:
     """Return what a listener should know before the first sound."""
     late = f"latency {status.total_ms:.0f} ms and what the devices take"
     if (monitor := name_warning(pair.source.name)) is not None:
         return f"{late}\n{monitor}"
+    if virtual_mic is not None:
+        return f"{late}; other programs have it as the microphone {virtual_mic}"
     if any(word in pair.sink.name.lower() for word in _FITTING):
         return late
     return f"{late}; wear headphones: what loudspeakers play goes into the microphone again"

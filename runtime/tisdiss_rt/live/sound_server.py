@@ -13,28 +13,43 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tisdiss_rt.errors import DeviceError
+
 ANSWER_S = 2.0  # for the server to answer
 _LISTS = {"input": "sources", "output": "sinks"}
 
 
 def ask() -> dict[str, Any]:
     """Return all that the server has, by kind; nothing if there is no server, or it does not answer."""
-    if not _is_there():
+    if not is_there():
         return {}
+    try:
+        found = json.loads(control("--format=json", "list"), strict=False)
+    except (DeviceError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def control(*command: str) -> str:
+    """Run ``pactl`` with a command and return what it prints; raises DeviceError if that fails."""
     environment = {**os.environ, "LC_ALL": "C"}  # in others numbers may be written in a way that is no JSON
     try:
         done = subprocess.run(
-            ["pactl", "--format=json", "list"],
+            ["pactl", *command],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=ANSWER_S,
             check=True,
         )
-        found = json.loads(done.stdout.decode("utf-8", "replace"), strict=False)
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    except FileNotFoundError as error:
+        raise DeviceError("pactl is missing: install pulseaudio-utils") from error
+    except subprocess.CalledProcessError as error:
+        reason = " ".join(error.stderr.decode("utf-8", "replace").split())
+        raise DeviceError(f"the sound server refuses {command[0]}: {reason}") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        raise DeviceError("the sound server does not answer") from error
+    return done.stdout.decode("utf-8", "replace").strip()
 
 
 def names(kind: str) -> dict[str, str]:
@@ -55,7 +70,7 @@ def looked_for() -> str:
     return "" if socket.exists() else f"; there is no sound server at {socket}"
 
 
-def _is_there() -> bool:
+def is_there() -> bool:
     """Return whether there is a server; ``pactl`` would start one that is not there."""
     folders = [os.environ.get("PULSE_RUNTIME_PATH"), f"{os.environ.get('XDG_RUNTIME_DIR', '')}/pulse"]
     return "PULSE_SERVER" in os.environ or any(
