@@ -32,7 +32,7 @@ MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 # Commands that are not run, by how they begin, and why. Their options are checked all the same.
 ELSEWHERE = {
     "tisdiss-rt live --voice": "needs a microphone; tests/runtime/test_live.py has a file in its place",
-    "tisdiss-rt live --virtual-mic": "needs a microphone; tests/runtime/test_live_devices.py has a virtual one",
+    "tisdiss-rt live --virtual-mic": "needs one; tests/runtime/test_live_devices.py has a virtual one",
     "tisdiss-rt live --record": "needs a microphone; tests/runtime/test_live_devices.py has a virtual one",
     "tisdiss-rt doctor": "tests/runtime/test_cli.py runs it",
     "tisdiss-rt bench": "tests/runtime/test_bench.py runs it",
