@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing as mp
 import os
+import resource
 import struct
 import tempfile
 from collections.abc import Callable
@@ -26,6 +27,7 @@ RATE = 16000
 CHUNK = 1600
 STREAM_GROWTH_MB = 10.0
 FILE_GROWTH_MB = 20.0, 5.0  # at once, and for every hour: the descriptions of the voices
+MOST_MB = 1000.0  # at any moment
 AFTER = 0.1  # of the sound, memory is what it remains
 
 
@@ -49,8 +51,12 @@ class Growth:
 
     def told(self, what: str, allowed_mb: float) -> tuple[str, bool]:
         grown_mb = self.most_mb - (self.first_mb or 0)
-        line = f"{what}: {self.first_mb:.0f} MB after a tenth, {grown_mb:+.0f} MB at the end"
-        return line, grown_mb <= allowed_mb
+        peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        line = (
+            f"{what}: {self.first_mb:.0f} MB after a tenth, {grown_mb:+.0f} MB at the end, "
+            f"at most {peak_mb:.0f} MB"
+        )
+        return line, grown_mb <= allowed_mb and peak_mb <= MOST_MB
 
 
 def stream(hours: float) -> tuple[str, bool]:
