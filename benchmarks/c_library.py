@@ -6,6 +6,7 @@ import ctypes as c
 from pathlib import Path
 
 OK, ARGUMENT, OPTION, BUNDLE, ONNXRUNTIME, UNSUPPORTED, STATE = range(7)
+CANCELLED = 9
 
 
 class Struct(c.Structure):
@@ -13,6 +14,10 @@ class Struct(c.Structure):
 
     def __init__(self, **values: object) -> None:
         super().__init__(size=c.sizeof(self), **values)
+
+
+class File(c.Structure):
+    _fields_ = (("name", c.c_char_p), ("data", c.c_void_p), ("size", c.c_size_t))
 
 
 class OpenOptions(Struct):
@@ -23,6 +28,9 @@ class OpenOptions(Struct):
         ("precision", c.c_char_p),
         ("threads", c.c_int32),
         ("reserved", c.c_int32),
+        ("files", c.c_void_p),
+        ("file_count", c.c_size_t),
+        ("onnxruntime_api", c.c_void_p),
     )
 
 
@@ -33,6 +41,8 @@ class RunOptions(Struct):
         ("depth", c.c_int32),
         ("min_depth", c.c_int32),
         ("window_s", c.c_double),
+        ("progress", c.c_void_p),
+        ("progress_data", c.c_void_p),
     )
 
     def __init__(self, **values: object) -> None:
@@ -45,6 +55,7 @@ class Info(Struct):
         *((name, c.c_char_p) for name in ("name", "provider", "precision", "licence")),
         *((name, c.c_int32) for name in ("threads", "sample_rate", "sources", "trained_depth", "max_depth")),
         *((name, c.c_int32) for name in ("streaming", "step_samples", "latency_samples")),
+        ("onnxruntime_version", c.c_char_p),
     )
 
 

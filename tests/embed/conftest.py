@@ -39,7 +39,12 @@ def csharp(release: Built) -> Path:
         strict = ("mcs", "-langversion:7.2", "-warnaserror")
         binding = folder / "TisdissRt.dll"
         build(*strict, "-target:library", f"-out:{binding}", *sorted(sources.glob("src/*.cs")))
-        for program in (PROGRAMS / "Conformance.cs", sources / "examples" / "Separate.cs"):
+        programs = (
+            PROGRAMS / "Conformance.cs",
+            PROGRAMS / "Interface.cs",
+            sources / "examples" / "Separate.cs",
+        )
+        for program in programs:
             build(*strict, f"-r:{binding}", f"-out:{folder / program.stem}.exe", program)
 
     return once("csharp", into)

@@ -68,7 +68,7 @@ TWINS: dict[str, list[Any]] = {
     "external_data.cpp:kDataLocation": [external_data.DATA_LOCATION],
     "external_data.cpp:kExternalData": [external_data.EXTERNAL_DATA],
     "external_data.cpp:kMostNested": [external_data.MOST_NESTED],
-    "manifest.cpp:kMostFileBytes": [bundle.MOST_FILE_BYTES],
+    "files.cpp:kMostFileBytes": [bundle.MOST_FILE_BYTES],
     "manifest.cpp:kMostManifestBytes": [bundle.MOST_MANIFEST_BYTES],
     "manifest.cpp:kMostNumbers": [bundle.MOST_NUMBERS],
     "manifest.cpp:kMostHz": [bundle.MOST_HZ],
@@ -90,6 +90,7 @@ TWINS: dict[str, list[Any]] = {
     "windows.cpp:kMargin": [order._MARGIN],
 }
 OF_CPP_ALONE = {
+    "api.cpp:kPieceS",
     "assignment.cpp:kTiny",
     "causal.cpp:kTiny",
     "voiceprints.cpp:kTiny",

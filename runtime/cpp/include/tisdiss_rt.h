@@ -13,9 +13,14 @@
  * has one environment for the whole process, with one logger, which is silent if it is created here: a program that
  * uses ONNX Runtime itself and needs its messages creates its own environment before it opens a bundle.
  *
- * Threads: calls on one bundle wait for each other; calls on one stream must not overlap. Different handles are
- * independent, so each stream of a bundle may run on a thread of its own. Nothing is printed, and no call ends the
- * program. Handles that are still open at its end are left to the system.
+ * Threads: calls on one bundle may overlap; only measuring the machine, for a first budget, is waited for. Different
+ * handles are independent, so each stream of a bundle may run on a thread of its own. A call on a stream while another
+ * thread is in one on the same stream returns TISDISS_ERROR_STATE and does nothing. A handle must not be freed while a
+ * call on it runs. Nothing is printed, and no call ends the program. Handles that are still open at its end are left to
+ * the system.
+ *
+ * Versions: TISDISS_VERSION_MAJOR and the others are those that a program is compiled with, tisdiss_version is what it
+ * runs with. The library's name carries the major version: with the same one, old programs run with newer libraries.
  */
 #ifndef TISDISS_RT_H
 #define TISDISS_RT_H
@@ -23,13 +28,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#if defined(_WIN32) && defined(TISDISS_BUILDING)
+#if defined(TISDISS_STATIC)
+#define TISDISS_API
+#elif defined(_WIN32) && defined(TISDISS_BUILDING)
 #define TISDISS_API __declspec(dllexport)
 #elif defined(_WIN32)
 #define TISDISS_API __declspec(dllimport)
 #else
 #define TISDISS_API __attribute__((visibility("default")))
 #endif
+
+#define TISDISS_VERSION_MAJOR 0
+#define TISDISS_VERSION_MINOR 2
+#define TISDISS_VERSION_PATCH 0
 
 #ifdef __cplusplus
 extern "C" {
@@ -42,9 +53,10 @@ typedef enum tisdiss_status {
   TISDISS_ERROR_BUNDLE = 3,      /* the folder is not a bundle or is damaged, or the network failed */
   TISDISS_ERROR_ONNXRUNTIME = 4, /* ONNX Runtime is missing, too old, or does not have the provider */
   TISDISS_ERROR_UNSUPPORTED = 5, /* a stream of an offline bundle */
-  TISDISS_ERROR_STATE = 6,       /* the stream has ended or failed: reset it */
+  TISDISS_ERROR_STATE = 6,       /* the stream has ended or failed: reset it; or another thread uses it */
   TISDISS_ERROR_MEMORY = 7,
-  TISDISS_ERROR_INTERNAL = 8
+  TISDISS_ERROR_INTERNAL = 8,
+  TISDISS_ERROR_CANCELLED = 9    /* by the progress callback */
 } tisdiss_status;
 
 typedef struct tisdiss_bundle tisdiss_bundle;
@@ -58,6 +70,15 @@ typedef struct tisdiss_stream tisdiss_stream;
  * defaults. Other values with a size of 0, or an impossible size, return TISDISS_ERROR_ARGUMENT.
  *   Results: nothing is written beyond `size`, which must not be 0 and is not changed. Bytes that this version does
  * not know become 0. */
+/* A file of a bundle that is in memory. */
+typedef struct tisdiss_file {
+  const char *name; /* as it is in a folder, such as "manifest.json" */
+  const void *data;
+  size_t size;
+} tisdiss_file;
+
+struct OrtApiBase; /* what OrtGetApiBase() of ONNX Runtime returns */
+
 typedef struct tisdiss_open_options {
   size_t size;
   const char *onnxruntime; /* path of the library; NULL searches as described above */
@@ -65,8 +86,16 @@ typedef struct tisdiss_open_options {
   const char *precision;   /* "auto" (32-bit floats; also NULL), or one that the bundle carries */
   int32_t threads;         /* 0 means one per physical core, or a single one for a streaming bundle */
   int32_t reserved;        /* 0 */
+  const tisdiss_file *files; /* instead of a folder: manifest, graphs of the precision, and voice.onnx where the manifest
+                              * has it. They are read during tisdiss_open alone. Since 0.2.0, as what follows */
+  size_t file_count;
+  const struct OrtApiBase *onnxruntime_api; /* where the program has ONNX Runtime itself, linked or loaded; NULL loads it */
 } tisdiss_open_options;
-#define TISDISS_OPEN_OPTIONS_INIT {sizeof(tisdiss_open_options), NULL, NULL, NULL, 0, 0}
+#define TISDISS_OPEN_OPTIONS_INIT {sizeof(tisdiss_open_options), NULL, NULL, NULL, 0, 0, NULL, 0, NULL}
+
+/* Called by tisdiss_separate, on its thread, whenever more is done: `done` is the share from 0 to 1, `data` the
+ * progress_data of the options. Returns 0 to go on; anything else ends the call with TISDISS_ERROR_CANCELLED. */
+typedef int32_t (*tisdiss_progress)(void *data, double done);
 
 /* With a budget, the depth of every step follows from the time that is left; without one, it is fixed. */
 typedef struct tisdiss_run_options {
@@ -75,8 +104,10 @@ typedef struct tisdiss_run_options {
   int32_t depth;     /* repetitions of the block, at least 0, instead of a budget; -1 means the trained depth */
   int32_t min_depth; /* with a budget, repetitions that always run */
   double window_s;   /* length of the windows of an offline bundle; 0 means as planned, or the longest */
+  tisdiss_progress progress; /* of tisdiss_separate; may be NULL. Since 0.2.0, as what follows */
+  void *progress_data;
 } tisdiss_run_options;
-#define TISDISS_RUN_OPTIONS_INIT {sizeof(tisdiss_run_options), 0.0, -1, 1, 0.0}
+#define TISDISS_RUN_OPTIONS_INIT {sizeof(tisdiss_run_options), 0.0, -1, 1, 0.0, NULL, NULL}
 
 typedef struct tisdiss_info {
   size_t size;
@@ -92,8 +123,9 @@ typedef struct tisdiss_info {
   int32_t streaming;       /* 1 for a streaming bundle; 0 for an offline one, which has no streams */
   int32_t step_samples;    /* of a streaming bundle; else 0 */
   int32_t latency_samples; /* of a streaming bundle: a sample comes out once this many, counted from it, have gone in */
+  const char *onnxruntime_version; /* of the library that is loaded, as "1.30.0"; static. Since 0.2.0 */
 } tisdiss_info;
-#define TISDISS_INFO_INIT {sizeof(tisdiss_info), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0}
+#define TISDISS_INFO_INIT {sizeof(tisdiss_info), NULL, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, 0, 0, NULL}
 
 /* What was planned, and what happened. A silent window runs nothing: depth 0 in 0 ms. */
 typedef struct tisdiss_report {
@@ -112,13 +144,12 @@ typedef struct tisdiss_report {
 /* "major.minor.patch"; static. */
 TISDISS_API const char *tisdiss_version(void);
 
-/* Return the message of the last failed call on a handle: one line, empty if none has failed. It belongs to the
- * handle and is valid until the next call on it. With NULL: the message of the last call on this thread that failed
- * without a handle, such as tisdiss_open. The message of tisdiss_stream_open is the bundle's. */
+/* Return the message of the last call that failed on this thread: one line, empty if none has. It is valid until the
+ * next call on this thread. Whose call it was makes no difference; the argument may be NULL. */
 TISDISS_API const char *tisdiss_error_text(const tisdiss_bundle *bundle);
 TISDISS_API const char *tisdiss_stream_error_text(const tisdiss_stream *stream);
 
-/* Open the bundle in a folder (UTF-8). `options` may be NULL. The caller owns *bundle and frees it with tisdiss_close;
+/* Open the bundle in a folder (UTF-8), or, where that is NULL, in the files of the options, which may be NULL otherwise. The caller owns *bundle and frees it with tisdiss_close;
  * on failure it is NULL. */
 TISDISS_API tisdiss_status tisdiss_open(const char *folder, const tisdiss_open_options *options,
                                         tisdiss_bundle **bundle);

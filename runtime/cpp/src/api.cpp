@@ -2,16 +2,22 @@
 #include "tisdiss_rt.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <new>
+#include <string>
+#include <string_view>
 
 #include "assignment.h"
 #include "budget.h"
 #include "error.h"
+#include "files.h"
 #include "offline.h"
 #include "sessions.h"
 #include "stream.h"
@@ -28,10 +34,10 @@ constexpr float kSilence = 1e-10f;
 // Samples of a stream beyond this are no sound at full scale 1; a network that follows levels never recovers.
 constexpr float kLoudest = 1e6f;
 
-// Text of a failed call; an array, so that keeping it cannot fail.
-using ErrorText = std::array<char, 4096>;
+// Text of the last failed call on this thread; an array, so that keeping it cannot fail.
+thread_local std::array<char, 4096> error_text{};
 
-thread_local ErrorText no_handle_error{};
+constexpr double kPieceS = 1.0;  // of a signal that a streaming bundle separates, between two calls of `progress`
 
 std::unique_ptr<StepEngine> open_steps(const Sessions& sessions, int depth) {
   if (sessions.manifest.streaming) return std::make_unique<StreamSteps>(sessions, depth);
@@ -42,14 +48,13 @@ std::unique_ptr<StepEngine> open_steps(const Sessions& sessions, int depth) {
 }  // namespace tisdiss
 
 struct tisdiss_bundle {
-  tisdiss_bundle(const char* folder, const tisdiss::OpenOptions& options)
-      : sessions(std::make_shared<tisdiss::Sessions>(folder, options)),
+  tisdiss_bundle(const tisdiss::Files& files, const tisdiss::OpenOptions& options)
+      : sessions(std::make_shared<tisdiss::Sessions>(files, options)),
         planner(sessions->manifest, [this](int depth) { return tisdiss::open_steps(*sessions, depth); }) {}
 
   const std::shared_ptr<const tisdiss::Sessions> sessions;
-  std::mutex busy;  // of one call at a time
+  std::mutex planning;  // whoever uses the planner
   tisdiss::Planner planner;
-  tisdiss::ErrorText error{};
 };
 
 struct tisdiss_stream {
@@ -58,72 +63,87 @@ struct tisdiss_stream {
 
   tisdiss::Stream stream;
   const size_t sources;
-  tisdiss::ErrorText error{};
+  std::atomic_flag busy = ATOMIC_FLAG_INIT;  // a call runs
 };
 
 namespace tisdiss {
 namespace {
 
 // A text that is too long is cut between two characters of UTF-8, whose later bytes are 10xxxxxx.
-tisdiss_status keep(ErrorText& error, tisdiss_status status, const char* text) {
+tisdiss_status keep(tisdiss_status status, const char* text) {
   size_t length = std::strlen(text);
-  if (length >= error.size()) {
-    length = error.size() - 1;
+  if (length >= error_text.size()) {
+    length = error_text.size() - 1;
     while (length > 0 && (text[length] & 0xC0) == 0x80) --length;
   }
-  std::copy_n(text, length, error.data());
-  error[length] = '\0';
+  std::copy_n(text, length, error_text.data());
+  error_text[length] = '\0';
   return status;
 }
 
 // Runs the body of a call and turns exceptions into a status and a text.
 template <class Body>
-tisdiss_status guarded(ErrorText& error, Body&& body) noexcept {
+tisdiss_status guarded(Body&& body) noexcept {
   try {
     body();
     return TISDISS_OK;
   } catch (const Error& failure) {
-    return keep(error, failure.status, failure.what());
+    return keep(failure.status, failure.what());
   } catch (const std::bad_alloc&) {
-    return keep(error, TISDISS_ERROR_MEMORY, "not enough memory");
+    return keep(TISDISS_ERROR_MEMORY, "not enough memory");
   } catch (const std::exception& failure) {
-    return keep(error, TISDISS_ERROR_INTERNAL, failure.what());
+    return keep(TISDISS_ERROR_INTERNAL, failure.what());
   } catch (...) {
-    return keep(error, TISDISS_ERROR_INTERNAL, "unknown failure");
+    return keep(TISDISS_ERROR_INTERNAL, "unknown failure");
   }
-}
-
-// The same for a call on a handle, which may be NULL.
-template <class Handle, class Body>
-tisdiss_status guarded_on(Handle* handle, const char* null_text, Body&& body) noexcept {
-  if (!handle) return keep(no_handle_error, TISDISS_ERROR_ARGUMENT, null_text);
-  return guarded(handle->error, [&] { body(*handle); });
 }
 
 template <class Body>
 tisdiss_status on_bundle(tisdiss_bundle* bundle, Body&& body) noexcept {
-  std::unique_lock<std::mutex> lock;
-  if (bundle) lock = std::unique_lock<std::mutex>(bundle->busy);
-  return guarded_on(bundle, "the bundle is NULL: open one with tisdiss_open", body);
+  if (!bundle) return keep(TISDISS_ERROR_ARGUMENT, "the bundle is NULL: open one with tisdiss_open");
+  return guarded([&] { body(*bundle); });
 }
 
 template <class Body>
 tisdiss_status on_stream(tisdiss_stream* stream, Body&& body) noexcept {
-  return guarded_on(stream, "the stream is NULL: open one with tisdiss_stream_open", body);
+  if (!stream) return keep(TISDISS_ERROR_ARGUMENT, "the stream is NULL: open one with tisdiss_stream_open");
+  if (stream->busy.test_and_set(std::memory_order_acquire)) {
+    return keep(TISDISS_ERROR_STATE, "the stream is busy in another thread: one call at a time");
+  }
+  const tisdiss_status status = guarded([&] { body(*stream); });
+  stream->busy.clear(std::memory_order_release);
+  return status;
 }
 
 void need_argument(bool condition, const char* text) { need(condition, TISDISS_ERROR_ARGUMENT, text); }
 
-OpenOptions read(const tisdiss_open_options* given) {
-  const tisdiss_open_options set =
-      read_struct(given, tisdiss_open_options TISDISS_OPEN_OPTIONS_INIT, TISDISS_END(tisdiss_open_options, reserved),
-                  "TISDISS_OPEN_OPTIONS_INIT");
+tisdiss_open_options complete(const tisdiss_open_options* given) {
+  return read_struct(given, tisdiss_open_options TISDISS_OPEN_OPTIONS_INIT,
+                     TISDISS_END(tisdiss_open_options, reserved), "TISDISS_OPEN_OPTIONS_INIT");
+}
+
+Files files_of(const char* folder, const tisdiss_open_options& set) {
+  need_argument(folder || set.file_count > 0, "the folder is NULL: give the path of a bundle, or its files in the options");
+  need_argument(!folder || set.file_count == 0, "there are a folder and files: leave one out");
+  if (folder) return Files(folder);
+  need_argument(set.files, "the files are NULL");
+  std::map<std::string, std::string_view> content;
+  for (size_t i = 0; i < set.file_count; ++i) {
+    const tisdiss_file& file = set.files[i];
+    need_argument(file.name && (file.data || file.size == 0), "a file has no name or no data");
+    content[file.name] = {static_cast<const char*>(file.data), file.size};
+  }
+  return Files(std::move(content));
+}
+
+OpenOptions read(const tisdiss_open_options& set) {
   need(set.reserved == 0, TISDISS_ERROR_OPTION, "`reserved` is for later versions: leave it 0");
   OpenOptions options;
   if (set.onnxruntime) options.onnxruntime = set.onnxruntime;
   if (set.provider) options.provider = set.provider;
   if (set.precision) options.precision = set.precision;
   options.threads = set.threads;
+  options.onnxruntime_api = set.onnxruntime_api;
   return options;
 }
 
@@ -136,7 +156,26 @@ RunOptions read(const tisdiss_run_options* given) {
   if (set.depth != -1) options.depth = set.depth;
   if (set.window_s != 0) options.window_s = set.window_s;
   options.min_depth = set.min_depth;
+  options.progress = set.progress;
+  options.progress_data = set.progress_data;
   return options;
+}
+
+void tell(const RunOptions& options, size_t done, size_t samples) {
+  if (!options.progress) return;
+  const double share = static_cast<double>(done) / static_cast<double>(samples);
+  need(options.progress(options.progress_data, share) == 0, TISDISS_ERROR_CANCELLED, "cancelled");
+}
+
+Plan plan_of(tisdiss_bundle& bundle, const RunOptions& options) {
+  const std::lock_guard<std::mutex> lock(bundle.planning);
+  return bundle.planner.plan(options);
+}
+
+// What a step of the plan takes; nothing is measured without a budget.
+Timings timings_of(tisdiss_bundle& bundle, const Plan& plan) {
+  const std::lock_guard<std::mutex> lock(bundle.planning);
+  return plan.budget_ms ? bundle.planner.measure(plan.window_samples) : Timings();
 }
 
 void check_mix(const float* mix, size_t samples) {
@@ -177,38 +216,43 @@ void write(const Plan& plan, const Progress& progress, tisdiss_report* report) {
   write_struct(values, report);
 }
 
-Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan, const Rows& out) {
-  const bool with_budget = plan.budget_ms.has_value();
+Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan,
+                          const RunOptions& options, const Rows& out) {
   OfflineSteps steps(*bundle.sessions);
   Progress progress;
+  Timings timings = timings_of(bundle, plan);
   const auto separate = [&](size_t start, size_t length, float* estimate) {
     const float* begin = mix + start;
+    tell(options, start, samples);
     if (std::all_of(begin, begin + length, [](float x) { return std::abs(x) < kSilence; })) {
       std::fill_n(estimate, length * out.count, 0.0f);
       progress.add({0, 0.0, false});
       return;
     }
-    Timings unused;  // a window of another length predicts nothing for the next full one
-    const bool learns = with_budget && length == plan.window_samples;
-    if (with_budget && !learns) unused = bundle.planner.measure(plan.window_samples);
-    Timings& timings = learns ? bundle.planner.measure(length) : unused;
-    progress.add(run_step(steps, begin, length, plan, timings, estimate));
+    Timings other = timings;  // a window of another length predicts nothing for the next full one
+    progress.add(run_step(steps, begin, length, plan, length == plan.window_samples ? timings : other, estimate));
   };
   separate_windows(samples, plan.window_samples, separate, out);
+  if (plan.budget_ms) {
+    const std::lock_guard<std::mutex> lock(bundle.planning);
+    bundle.planner.measure(plan.window_samples) = timings;
+  }
   return progress;
 }
 
-Timings stream_timings(tisdiss_bundle& bundle, const Plan& plan) {
-  return plan.budget_ms ? bundle.planner.measure(plan.window_samples) : Timings();
-}
-
 Progress separate_streaming(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan,
-                            const Rows& out) {
+                            const RunOptions& options, const Rows& out) {
   check_level(mix, samples);
-  Stream stream(bundle.sessions, plan, stream_timings(bundle, plan), Stream::Talkers::kLeft);
-  const size_t ready = stream.ready(samples);
-  stream.process(mix, samples, out);
-  stream.flush(out.from(ready));
+  Stream stream(bundle.sessions, plan, timings_of(bundle, plan), Stream::Talkers::kLeft);
+  const auto piece = static_cast<size_t>(kPieceS * bundle.sessions->manifest.sample_rate);
+  size_t written = 0;
+  for (size_t start = 0; start < samples; start += piece) {
+    tell(options, start, samples);
+    const size_t length = std::min(piece, samples - start), ready = stream.ready(length);
+    stream.process(mix + start, length, out.from(written));
+    written += ready;
+  }
+  stream.flush(out.from(written));
   return stream.progress();
 }
 
@@ -219,22 +263,18 @@ using namespace tisdiss;
 
 const char* tisdiss_version(void) { return TISDISS_VERSION; }
 
-const char* tisdiss_error_text(const tisdiss_bundle* bundle) {
-  return bundle ? bundle->error.data() : no_handle_error.data();
-}
+const char* tisdiss_error_text(const tisdiss_bundle*) { return error_text.data(); }
 
-const char* tisdiss_stream_error_text(const tisdiss_stream* stream) {
-  return stream ? stream->error.data() : no_handle_error.data();
-}
+const char* tisdiss_stream_error_text(const tisdiss_stream*) { return error_text.data(); }
 
 tisdiss_status tisdiss_open(const char* folder, const tisdiss_open_options* options, tisdiss_bundle** bundle) {
   if (bundle) *bundle = nullptr;
-  return guarded(no_handle_error, [&] {
-    need_argument(folder, "the folder is NULL: give the path of a bundle");
+  return guarded([&] {
     need_argument(bundle, "the place for the bundle is NULL");
+    const tisdiss_open_options set = complete(options);
     static std::mutex opening;  // not every ONNX Runtime lets several threads start it at once
     const std::lock_guard<std::mutex> lock(opening);
-    *bundle = new tisdiss_bundle(folder, read(options));
+    *bundle = new tisdiss_bundle(files_of(folder, set), read(set));
   });
 }
 
@@ -261,7 +301,8 @@ tisdiss_status tisdiss_get_info(tisdiss_bundle* bundle, tisdiss_info* info) {
                                  manifest.max_depth,
                                  manifest.streaming,
                                  manifest.step_samples,
-                                 manifest.latency_samples};
+                                 manifest.latency_samples,
+                                 sessions.ort.version};
     write_struct(values, info);
   });
 }
@@ -275,12 +316,14 @@ tisdiss_status tisdiss_separate(tisdiss_bundle* bundle, const float* mix, size_t
     check_out(out, capacity, samples);
     check_apart(mix, samples, out, capacity * static_cast<size_t>(self.sessions->manifest.sources));
     check_report(report);
-    const Plan plan = self.planner.plan(read(options));
+    const RunOptions set = read(options);
+    const Plan plan = plan_of(self, set);
     const Manifest& manifest = self.sessions->manifest;
     const Rows rows{out, static_cast<size_t>(manifest.sources), capacity};
     const auto separate = manifest.streaming ? separate_streaming : separate_offline;
-    const Progress progress = separate(self, mix, samples, plan, rows);
+    const Progress progress = separate(self, mix, samples, plan, set, rows);
     if (manifest.voice) settle(*self.sessions, rows, samples);
+    tell(set, samples, samples);
     write(plan, progress, report);
   });
 }
@@ -293,8 +336,8 @@ tisdiss_status tisdiss_stream_open(tisdiss_bundle* bundle, const tisdiss_run_opt
     const Manifest& manifest = self.sessions->manifest;
     need(manifest.streaming, TISDISS_ERROR_UNSUPPORTED,
          "bundle " + manifest.name + " is for whole signals: use tisdiss_separate, or a streaming bundle");
-    const Plan plan = self.planner.plan(read(options));
-    *stream = new tisdiss_stream(self, plan, stream_timings(self, plan));
+    const Plan plan = plan_of(self, read(options));
+    *stream = new tisdiss_stream(self, plan, timings_of(self, plan));
   });
 }
 

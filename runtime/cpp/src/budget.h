@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "manifest.h"
+#include "tisdiss_rt.h"
 
 namespace tisdiss {
 
@@ -148,6 +149,8 @@ struct RunOptions {
   std::optional<int> depth;
   int min_depth = 1;
   std::optional<double> window_s;
+  tisdiss_progress progress = nullptr;
+  void* progress_data = nullptr;
 };
 
 // One call for each graph; the step under way is inside.

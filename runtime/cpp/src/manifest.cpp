@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
+#include <filesystem>
 #include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "error.h"
-#include "sha256.h"
+#include "files.h"
 
 namespace tisdiss {
 namespace {
@@ -20,7 +19,6 @@ using std::string;
 constexpr int kFormat = 2;  // format 1 has no parts and no quality per scene
 // Beyond these limits a manifest is damaged or meant to do harm; everything real is far below.
 constexpr size_t kMostManifestBytes = 1048576;
-constexpr size_t kMostFileBytes = 536870912;  // of a graph
 constexpr int kMostHz = 768000;
 constexpr int kMostSources = 8;  // as their orders are tried
 constexpr int kDeepest = 64;     // repetitions of the block
@@ -345,61 +343,37 @@ void check_state(const Manifest& manifest) {
   }
 }
 
-// Whatever cannot be looked at counts as missing.
-bool is_file(const std::filesystem::path& path) {
-  std::error_code ignored;
-  return std::filesystem::is_regular_file(path, ignored);
-}
-
-string read_file(const std::filesystem::path& path, size_t most_bytes) {
-  std::error_code error;
-  const auto bytes = std::filesystem::file_size(path, error);
-  need(!error && is_file(path), path.u8string() + " is not a file that can be read");
-  need(bytes <= most_bytes, path.u8string() + " has " + std::to_string(bytes) + " bytes; at most " +
-                                std::to_string(most_bytes) + " are read");
-  std::ifstream stream(path, std::ios::binary);
-  std::ostringstream content;
-  content << stream.rdbuf();
-  need(stream.good() || (stream.is_open() && stream.eof()), path.u8string() + " cannot be read");
-  return content.str();
+// Of a bundle in memory only those are needed that are used.
+void check_files(const Manifest& manifest, const Files& files) {
+  std::vector<FileRef> named = {manifest.conformance};
+  for (const GraphSpec& graph : manifest.graphs) {
+    for (const auto& item : graph.files) named.push_back(item.second);
+  }
+  if (manifest.voice) named.push_back(manifest.voice->graph.files.at("fp32"));
+  for (const FileRef& file : named) {
+    need(files.has_file(file.path), "bundle " + files.label() + " is incomplete: " + file.path + " is missing");
+  }
 }
 
 }  // namespace
 
-Manifest load_manifest(const std::filesystem::path& folder) {
-  const std::filesystem::path path = folder / kManifestName;
-  std::error_code ignored;
-  need(std::filesystem::is_directory(folder, ignored), "no bundle '" + folder.u8string() + "': there is no such folder");
-  need(std::filesystem::exists(path, ignored), folder.u8string() + " is not a bundle: it has no " + kManifestName);
-  const string content = read_file(path, kMostManifestBytes);
+Manifest load_manifest(const Files& files) {
+  const string path = files.label(kManifestName);
+  need(files.has(kManifestName), files.label() + " is not a bundle: it has no " + kManifestName);
+  const string content = files.read(kManifestName, kMostManifestBytes);
   const bool is_marked = content.rfind("\xEF\xBB\xBF", 0) == 0;  // which JSON must not be
   const json value = is_marked ? json(json::value_t::discarded) : json::parse(content, nullptr, false);
-  need(!value.is_discarded(), path.u8string() + " cannot be read: it is not JSON");
+  need(!value.is_discarded(), path + " cannot be read: it is not JSON");
   Manifest manifest;
   try {
     manifest = read_manifest(value);
     check_tensors(manifest);
     if (manifest.streaming) check_state(manifest);
   } catch (const Error& error) {
-    throw Error(error.status, path.u8string() + ": " + error.what());
+    throw Error(error.status, path + ": " + error.what());
   }
-  std::vector<FileRef> files = {manifest.conformance};
-  for (const GraphSpec& graph : manifest.graphs) {
-    for (const auto& item : graph.files) files.push_back(item.second);
-  }
-  if (manifest.voice) files.push_back(manifest.voice->graph.files.at("fp32"));
-  for (const FileRef& file : files) {
-    need(is_file(folder / std::filesystem::u8path(file.path)),
-         "bundle " + folder.u8string() + " is incomplete: " + file.path + " is missing");
-  }
+  if (files.in_folder()) check_files(manifest, files);
   return manifest;
-}
-
-string read_verified(const std::filesystem::path& folder, const FileRef& file) {
-  const std::filesystem::path path = folder / std::filesystem::u8path(file.path);
-  string content = read_file(path, kMostFileBytes);
-  need(sha256(content) == file.sha256, path.u8string() + " is damaged: its SHA-256 is not the manifest's");
-  return content;
 }
 
 size_t position(const std::vector<TensorSpec>& tensors, const string& name) {

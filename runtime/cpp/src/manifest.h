@@ -3,7 +3,6 @@
 
 #include <array>
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -76,11 +75,10 @@ struct Manifest {
   std::vector<WindowQuality> window_quality;
 };
 
-// Reads and checks the manifest in a folder, and that every file it names is there.
-Manifest load_manifest(const std::filesystem::path& folder);
+class Files;
 
-// The content of one of its files; fails unless it has the SHA-256 of the manifest.
-std::string read_verified(const std::filesystem::path& folder, const FileRef& file);
+// Reads and checks the manifest of a bundle; in a folder every file that it names must be there.
+Manifest load_manifest(const Files& files);
 
 // Where a tensor is among others, by name; their number if it is not.
 size_t position(const std::vector<TensorSpec>& tensors, const std::string& name);

@@ -72,7 +72,7 @@ void turn_telemetry_off() {
 #endif
 }
 
-const OrtApi& load_api(std::string path) {
+const OrtApiBase& load_base(std::string path) {
   turn_telemetry_off();
   const char* variable = std::getenv(kEnvironmentVariable);
   if (path.empty() && variable) path = variable;
@@ -80,11 +80,14 @@ const OrtApi& load_api(std::string path) {
   using GetBase = const OrtApiBase*(ORT_API_CALL*)();
   const auto get_base = reinterpret_cast<GetBase>(find(library, "OrtGetApiBase"));
   if (!get_base) fail((path.empty() ? kUsualNames[0] : path) + " is not ONNX Runtime");
-  const OrtApiBase* base = get_base();
-  const std::string version = base->GetVersionString();
+  return *get_base();
+}
+
+const OrtApi& api_of(const OrtApiBase& base) {
+  const std::string version = base.GetVersionString();
   // Asked for too new an interface, ONNX Runtime would print; so its version is looked at first.
   const bool is_old = version.rfind("1.", 0) == 0 && std::atoi(version.c_str() + 2) < kOldestVersion;
-  const OrtApi* api = is_old ? nullptr : base->GetApi(kApiVersion);
+  const OrtApi* api = is_old ? nullptr : base.GetApi(kApiVersion);
   if (!api) fail("ONNX Runtime " + version + " is too old");
   // Handlers run in the reverse order: this one before the library's own objects go.
   static const bool registered = std::atexit([] { is_exiting = true; }) == 0;
@@ -116,8 +119,10 @@ const std::array<Provider, 2> kProviders = {{
 
 std::atomic<bool> is_exiting{false};
 
-Ort::Ort(const std::string& path)
-    : api(load_api(path)), cpu(nullptr, api.ReleaseMemoryInfo) {
+Ort::Ort(const std::string& path, const OrtApiBase* given) : Ort(given ? *given : load_base(path)) {}
+
+Ort::Ort(const OrtApiBase& base)
+    : api(api_of(base)), version(base.GetVersionString()), cpu(nullptr, api.ReleaseMemoryInfo) {
   check(api.CreateEnvWithCustomLogger(drop_message, nullptr, ORT_LOGGING_LEVEL_FATAL, "tisdiss", &env_), "starting");
   check(api.GetAllocatorWithDefaultOptions(&allocator), "starting");
   cpu = memory_of(kProviders[0]);

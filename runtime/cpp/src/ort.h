@@ -37,8 +37,8 @@ extern const std::array<Provider, 2> kProviders;  // the first runs everywhere
 // The environment in a loaded library.
 class Ort {
  public:
-  // `path` may be empty: then the library is looked for.
-  explicit Ort(const std::string& path);
+  // Where none is `given`, the library at the path, which may be empty: then it is looked for.
+  Ort(const std::string& path, const OrtApiBase* given);
 
   // Throws what a failed call says, after `what`.
   void check(OrtStatus* status, const std::string& what) const;
@@ -61,10 +61,13 @@ class Ort {
   Owned<OrtMemoryInfo> memory_of(const Provider& provider) const;
 
   const OrtApi& api;
+  const char* version;  // static
   OrtAllocator* allocator;  // for names; belongs to ONNX Runtime
   Owned<OrtMemoryInfo> cpu;  // where tensors of the caller are
 
  private:
+  explicit Ort(const OrtApiBase& base);
+
   using CountCall = decltype(OrtApi::SessionGetInputCount);
   using NameCall = decltype(OrtApi::SessionGetInputName);
   using TypeCall = decltype(OrtApi::SessionGetInputTypeInfo);

@@ -8,6 +8,7 @@
 
 #include "error.h"
 #include "external_data.h"
+#include "files.h"
 
 #ifdef __linux__
 #include <sched.h>
@@ -59,13 +60,12 @@ std::string choose_precision(const std::string& precision, const Manifest& manif
 }
 
 // The content of the graphs in a precision, or in fp32 where a graph does not have it.
-std::array<std::string, 3> read_graphs(const std::string& folder, const Manifest& manifest,
-                                       const std::string& precision) {
+std::array<std::string, 3> read_graphs(const Files& bundle, const Manifest& manifest, const std::string& precision) {
   std::array<std::string, 3> graphs;
   for (size_t i = 0; i < graphs.size(); ++i) {
     const auto& files = manifest.graphs[i].files;
     const auto chosen = files.count(precision) ? files.find(precision) : files.find("fp32");
-    graphs[i] = read_verified(std::filesystem::u8path(folder), chosen->second);
+    graphs[i] = bundle.read_verified(chosen->second);
     refuse_external_data(graphs[i], chosen->second.path);
   }
   return graphs;
@@ -97,14 +97,14 @@ bool agree(const std::vector<TensorSpec>& has, const std::vector<TensorSpec>& li
 
 }  // namespace
 
-Sessions::Sessions(const std::string& folder, const OpenOptions& options)
-    : manifest(load_manifest(std::filesystem::u8path(folder))),
-      ort(options.onnxruntime),
+Sessions::Sessions(const Files& files, const OpenOptions& options)
+    : manifest(load_manifest(files)),
+      ort(options.onnxruntime, options.onnxruntime_api),
       precision(choose_precision(options.precision, manifest)),
       threads(choose_threads(options.threads, manifest)),
       device(nullptr, ort.api.ReleaseMemoryInfo),
       voice_(nullptr, ort.api.ReleaseSession) {
-  const std::array<std::string, 3> graphs = read_graphs(folder, manifest, precision);
+  const std::array<std::string, 3> graphs = read_graphs(files, manifest, precision);
   if (options.provider != "auto") {
     const Provider& asked = find_provider(options.provider);
     const std::string name = upper(asked.name);
@@ -121,14 +121,14 @@ Sessions::Sessions(const std::string& folder, const OpenOptions& options)
     open(graphs, kProviders[0]);
   }
   check_tensors();
-  if (manifest.voice) open_voice(folder);
+  if (manifest.voice) open_voice(files);
 }
 
 // On one thread of the CPU: it is small.
-void Sessions::open_voice(const std::string& folder) {
+void Sessions::open_voice(const Files& files) {
   const GraphSpec& graph = manifest.voice->graph;
   const FileRef& file = graph.files.at("fp32");
-  const std::string content = read_verified(std::filesystem::u8path(folder), file);
+  const std::string content = files.read_verified(file);
   refuse_external_data(content, file.path);
   voice_ = ort.open(content, 1, kProviders[0], "voice");
   const bool same = agree(ort.inputs(voice_.get()), graph.inputs) && agree(ort.outputs(voice_.get()), graph.outputs);

@@ -10,6 +10,7 @@ namespace tisdiss {
 
 struct OpenOptions {
   std::string onnxruntime;  // path of the library; may be empty
+  const OrtApiBase* onnxruntime_api = nullptr;  // where the program has ONNX Runtime itself
   std::string provider = "auto";
   std::string precision = "auto";
   int threads = 0;
@@ -17,7 +18,8 @@ struct OpenOptions {
 
 class Sessions {
  public:
-  Sessions(const std::string& folder, const OpenOptions& options);
+  // `files` are not used afterwards.
+  Sessions(const Files& files, const OpenOptions& options);
 
   OrtSession* operator[](GraphIndex graph) const { return sessions_[graph].get(); }
 
@@ -36,7 +38,7 @@ class Sessions {
   bool open_preferred(const std::array<std::string, 3>& graphs);
   void check_tensors() const;
 
-  void open_voice(const std::string& folder);
+  void open_voice(const Files& files);
 
   std::vector<Owned<OrtSession>> sessions_;
   Owned<OrtSession> voice_;

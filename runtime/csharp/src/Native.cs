@@ -56,6 +56,43 @@ namespace TisdissRt
         }
     }
 
+    /// <summary>Files in memory that stay where they are while the library reads them; none for null.</summary>
+    internal sealed class LentFiles : IDisposable
+    {
+        private readonly List<GCHandle> pinned = new List<GCHandle>();
+        private readonly List<Utf8Text> names = new List<Utf8Text>();
+
+        internal LentFiles(IReadOnlyDictionary<string, byte[]> files)
+        {
+            var list = new List<Native.File>();
+            foreach (KeyValuePair<string, byte[]> file in files ?? new Dictionary<string, byte[]>())
+            {
+                names.Add(new Utf8Text(file.Key));
+                IntPtr data = Pin(file.Value);
+                list.Add(new Native.File { name = names[names.Count - 1].Pointer, data = data, size = (UIntPtr)file.Value.Length });
+            }
+            Count = list.Count;
+            Pointer = files == null ? IntPtr.Zero : Pin(list.ToArray());
+        }
+
+        internal IntPtr Pointer { get; }
+
+        internal int Count { get; }
+
+        public void Dispose()
+        {
+            pinned.ForEach(handle => handle.Free());
+            names.ForEach(name => name.Dispose());
+        }
+
+        private IntPtr Pin(object array)
+        {
+            GCHandle handle = GCHandle.Alloc(array, GCHandleType.Pinned);
+            pinned.Add(handle);
+            return handle.AddrOfPinnedObject();
+        }
+    }
+
     /// <summary>The calls and structs of tisdiss_rt.h, which documents them.</summary>
     internal static class Native
     {
@@ -70,7 +107,21 @@ namespace TisdissRt
             public IntPtr precision;
             public int threads;
             public int reserved;
+            public IntPtr files;
+            public UIntPtr file_count;
+            public IntPtr onnxruntime_api;
         }
+
+        [StructLayout(LayoutKind.Sequential)]
+        internal struct File
+        {
+            public IntPtr name;
+            public IntPtr data;
+            public UIntPtr size;
+        }
+
+        [UnmanagedFunctionPointer(CallingConvention.Cdecl)]
+        internal delegate int Progress(IntPtr data, double done);
 
         [StructLayout(LayoutKind.Sequential)]
         internal struct RunOptions
@@ -80,6 +131,8 @@ namespace TisdissRt
             public int depth;
             public int min_depth;
             public double window_s;
+            public IntPtr progress;
+            public IntPtr progress_data;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -98,6 +151,7 @@ namespace TisdissRt
             public int streaming;
             public int step_samples;
             public int latency_samples;
+            public IntPtr onnxruntime_version;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -118,13 +172,7 @@ namespace TisdissRt
         internal static extern IntPtr tisdiss_version();
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern IntPtr tisdiss_error_text(BundleHandle bundle);
-
-        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern IntPtr tisdiss_error_text(IntPtr none);
-
-        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern IntPtr tisdiss_stream_error_text(StreamHandle stream);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern Status tisdiss_open(IntPtr folder, ref OpenOptions options, out BundleHandle bundle);
@@ -136,8 +184,8 @@ namespace TisdissRt
         internal static extern Status tisdiss_get_info(BundleHandle bundle, ref Info info);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern Status tisdiss_separate(BundleHandle bundle, float[] mix, UIntPtr samples,
-            ref RunOptions options, [Out] float[] rows, UIntPtr capacity, ref Report report);
+        internal static extern Status tisdiss_separate(BundleHandle bundle, ref float mix, UIntPtr samples,
+            ref RunOptions options, ref float rows, UIntPtr capacity, ref Report report);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern Status tisdiss_stream_open(BundleHandle bundle, ref RunOptions options,
@@ -153,11 +201,11 @@ namespace TisdissRt
         internal static extern UIntPtr tisdiss_stream_rest(StreamHandle stream);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern Status tisdiss_stream_process(StreamHandle stream, float[] mix, UIntPtr samples,
-            [Out] float[] rows, UIntPtr capacity, out UIntPtr given);
+        internal static extern Status tisdiss_stream_process(StreamHandle stream, ref float mix, UIntPtr samples,
+            ref float rows, UIntPtr capacity, out UIntPtr given);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        internal static extern Status tisdiss_stream_flush(StreamHandle stream, [Out] float[] rows, UIntPtr capacity,
+        internal static extern Status tisdiss_stream_flush(StreamHandle stream, ref float rows, UIntPtr capacity,
             out UIntPtr given);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
@@ -168,6 +216,15 @@ namespace TisdissRt
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         internal static extern Status tisdiss_stream_get_report(StreamHandle stream, ref Report report);
+
+        /// <summary>Throws for a call that failed on this thread just now.</summary>
+        internal static void Check(Status status)
+        {
+            if (status != Status.Ok)
+            {
+                throw new TisdissException(status, tisdiss_error_text(IntPtr.Zero));
+            }
+        }
 
         internal static UIntPtr Size<T>() => (UIntPtr)Marshal.SizeOf(typeof(T));
 

@@ -1,15 +1,16 @@
 using System;
+using System.Runtime.InteropServices;
 
 namespace TisdissRt
 {
     /// <summary>Live sound, opened by <see cref="Separator.OpenStream"/>. Not thread-safe.</summary>
     /// <remarks>The methods throw <see cref="TisdissException"/>.</remarks>
-    public sealed class Stream : IDisposable
+    public sealed class SeparationStream : IDisposable
     {
         private readonly StreamHandle handle;
         private readonly int sources;
 
-        internal Stream(StreamHandle handle, int sources)
+        internal SeparationStream(StreamHandle handle, int sources)
         {
             this.handle = handle;
             this.sources = sources;
@@ -21,13 +22,20 @@ namespace TisdissRt
             get
             {
                 var report = new Native.Report { size = Native.Size<Native.Report>() };
-                Check(Native.tisdiss_stream_get_report(handle, ref report));
+                Native.Check(Native.tisdiss_stream_get_report(handle, ref report));
                 return new Report(report);
             }
         }
 
         /// <summary>Returns how many samples of each voice <see cref="Process(float[])"/> will return.</summary>
-        public int Ready(int samples) => (int)Native.tisdiss_stream_ready(handle, (UIntPtr)samples);
+        public int Ready(int samples)
+        {
+            if (samples < 0)
+            {
+                throw new ArgumentOutOfRangeException(nameof(samples));
+            }
+            return (int)Native.tisdiss_stream_ready(handle, (UIntPtr)samples);
+        }
 
         /// <summary>Pushes a chunk of any length; returns the output that is ready, an array for each voice.</summary>
         public float[][] Process(float[] chunk)
@@ -35,15 +43,23 @@ namespace TisdissRt
             chunk = chunk ?? throw new ArgumentNullException(nameof(chunk));
             int ready = Ready(chunk.Length);
             var flat = new float[checked(sources * ready)];
-            Process(chunk, chunk.Length, flat);
+            Process(chunk, flat);
             return Native.Rows(flat, sources, ready);
         }
 
-        /// <summary>Does the same without allocating arrays.</summary>
+        /// <summary>Does the same in memory of the caller, without allocating.</summary>
         /// <param name="chunk">The sound.</param>
-        /// <param name="samples">Number of its samples to use.</param>
-        /// <param name="rows">Receives a row of equal length for each voice, of at least Ready(samples).</param>
+        /// <param name="rows">Receives a row of equal length for each voice, of at least Ready(chunk.Length).</param>
         /// <returns>Number of samples written to each row.</returns>
+        public int Process(ReadOnlySpan<float> chunk, Span<float> rows)
+        {
+            var capacity = (UIntPtr)(rows.Length / sources);
+            Native.Check(Native.tisdiss_stream_process(handle, ref MemoryMarshal.GetReference(chunk),
+                (UIntPtr)chunk.Length, ref MemoryMarshal.GetReference(rows), capacity, out UIntPtr given));
+            return (int)given;
+        }
+
+        /// <summary>Does the same with the beginning of an array.</summary>
         public int Process(float[] chunk, int samples, float[] rows)
         {
             chunk = chunk ?? throw new ArgumentNullException(nameof(chunk));
@@ -52,9 +68,7 @@ namespace TisdissRt
             {
                 throw new ArgumentOutOfRangeException(nameof(samples));
             }
-            var capacity = (UIntPtr)(rows.Length / sources);
-            Check(Native.tisdiss_stream_process(handle, chunk, (UIntPtr)samples, rows, capacity, out UIntPtr given));
-            return (int)given;
+            return Process(new ReadOnlySpan<float>(chunk, 0, samples), rows);
         }
 
         /// <summary>Ends the stream; returns the rest: the whole output is as long as the whole input.</summary>
@@ -62,27 +76,18 @@ namespace TisdissRt
         {
             UIntPtr rest = Native.tisdiss_stream_rest(handle);
             var flat = new float[checked(sources * (int)rest)];
-            Check(Native.tisdiss_stream_flush(handle, flat, rest, out UIntPtr _));
+            Span<float> rows = flat;
+            Native.Check(Native.tisdiss_stream_flush(handle, ref MemoryMarshal.GetReference(rows), rest, out UIntPtr _));
             return Native.Rows(flat, sources, (int)rest);
         }
 
         /// <summary>Begins anew, as if just opened, but keeps what was measured about the machine's speed.</summary>
-        public void Reset() => Check(Native.tisdiss_stream_reset(handle));
+        public void Reset() => Native.Check(Native.tisdiss_stream_reset(handle));
 
         /// <summary>Sets the depth of later steps, up to the depth that the stream was opened with.</summary>
-        public void SetDepth(int depth) => Check(Native.tisdiss_stream_set_depth(handle, depth));
+        public void SetDepth(int depth) => Native.Check(Native.tisdiss_stream_set_depth(handle, depth));
 
         /// <summary>Frees the stream.</summary>
         public void Dispose() => handle.Dispose();
-
-        private void Check(Status status)
-        {
-            if (status != Status.Ok)
-            {
-                var error = new TisdissException(status, Native.tisdiss_stream_error_text(handle));
-                GC.KeepAlive(handle); // whose text it was
-                throw error;
-            }
-        }
     }
 }

@@ -1,10 +1,13 @@
 using System;
+using System.Collections.Generic;
+using System.Runtime.InteropServices;
+using System.Threading;
 
 namespace TisdissRt
 {
     /// <summary>An opened bundle.</summary>
-    /// <remarks>Sound is mono at the bundle's sample rate, see <see cref="Info"/>. Calls from several threads wait
-    /// for each other; several streams of it may run at once, each on a thread of its own.</remarks>
+    /// <remarks>Sound is mono at the bundle's sample rate, see <see cref="Info"/>. Several threads may call it at
+    /// once, and several streams of it may run, each on a thread of its own.</remarks>
     public sealed class Separator : IDisposable
     {
         private readonly BundleHandle handle;
@@ -12,12 +15,22 @@ namespace TisdissRt
         /// <summary>Opens the bundle in a folder.</summary>
         /// <exception cref="TisdissException">The folder is not a bundle, or ONNX Runtime is missing.</exception>
         public Separator(string folder, OpenOptions options = null)
+            : this(folder ?? throw new ArgumentNullException(nameof(folder)), null, options) { }
+
+        /// <summary>Opens a bundle whose files are in memory, by their names in a folder: manifest.json, the graphs
+        /// of the precision, and voice.onnx where the manifest has it.</summary>
+        /// <exception cref="TisdissException">The files are not a bundle, or ONNX Runtime is missing.</exception>
+        public Separator(IReadOnlyDictionary<string, byte[]> files, OpenOptions options = null)
+            : this(null, files ?? throw new ArgumentNullException(nameof(files)), options) { }
+
+        private Separator(string folder, IReadOnlyDictionary<string, byte[]> files, OpenOptions options)
         {
             options = options ?? new OpenOptions();
             using (var onnxRuntime = new Utf8Text(options.OnnxRuntime))
             using (var provider = new Utf8Text(options.Provider))
             using (var precision = new Utf8Text(options.Precision))
             using (var path = new Utf8Text(folder))
+            using (var lent = new LentFiles(files))
             {
                 var native = new Native.OpenOptions
                 {
@@ -25,16 +38,14 @@ namespace TisdissRt
                     onnxruntime = onnxRuntime.Pointer,
                     provider = provider.Pointer,
                     precision = precision.Pointer,
-                    threads = options.Threads
+                    threads = options.Threads,
+                    files = lent.Pointer,
+                    file_count = (UIntPtr)lent.Count
                 };
-                Status status = Native.tisdiss_open(path.Pointer, ref native, out handle);
-                if (status != Status.Ok)
-                {
-                    throw new TisdissException(status, Native.tisdiss_error_text(IntPtr.Zero));
-                }
+                Native.Check(Native.tisdiss_open(path.Pointer, ref native, out handle));
             }
             var info = new Native.Info { size = Native.Size<Native.Info>() };
-            Check(Native.tisdiss_get_info(handle, ref info));
+            Native.Check(Native.tisdiss_get_info(handle, ref info));
             Info = new Info(info);
         }
 
@@ -48,40 +59,77 @@ namespace TisdissRt
         public Report Report { get; private set; }
 
         /// <summary>Separates a whole signal.</summary>
+        /// <param name="mix">The mixture.</param>
+        /// <param name="options">Depth or budget.</param>
+        /// <param name="progress">Told the share that is done, from 0 to 1, on this thread.</param>
+        /// <param name="cancellation">Ends the separation early.</param>
         /// <returns>For each voice, an array as long as the mixture.</returns>
         /// <exception cref="TisdissException">An impossible option, or sound that cannot be used.</exception>
-        public float[][] Separate(float[] mix, RunOptions options = null)
+        /// <exception cref="OperationCanceledException">It was cancelled.</exception>
+        public float[][] Separate(float[] mix, RunOptions options = null, IProgress<double> progress = null,
+            CancellationToken cancellation = default(CancellationToken))
         {
             mix = mix ?? throw new ArgumentNullException(nameof(mix));
-            Native.RunOptions native = (options ?? new RunOptions()).ToNative();
-            var report = new Native.Report { size = Native.Size<Native.Report>() };
             var flat = new float[checked(Info.Sources * mix.Length)];
-            var samples = (UIntPtr)mix.Length;
-            Check(Native.tisdiss_separate(handle, mix, samples, ref native, flat, samples, ref report));
-            Report = new Report(report);
+            Separate(mix, flat, options, progress, cancellation);
             return Native.Rows(flat, Info.Sources, mix.Length);
+        }
+
+        /// <summary>Does the same in memory of the caller.</summary>
+        /// <param name="mix">The mixture.</param>
+        /// <param name="rows">Receives a row as long as the mixture for each voice, one after the other.</param>
+        /// <param name="options">Depth or budget.</param>
+        /// <param name="progress">Told the share that is done, from 0 to 1, on this thread.</param>
+        /// <param name="cancellation">Ends the separation early.</param>
+        public void Separate(ReadOnlySpan<float> mix, Span<float> rows, RunOptions options = null,
+            IProgress<double> progress = null, CancellationToken cancellation = default(CancellationToken))
+        {
+            if (rows.Length != checked(Info.Sources * mix.Length))
+            {
+                throw new ArgumentException("a row as long as the mixture is needed for each voice", nameof(rows));
+            }
+            Exception failed = null;
+            Native.Progress tell = (data, done) =>
+            {
+                try // as no exception may pass the library
+                {
+                    progress?.Report(done);
+                }
+                catch (Exception exception)
+                {
+                    failed = exception;
+                }
+                return failed != null || cancellation.IsCancellationRequested ? 1 : 0;
+            };
+            Native.RunOptions native = (options ?? new RunOptions()).ToNative();
+            native.progress = Marshal.GetFunctionPointerForDelegate(tell);
+            var report = new Native.Report { size = Native.Size<Native.Report>() };
+            var samples = (UIntPtr)mix.Length;
+            Status status = Native.tisdiss_separate(handle, ref MemoryMarshal.GetReference(mix), samples, ref native,
+                ref MemoryMarshal.GetReference(rows), samples, ref report);
+            GC.KeepAlive(tell);
+            if (failed != null)
+            {
+                throw failed;
+            }
+            if (status == Status.Cancelled)
+            {
+                throw new OperationCanceledException(cancellation);
+            }
+            Native.Check(status);
+            Report = new Report(report);
         }
 
         /// <summary>Opens a stream of a streaming bundle.</summary>
         /// <exception cref="TisdissException">An impossible option, or an offline bundle.</exception>
-        public Stream OpenStream(RunOptions options = null)
+        public SeparationStream OpenStream(RunOptions options = null)
         {
             Native.RunOptions native = (options ?? new RunOptions()).ToNative();
-            Check(Native.tisdiss_stream_open(handle, ref native, out StreamHandle stream));
-            return new Stream(stream, Info.Sources);
+            Native.Check(Native.tisdiss_stream_open(handle, ref native, out StreamHandle stream));
+            return new SeparationStream(stream, Info.Sources);
         }
 
         /// <summary>Frees the bundle; its streams keep working.</summary>
         public void Dispose() => handle.Dispose();
-
-        private void Check(Status status)
-        {
-            if (status != Status.Ok)
-            {
-                var error = new TisdissException(status, Native.tisdiss_error_text(handle));
-                GC.KeepAlive(handle); // whose text it was
-                throw error;
-            }
-        }
     }
 }

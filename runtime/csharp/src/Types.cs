@@ -17,12 +17,14 @@ namespace TisdissRt
         OnnxRuntime = 4,
         /// <summary>A stream of an offline bundle.</summary>
         Unsupported = 5,
-        /// <summary>The stream has ended or failed: reset it.</summary>
+        /// <summary>The stream has ended or failed: reset it; or another thread uses it.</summary>
         State = 6,
         /// <summary>Not enough memory.</summary>
         Memory = 7,
         /// <summary>A fault of the library.</summary>
-        Internal = 8
+        Internal = 8,
+        /// <summary>By the caller.</summary>
+        Cancelled = 9
     }
 
     /// <summary>A failed call; the message is one line that says what to do.</summary>
@@ -95,6 +97,7 @@ namespace TisdissRt
             Streaming = info.streaming != 0;
             StepSamples = info.step_samples;
             LatencySamples = info.latency_samples;
+            OnnxRuntimeVersion = Native.FromUtf8(info.onnxruntime_version);
         }
 
         /// <summary>Name of the bundle.</summary>
@@ -132,6 +135,9 @@ namespace TisdissRt
 
         /// <summary>Of a streaming bundle: a sample comes out once this many, counted from it, have gone in.</summary>
         public int LatencySamples { get; }
+
+        /// <summary>Version of ONNX Runtime that is loaded.</summary>
+        public string OnnxRuntimeVersion { get; }
     }
 
     /// <summary>What was planned, and what happened.</summary>

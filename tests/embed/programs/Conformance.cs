@@ -47,13 +47,13 @@ internal static class Conformance
             options.WindowS = double.Parse(what[2], CultureInfo.InvariantCulture);
             return separator.Separate(mix, options);
         }
-        using (TisdissRt.Stream stream = separator.OpenStream(options))
+        using (SeparationStream stream = separator.OpenStream(options))
         {
             return what[0] == "stream" ? ByChunks(stream, mix, int.Parse(what[2])) : BySteps(stream, separator, mix, depths);
         }
     }
 
-    private static float[][] ByChunks(TisdissRt.Stream stream, float[] mix, int chunk)
+    private static float[][] ByChunks(SeparationStream stream, float[] mix, int chunk)
     {
         var pieces = new List<float[][]>();
         for (int at = 0; at < mix.Length; at += chunk)
@@ -64,7 +64,7 @@ internal static class Conformance
         return Join(pieces);
     }
 
-    private static float[][] BySteps(TisdissRt.Stream stream, Separator separator, float[] mix, int[] depths)
+    private static float[][] BySteps(SeparationStream stream, Separator separator, float[] mix, int[] depths)
     {
         int step = separator.Info.StepSamples;
         var padded = new float[depths.Length * step];

@@ -11,6 +11,7 @@
 #include <sstream>
 
 #include "budget.h"
+#include "files.h"
 
 namespace {
 
@@ -69,7 +70,7 @@ void replay_plan(const char* bundle) {
   for (double stem = 0, repetition = 0, decoder = 0; std::cin >> samples >> stem >> repetition >> decoder;) {
     by_samples[samples] = {stem, decoder, repetition, repetition};
   }
-  const tisdiss::Manifest manifest = tisdiss::load_manifest(bundle);
+  const tisdiss::Manifest manifest = tisdiss::load_manifest(tisdiss::Files(bundle));
   tisdiss::Planner planner(manifest, [&](int) { return std::make_unique<Timed>(by_samples); }, read_clock);
   for (int turn = 0; turn < 2; ++turn) {
     const tisdiss::Plan plan = planner.plan(options);
