@@ -480,6 +480,25 @@ def test_a_device_that_comes_back_goes_on_and_what_was_missed_is_silence(driven,
     assert abs(recorded.shape[1] / RATE - 40 * BLOCK / RATE - gap_s) < 0.1
 
 
+def test_what_is_missed_at_the_end_is_silence_too(driven, noise, tmp_path):
+    run, mix = driven(), noise(BLOCK * 20)
+    for block in mix.reshape(-1, BLOCK):
+        run.feed(block)
+    run.hear()
+    run.wait_for(lambda: run.session._connection._has_delivered)
+    lost_s = time.perf_counter()
+    run.fake.broken = True
+    run.fake.opened[1].active = False
+    time.sleep(0.6)
+    away_s = time.perf_counter() - lost_s
+    run.end()
+    assert run.error is None
+    recorded = read(tmp_path / "rec")
+    np.testing.assert_array_equal(recorded[0, : 20 * BLOCK], mix)
+    assert (recorded[0, 20 * BLOCK + round(FADE_S * RATE) :] == 0).all()
+    assert abs(recorded.shape[1] / RATE - 20 * BLOCK / RATE - away_s) < 0.1
+
+
 def test_a_device_without_callbacks_is_lost_too(fake, monkeypatch):
     opened = open_pair.OpenPair(devices.choose(None, None, None, RATE), BLOCK / RATE, print, print)
     assert opened.stopped() == []

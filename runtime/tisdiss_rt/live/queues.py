@@ -29,6 +29,7 @@ from tisdiss_rt.live.clock_drift import TOLERANCE_S, DelayControl
 from tisdiss_rt.live.seam import Seam
 
 MOST_WAITING_S = 2.0  # of input; a separation that is later than this has to leave something out
+AWAY_S = 0.1  # without a block at the end
 FED_S = 0.25  # of the silence in a gap, so that what was before it comes out
 LEAD_IN_S = 0.5  # that is not played: devices begin unevenly
 SPARE_S = 0.05  # of delay beyond what is needed, before it is cut
@@ -90,8 +91,15 @@ class InputQueue:
         gathered = (time.perf_counter() - self._last_s) * self._sample_rate
         return self._came + min(gathered, self._block)
 
-    def end(self) -> None:
-        """Mark the end: no more blocks will arrive."""
+    def end(self, until_s: float | None = None) -> None:
+        """Mark the end: no more blocks will arrive.
+
+        Where the device was away at the end, ``until_s`` on the clock of ``time.perf_counter``, what it
+        missed is a gap.
+        """
+        if until_s is not None and self._last_s and until_s - self._last_s > AWAY_S:
+            missed = round((until_s - self._last_s) * self._sample_rate)
+            self._blocks.put(Gap(missed, min(missed, round(FED_S * self._sample_rate))))
         self._blocks.put(None)
 
     def take(self) -> Array | Gap | None:

@@ -152,14 +152,16 @@ class LiveSession:
             )
             self._begin_s = time.monotonic()
             self._thread.start()
+            ended_s = None
             try:
                 with MicrophoneWatch(self._findings.tell):
                     while self._failure is None and tick(self.status()):
                         self._connection.watch()
+                ended_s = time.perf_counter()
             finally:
                 self.output.end()
                 self._connection.close()
-                self.input.end()
+                self.input.end(ended_s)
                 self._thread.join()
         if self._failure is not None:
             raise self._failure

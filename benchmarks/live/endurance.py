@@ -1,0 +1,123 @@
+"""Half an hour of live sound, in which devices are lost and found again, in PulseAudio or PipeWire.
+
+    python -m benchmarks.live.endurance --minutes 30 --every 5 --server pulseaudio
+
+The microphone gives a tone; every few minutes the server goes away for some seconds. Afterwards the
+recording must be as long as the run, memory as it was, and neither the recording nor what the headphones play
+may have a step between neighbouring samples that the tone does not have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from benchmarks.live.virtual_sound import VirtualPipeWire, VirtualSound
+
+SERVERS = {"pulseaudio": VirtualSound, "pipewire": VirtualPipeWire}
+RATE = 16000
+TONE_HZ, LEVEL = 200, 0.2  # neighbouring samples differ by 0.016; PipeWire makes it twice as loud
+AWAY_S = 6.0
+MOST_STEP = 0.05
+MOST_MISSING_S = 0.1
+MOST_GROWTH_MB = 10.0
+SETTLED_S = 120.0  # after which memory may grow no more
+
+
+def memory_mb(process: int) -> float:
+    """Return the memory that a process holds now."""
+    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def steps(sound: np.ndarray) -> float:
+    """Return the largest difference of neighbouring samples."""
+    return float(np.abs(np.diff(sound)).max())
+
+
+def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list[str]:
+    """Run ``live`` for so long, lose the devices every so often; returns what was wrong."""
+    tone = LEVEL * np.sin(2 * np.pi * TONE_HZ / RATE * np.arange(round(60 * (minutes + 1) * RATE)))
+    soundfile.write(folder / "tone.wav", tone.astype(np.float32), RATE, subtype="FLOAT")
+    command = [
+        sys.executable,
+        "-c",
+        "from tisdiss_rt.cli.main import main; main()",
+        "live",
+        "--no-ui",
+        "--json",
+    ]
+    options = ["--provider", "cpu", "--min-depth", "1", "--listen", "mix", "--sample-rate", str(RATE)]
+    running = subprocess.Popen(
+        [*command, *options, "--record", str(folder / "rec")],
+        env=sound.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    begin_s, lost, memories, played = time.monotonic(), 0, [], []
+    sound.play(folder / "tone.wav")
+    tap = sound.tap("virtspk")
+    while (now_s := time.monotonic() - begin_s) < 60 * minutes:
+        time.sleep(1.0)
+        if now_s > min(SETTLED_S, 15 * minutes):
+            memories.append(memory_mb(running.pid))
+        if now_s > 60 * every * (lost + 1) and now_s < 60 * minutes - 2 * AWAY_S:
+            lost += 1
+            sound.kill()
+            played.append(tap.close())
+            time.sleep(AWAY_S)
+            sound.launch()
+            sound.play(folder / "tone.wav")
+            tap = sound.tap("virtspk")
+    running.send_signal(signal.SIGINT)
+    report = json.loads(running.communicate(timeout=60)[0])
+    played.append(tap.close())
+    recorded = [soundfile.read(path, dtype="float32")[0] for path in sorted((folder / "rec").glob("*.wav"))]
+    largest = max(map(steps, recorded)), max(map(steps, played))
+    missing_s = report["running_s"] - len(recorded[0]) / RATE
+    growth_mb = max(memories) - memories[0]
+    print(
+        f"{minutes:g} min, lost {lost} times, {report['restarts']} restarts, depth {report['depth_run']}, "
+        f"{report['misses']} late steps, {report['underflows']} underflows, {report['overflows']} overflows; "
+        f"recording {missing_s:+.3f} s from the run; memory {memories[0]:.0f} MB, {growth_mb:+.1f} MB; "
+        f"largest step recorded {largest[0]:.3f}, heard {largest[1]:.3f}",
+        flush=True,
+    )
+    wrong = {
+        f"{report['restarts']} restarts": report["restarts"] < lost,
+        f"{missing_s:.2f} s missing": abs(missing_s) > MOST_MISSING_S,
+        f"memory grew by {growth_mb:.1f} MB": growth_mb > MOST_GROWTH_MB,
+        f"steps of {max(largest):.3f}": max(largest) > MOST_STEP,
+    }
+    return [text for text, is_wrong in wrong.items() if is_wrong]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--every", type=float, default=5.0, help="minutes from one loss to the next")
+    parser.add_argument("--server", choices=sorted(SERVERS), default="pulseaudio")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder, SERVERS[options.server](RATE) as sound:
+        wrong = run(sound, Path(folder), options.minutes, options.every)
+    for text in wrong:
+        print(f"{options.server}: {text}")
+    sys.exit(bool(wrong))
+
+
+if __name__ == "__main__":
+    main()
