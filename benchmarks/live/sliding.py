@@ -61,6 +61,9 @@ class Remembering:
     def repeat(self, mix: np.ndarray) -> None:
         pass
 
+    def change(self, mix: np.ndarray) -> np.ndarray:
+        raise NotImplementedError  # nothing asks for it here
+
     def decode(self, mix: np.ndarray) -> np.ndarray:
         key = mix.tobytes()
         if key not in self.known:

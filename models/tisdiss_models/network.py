@@ -21,7 +21,7 @@ from .config import NetworkConfig
 from .depth_loss import DepthScorer, Scorer
 from .frontends import BandDecoder, BandEncoder, FullBandDecoder, FullBandEncoder
 from .layers import GatedConv, Layer
-from .parts import Part, offline_parts
+from .parts import Part, change_of, offline_parts
 from .stft import InverseStft, Stft
 
 SILENCE = 1e-8  # standard deviation under which a mixture counts as silent and is not amplified further
@@ -180,6 +180,15 @@ class Network(nn.Module):
 
     def adopt_offline_norm(self, mix: Tensor) -> None:
         """Do nothing: the norm over whole mixtures is there, as weights of an offline network expect."""
+
+    def changes(self, mix: Tensor, depth: int) -> Tensor:
+        """Return how much each repetition changes the map of each source of one mixture: (1, depth, S)."""
+        mixed = self.stem(mix[None])
+        z, found = mixed.z, []
+        for _ in range(depth):
+            before, z = z, self.block(z, mixed.z0)
+            found.append(change_of(before, z))
+        return torch.stack(found)[None]
 
     def every_depth(self, mix: Tensor, depth: int) -> Iterator[Tensor]:
         """Separate mixtures (B, samples) at depths 0 to `depth`: (B, S, samples) each."""

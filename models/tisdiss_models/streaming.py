@@ -29,7 +29,7 @@ from .config import NetworkConfig
 from .depth_loss import Scorer, StreamScorer
 from .frontends import BandDecoder, BandEncoder
 from .network import Network
-from .parts import Part, step_parts
+from .parts import Part, change_of, step_parts
 from .recurrent import RecurrentLayer, RecurrentSplitter, recurrent_memory
 from .stft import FourierBasis
 
@@ -216,6 +216,16 @@ class StreamingNetwork(nn.Module):
         std, mean = torch.std_mean(encoder.embed(spec / scale))
         encoder.norm.weight.div_(std)
         encoder.norm.bias.sub_(encoder.norm.weight * mean)
+
+    def changes(self, mix: Tensor, depth: int) -> Tensor:
+        """Return how much each repetition changes the map of each source, step by step: (T, depth, S)."""
+        blank = self.blank(mix[None])
+        z, _ = self.stem(self.steps(mix[None]), Memory(blank["stem"]))
+        found = []
+        for _ in range(depth):
+            before, z = z, self.block(z, Memory(blank["block"]))
+            found.append(change_of(before, z, over=(2, 3)))  # (S, T)
+        return torch.stack(found).permute(2, 0, 1)
 
     def every_depth(self, mix: Tensor, depth: int, depths: Tensor | None = None) -> Iterator[Tensor]:
         """Separate whole mixtures at depths 0 to `depth`.

@@ -3,8 +3,10 @@
 A bundle is a folder with ``manifest.json``, the graphs that it names, and ``conformance.npz``: an array
 ``mix`` (samples,) and, for each checked depth N, an array ``est_N`` (sources, samples), all float32; that of
 a streaming bundle also has ``depths``, int64, one for each step, and ``est_switching``, the output at these
-depths. The dataclasses below are the schema of the manifest; unknown keys are errors, so that a misspelt or
-newer entry is never silently ignored.
+depths. Where the block gives ``change``, so does the example: (steps, repetitions, sources); with the part
+``estimate`` there is ``estimate_N`` (sources, 3), what it tells of ``est_N``. The dataclasses
+below are the schema of the manifest; unknown keys are errors, so that a misspelt or newer entry is never
+silently ignored.
 
 Format 2 has, beyond format 1, the quality per scene and optional parts (`Part`). Manifests of format 1 are
 read as manifests of format 2 that have neither.
@@ -31,6 +33,7 @@ from tisdiss_rt.external_data import refuse_external_data
 FORMAT = 2
 GRAPHS = ("stem", "block", "decoder")
 KINDS = ("offline", "streaming")
+CHANGE = "change"  # output of the block
 MANIFEST_NAME = "manifest.json"
 # Beyond these limits a manifest is damaged or meant to do harm; everything real is far below.
 MOST_MANIFEST_BYTES = 1 << 20
@@ -79,8 +82,10 @@ class Graphs:
 
     The stem's input is ``mix`` (1, samples). Every input of block and decoder is found by its name among
     ``mix``, the stem's outputs and the current ``z``. The block's first output is the next ``z``; the
-    decoder's first output is ``est`` (sources, samples). In a streaming bundle a graph also takes the buffers
-    that ``state`` names for it, and its further outputs are what to append to them (see `StateBuffer`).
+    decoder's first output is ``est`` (sources, samples). The block may have an output ``change`` (sources,):
+    how far the repetition has moved the map of each source, as a share of its length afterwards. In a
+    streaming bundle a graph also takes the buffers that ``state`` names for it, and its further outputs are
+    what to append to them (see `StateBuffer`).
     """
 
     stem: Graph
@@ -190,6 +195,9 @@ class Part:
     frames). Its values are ``hop``, the samples from one frame to the next, and ``same`` and ``certainty``,
     see `talkers.blocks.Voiceprints`.
 
+    The part ``estimate`` has no graph. Its values are the polynomials of `estimate.estimator.Estimator`: how
+    good voices are, from the block's output ``change`` and from the sound.
+
     Attributes:
         name: of the part, which says what it is for.
         required: whether a runtime that does not know the part must refuse the bundle; otherwise it ignores
@@ -204,8 +212,9 @@ class Part:
     values: dict[str, tuple[float, ...]]
 
 
-VOICE = "voice"
-PARTS: tuple[str, ...] = (VOICE,)  # the parts that this runtime supports
+VOICE, ESTIMATE = "voice", "estimate"
+PARTS: tuple[str, ...] = (VOICE, ESTIMATE)  # the parts that this runtime supports
+SPLIT_FEATURES, REPEATED_FEATURES, GAIN_FEATURES = 10, 13, 5  # of the polynomials of an estimate
 
 
 @dataclass(frozen=True)
@@ -228,6 +237,11 @@ class Manifest:
     training: Training | None
     licence: str
     parts: tuple[Part, ...] = ()
+
+    @property
+    def tells_change(self) -> bool:
+        """Whether the block says how much it changed the map of each source."""
+        return any(tensor.name == CHANGE for tensor in self.graphs.block.outputs)
 
     @property
     def unit(self) -> str:
@@ -452,12 +466,32 @@ def _check(manifest: Manifest) -> None:
             sensible = all(len(value) == 1 and 0 < value[0] < math.inf for value in values)
             need(complete and sensible, "the part voice must have a graph, hop, same and certainty")
             need(values[0][0] == int(values[0][0]), "the hop of the part voice must be a whole number")
+        if part.name == ESTIMATE:
+            need(manifest.tells_change, "the part estimate needs the block's output change")
+            _check_estimate(part.values, need)
         known_part = part.name in PARTS or not part.required
         need(known_part, f"needs the part {part.name!r}, which this tisdiss-rt does not know; upgrade")
     for file in Bundle(Path(), manifest).files():
         path = PurePosixPath(file.path)
         outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
         need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+
+
+def _check_estimate(values: dict[str, tuple[float, ...]], need: Callable[[bool, str], None]) -> None:
+    """Raise BundleError where the polynomials of an estimate are not complete."""
+    sizes = {"interval": 2}
+    for of, features, gives in (
+        ("split", SPLIT_FEATURES, ("level", "spread")),
+        ("repeated", REPEATED_FEATURES, ("level", "spread")),
+        ("gain", GAIN_FEATURES, ("level",)),
+    ):
+        terms = 1 + features + features * (features + 1) // 2
+        sizes |= {f"{of}.low": features, f"{of}.high": features, **{f"{of}.{each}": terms for each in gives}}
+    for key, count in sizes.items():
+        need(len(values.get(key, ())) == count, f"the part estimate must have {count} numbers in {key}")
+    for of in ("split", "repeated", "gain"):
+        rising = all(a < b for a, b in zip(values[f"{of}.low"], values[f"{of}.high"], strict=True))
+        need(rising, f"the part estimate must have {of}.low below {of}.high")
 
 
 def _check_tensors(manifest: Manifest, need: Callable[[bool, str], None]) -> None:
@@ -486,6 +520,8 @@ def _check_tensors(manifest: Manifest, need: Callable[[bool, str], None]) -> Non
     need(len(est) == 2 and est[0] == manifest.sources, "est must be (sources, samples)")
     mix = next(tensor.shape for tensor in manifest.graphs.stem.inputs if tensor.name == "mix")
     need(len(mix) == 2 and mix[0] == 1, "mix must be (1, samples)")
+    change = [tensor.shape for tensor in manifest.graphs.block.outputs[1:] if tensor.name == CHANGE]
+    need(change in ([], [(manifest.sources,)]), "change must be (sources,)")
 
 
 def _check_depths(manifest: Manifest, need: Callable[[bool, str], None]) -> None:

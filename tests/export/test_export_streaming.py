@@ -172,7 +172,7 @@ def test_the_example_in_the_bundle_covers_switching_and_a_full_memory(
 ) -> None:
     bundle = exported[1]
     found = differences(bundle, StreamingEngine(bundle))
-    assert set(found) == {0, 1, 4, 8, "switching"}
+    assert set(found) == {0, 1, 4, 8, "switching", "change"}
     assert max(found.values()) < 1e-4
     with np.load(bundle.folder / "conformance.npz") as arrays:
         assert len(arrays["mix"]) / HOP > STREAMING.lookback

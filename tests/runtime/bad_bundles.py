@@ -161,6 +161,14 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         ),
         "test_set",
     ),
+    "an estimate of nothing": (
+        edited(
+            lambda d: d["parts"].append(
+                {"name": "estimate", "required": False, "graph": None, "values": {"interval": [1, 1]}}
+            )
+        ),
+        "the part estimate",
+    ),
     "training without steps": (
         edited(lambda d: d.update(training={"data": "x", "steps": "many", "licence": ""})),
         "steps",

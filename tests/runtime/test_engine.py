@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import subprocess
@@ -28,6 +29,34 @@ def test_every_depth_and_length(running, noise, split, samples, depth):
     assert estimate.shape == (2, samples)
     assert estimate.dtype == np.float32
     np.testing.assert_allclose(estimate, (1 - 0.5 ** (depth + 1)) * split(mix, "gain"), atol=1e-6)
+
+
+def test_a_repetition_tells_how_much_it_changed(toy_maker, noise):
+    running = OfflineEngine(bundles.load(toy_maker(split="gain", tells_change=True)), provider="cpu")
+    state = running.start(noise(700))
+    for depth in range(1, 5):
+        running.repeat(state)
+        np.testing.assert_allclose(running.change(state), [1 / (2 ** (depth + 1) - 1)] * 2, rtol=1e-5)
+
+
+def test_the_example_tells_where_changes_are_others(toy_maker):
+    folder = toy_maker(tells_change=True)
+    bundle = bundles.load(folder)
+    assert conformance.differences(bundle, OfflineEngine(bundle, provider="cpu"))["change"] < 1e-5
+    arrays = dict(np.load(folder / "conformance.npz"))
+    arrays["change"][0, 2, 1] *= 1.5
+    np.savez(folder / "conformance.npz", **arrays)
+    digest = bundles.sha256_of(folder / "conformance.npz")
+    example = bundles.FileRef("conformance.npz", digest)
+    bundles.write_manifest(folder, dataclasses.replace(bundle.manifest, conformance=example))
+    changed = bundles.load(folder)
+    assert conformance.differences(changed, OfflineEngine(changed, provider="cpu"))["change"] > 0.1
+    del arrays["change"]
+    np.savez(folder / "conformance.npz", **arrays)
+    example = bundles.FileRef("conformance.npz", bundles.sha256_of(folder / "conformance.npz"))
+    bundles.write_manifest(folder, dataclasses.replace(bundle.manifest, conformance=example))
+    with pytest.raises(BundleError, match="change must be"):
+        conformance.read_example(bundles.load(folder))
 
 
 def test_short_input_is_padded_to_what_the_bundle_needs(running, noise):

@@ -2,7 +2,8 @@
 
 The stem splits the mixture into its positive and its negative samples (``sign``) or into 0.7 and 0.3 of it
 (``gain``), scaled by the peak, and starts at half of that. Each repetition halves the distance, so that after
-N of them the estimate is ``(1 - 0.5 ** (N + 1))`` of the split. With ``swap`` the sources change places
+N of them the estimate is ``(1 - 0.5 ** (N + 1))`` of the split. With ``tells_change`` the block tells how
+much it changed each map, which is ``1 / (2 ** (N + 1) - 1)``. With ``swap`` the sources change places
 whenever the first sample is positive. Silence gives NaN on purpose: the runtime must not depend on the graph.
 
 The toy of a streaming bundle has every kind of state, and `stream_reference` computes the same in numpy
@@ -74,7 +75,19 @@ def _stem_nodes(split: str, swap: bool) -> list:
     return nodes
 
 
-def make_toy(folder: Path, split: str = "sign", swap: bool = False, **changes: Any) -> Path:
+def _change_nodes() -> list:
+    node = helper.make_node
+    return [
+        node("Sub", ["z_next", "z"], ["moved"]),
+        node("ReduceL2", ["moved"], ["moved_by"], axes=[1, 2, 3], keepdims=0),
+        node("ReduceL2", ["z_next"], ["length"], axes=[1, 2, 3], keepdims=0),
+        node("Div", ["moved_by", "length"], ["change"]),
+    ]
+
+
+def make_toy(
+    folder: Path, split: str = "sign", swap: bool = False, tells_change: bool = False, **changes: Any
+) -> Path:
     folder.mkdir(parents=True)
     half = _constant("half", np.float32(0.5))
     constants = [
@@ -103,6 +116,9 @@ def make_toy(folder: Path, split: str = "sign", swap: bool = False, **changes: A
             [_constant("axes", np.array([2, 3]))],
         ),
     }
+    if tells_change:
+        tensors["block"][1]["change"] = [2]
+        nodes["block"][0].extend(_change_nodes())
     graphs = {}
     for name, (inputs, outputs) in tensors.items():
         path = folder / f"{name}.onnx"
@@ -111,6 +127,9 @@ def make_toy(folder: Path, split: str = "sign", swap: bool = False, **changes: A
         graphs[name] = bundles.Graph(_specs(inputs), _specs(outputs), files)
     mix = np.linspace(-1, 1, 100, dtype=np.float32)
     expected = {f"est_{n}": (1 - 0.5 ** (n + 1)) * toy_split(mix, split) for n in range(5)}
+    if tells_change:
+        told = [[1 / (2 ** (n + 1) - 1)] * 2 for n in range(1, 5)]
+        expected["change"] = np.array([told], np.float32)
     np.savez(folder / "conformance.npz", mix=mix, **expected)
     manifest = bundles.Manifest(
         format=bundles.FORMAT,
@@ -131,6 +150,36 @@ def make_toy(folder: Path, split: str = "sign", swap: bool = False, **changes: A
     )
     bundles.write_manifest(folder, dataclasses.replace(manifest, **changes))
     return folder
+
+
+RANGE = 60.0  # of the features of the toys' estimate, either side of 0
+
+
+def _linear(
+    of: str, gives: str, features: int, slopes: dict[int, float], constant: float
+) -> dict[str, tuple]:
+    weights = np.zeros(1 + features + features * (features + 1) // 2)
+    weights[0] = constant
+    for feature, slope in slopes.items():
+        weights[1 + feature] = slope * RANGE
+    return {
+        f"{of}.low": (-RANGE,) * features,
+        f"{of}.high": (RANGE,) * features,
+        f"{of}.{gives}": tuple(weights.tolist()),
+    }
+
+
+def toy_estimate(level_of: float = 0.5, gain_of: float = 0.05, gain_db: float = 1.0) -> bundles.Part:
+    """An estimate that is linear: of the level of the voice in the mixture, and of the mean last change."""
+    values: dict[str, tuple] = {"interval": (1.0, 2.0)}
+    for of, features, level in (
+        ("split", bundles.SPLIT_FEATURES, 0),
+        ("repeated", bundles.REPEATED_FEATURES, 3),
+    ):
+        values |= _linear(of, "level", features, {level: level_of}, 10.0)
+        values |= _linear(of, "spread", features, {}, float(np.log(3.0)))
+    values |= _linear("gain", "level", bundles.GAIN_FEATURES, {0: gain_of}, gain_db)
+    return bundles.Part(bundles.ESTIMATE, required=False, graph=None, values=values)
 
 
 STEP = 128
@@ -233,14 +282,20 @@ def _stream_tensors() -> dict[str, tuple[dict, dict]]:
     }
 
 
-def make_stream_toy(folder: Path, **changes: Any) -> Path:
+def make_stream_toy(folder: Path, tells_change: bool = False, **changes: Any) -> Path:
     """A streaming bundle whose step is 8 ms and whose latency two steps."""
     folder.mkdir(parents=True)
     values = [_constant(f"c{c}", np.float32(c)) for c in (0.25, 0.4, 0.5, 0.6, 0.75)]
+    values.append(_constant("told", np.array([0.1, 0.1], np.float32)))
+    node_of_change = helper.make_node("Identity", ["told"], ["change"])
     indices = {"i0": [0], "i1": [1], "i128": [128], "axis0": [0], "axis1": [1], "ends": [0, -1], "zero": 0}
     constants = values + [_constant(name, np.array(index)) for name, index in indices.items()]
     nodes, graphs = _stream_nodes(), {}
-    for name, (inputs, outputs) in _stream_tensors().items():
+    tensors = _stream_tensors()
+    if tells_change:  # always the same
+        tensors["block"][1]["change"] = [2]
+        nodes["block"].append(node_of_change)
+    for name, (inputs, outputs) in tensors.items():
         path = folder / f"{name}.onnx"
         used = {tensor for node in nodes[name] for tensor in node.input}
         _save(path, nodes[name], inputs, outputs, [c for c in constants if c.name in used])
@@ -250,6 +305,8 @@ def make_stream_toy(folder: Path, **changes: Any) -> Path:
     depths = [3, 1, 0, 4, 2, 4, 1, 1, 3]
     expected = {f"est_{n}": aligned_reference(mix, n) for n in (1, 2, 4)}
     switching = aligned_reference(mix, depths)
+    if tells_change:
+        expected["change"] = np.full((len(depths), 2, 2), 0.1, np.float32)
     np.savez(folder / "conformance.npz", mix=mix, depths=depths, est_switching=switching, **expected)
     state = [
         ("stem", "heard", 0),

@@ -142,6 +142,7 @@ struct Plan {
   std::optional<double> budget_ms;
   double predicted_ms = kUnknown;
   double quality_db = kUnknown;
+  std::optional<double> min_gain_db = std::nullopt;  // what a repetition must be expected to add
 };
 
 struct RunOptions {
@@ -151,6 +152,7 @@ struct RunOptions {
   std::optional<double> window_s;
   tisdiss_progress progress = nullptr;
   void* progress_data = nullptr;
+  std::optional<double> min_gain_db;
 };
 
 // One call for each graph; the step under way is inside.
@@ -159,7 +161,18 @@ class StepEngine {
   virtual ~StepEngine() = default;
   virtual void start(const float* mix, size_t samples) = 0;
   virtual void repeat() = 0;
+  // How much the last repetition changed the map of each source; NULL where the bundle does not tell it.
+  virtual const float* change() const { return nullptr; }
   virtual void decode(float* estimate) = 0;  // (sources, samples)
+};
+
+// Takes what the repetitions of a step change, and says whether one more is worth its time.
+class Watch {
+ public:
+  virtual ~Watch() = default;
+  virtual void begin() = 0;
+  virtual void add(const float* change) = 0;  // (sources,)
+  virtual bool asks_for_more() const = 0;
 };
 
 struct StepResult {
@@ -171,9 +184,10 @@ struct StepResult {
 using Clock = double (*)();  // seconds
 double now_s();
 
-// Separates one window within the plan and remembers how long each graph took.
+// Separates one window within the plan and remembers how long each graph took. `watch`, of bundles that tell changes,
+// may end it before time does.
 StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
-                  float* estimate, Clock clock = now_s);
+                  float* estimate, Clock clock = now_s, Watch* watch = nullptr);
 
 // What the manifest of a streaming bundle promises at a depth; NaN if unknown.
 double promised_db(const Manifest& manifest, int depth);

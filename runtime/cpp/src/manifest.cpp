@@ -27,6 +27,10 @@ constexpr int kLongestS = 60;              // of windows, steps and latency
 constexpr int64_t kMostNumbers = 67108864;  // of a tensor of fixed shape, and of all that a stream keeps
 constexpr const char* kManifestName = "manifest.json";
 constexpr const char* kVoice = "voice";  // a part
+constexpr const char* kEstimate = "estimate";  // another one
+constexpr size_t kSplitFeatures = 10;     // of its polynomials
+constexpr size_t kRepeatedFeatures = 13;
+constexpr size_t kGainFeatures = 5;
 
 void need(bool condition, const string& text) { tisdiss::need(condition, TISDISS_ERROR_BUNDLE, text); }
 
@@ -213,6 +217,38 @@ VoicePart read_voice(const json& part) {
   return voice;
 }
 
+std::vector<double> estimate_values(const json& values, const string& key, size_t count) {
+  const bool fits = values.contains(key) && values[key].size() == count;
+  need(fits, "the part estimate must have " + std::to_string(count) + " numbers in " + key);
+  return values[key].get<std::vector<double>>();
+}
+
+// `what` the polynomial gives, of so many features that are named by `of`.
+Polynomial estimate_polynomial(const json& values, const string& of, const string& what, size_t features) {
+  Polynomial found{estimate_values(values, of + ".low", features), estimate_values(values, of + ".high", features),
+                   estimate_values(values, of + "." + what, 1 + features + features * (features + 1) / 2)};
+  for (size_t i = 0; i < features; ++i) {
+    need(found.low[i] < found.high[i], "the part estimate must have " + of + ".low below " + of + ".high");
+  }
+  return found;
+}
+
+EstimatePart read_estimate(const json& part) {
+  const json& values = part["values"];
+  EstimatePart estimate;
+  const std::array<const char*, 2> ways = {"split", "repeated"};
+  for (size_t way = 0; way < ways.size(); ++way) {
+    const size_t features = way == 0 ? kSplitFeatures : kRepeatedFeatures;
+    estimate.levels[way] = estimate_polynomial(values, ways[way], "level", features);
+    estimate.spreads[way] = estimate_polynomial(values, ways[way], "spread", features);
+  }
+  estimate.gain = estimate_polynomial(values, "gain", "level", kGainFeatures);
+  const std::vector<double> interval = estimate_values(values, "interval", 2);
+  estimate.below = interval[0];
+  estimate.above = interval[1];
+  return estimate;
+}
+
 // Optional parts that are not known are passed over, required ones are refused.
 void read_parts(const json& value, Manifest& manifest) {
   for (const json& item : items(value, "parts")) {
@@ -227,6 +263,8 @@ void read_parts(const json& value, Manifest& manifest) {
     }
     if (name == kVoice) {
       manifest.voice = read_voice(item);
+    } else if (name == kEstimate) {
+      manifest.estimate = read_estimate(item);
     } else {
       need(!item["required"].get<bool>(),
            "needs the part '" + name + "', which this tisdiss-rt does not know; upgrade");
@@ -298,6 +336,12 @@ void check_tensors(const Manifest& manifest) {
   need(est.size() == 2 && est[0] == manifest.sources, "est must be (sources, samples)");
   const auto& mix = stem.inputs[position(stem.inputs, "mix")].shape;
   need(mix.size() == 2 && mix[0] == 1, "mix must be (1, samples)");
+  for (size_t i = 1; i < block.outputs.size(); ++i) {
+    const TensorSpec& output = block.outputs[i];
+    need(output.name != kChangeOutput || output.shape == std::vector<int64_t>{manifest.sources},
+         "change must be (sources,)");
+  }
+  need(!manifest.estimate || has(block.outputs, kChangeOutput), "the part estimate needs the block's output change");
   for (size_t i = 0; i < kGraphNames.size(); ++i) {
     for (const TensorSpec& input : manifest.graphs[i].inputs) {
       const bool buffer = std::any_of(manifest.state.begin(), manifest.state.end(), [&](const StateBuffer& b) {

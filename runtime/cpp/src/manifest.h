@@ -12,6 +12,7 @@ namespace tisdiss {
 
 enum GraphIndex { kStem, kBlock, kDecoder };
 constexpr std::array<const char*, 3> kGraphNames = {"stem", "block", "decoder"};
+constexpr const char* kChangeOutput = "change";  // output of the block: how much it changed the map of each source
 
 struct FileRef {
   std::string path;
@@ -55,6 +56,20 @@ struct VoicePart {
   double certainty = 0.0;  // how much a squared distance says
 };
 
+// A polynomial of second degree in several features, see tisdiss_rt/estimate/polynomial.py.
+struct Polynomial {
+  std::vector<double> low, high;  // of each feature
+  std::vector<double> weights;    // of 1, the features, and their products by pairs
+};
+
+// The part `estimate`: how good voices are, after the split and after repetitions.
+struct EstimatePart {
+  std::array<Polynomial, 2> levels;   // in dB
+  std::array<Polynomial, 2> spreads;  // logarithms
+  Polynomial gain;                    // of one more repetition, in dB
+  double below = 0.0, above = 0.0;    // spreads from the level to the ends of the interval
+};
+
 struct Manifest {
   std::string name;
   std::string licence;
@@ -70,6 +85,7 @@ struct Manifest {
   std::array<GraphSpec, 3> graphs;
   std::vector<StateBuffer> state;
   std::optional<VoicePart> voice;
+  std::optional<EstimatePart> estimate;
   FileRef conformance;
   std::vector<DepthQuality> depth_quality;
   std::vector<WindowQuality> window_quality;

@@ -22,6 +22,15 @@ void OfflineSteps::start(const float* mix, size_t samples) {
 
 void OfflineSteps::repeat() {
   std::vector<Value> outputs = run(kBlock, spare_.get(), sessions_.device.get());
+  const std::vector<TensorSpec>& specs = sessions_.manifest.graphs[kBlock].outputs;
+  const size_t told = position(specs, kChangeOutput);
+  if (told < specs.size()) {
+    float* data = nullptr;
+    sessions_.ort.check(
+        sessions_.ort.api.GetTensorMutableData(outputs[told].get(), reinterpret_cast<void**>(&data)),
+        "reading the change");
+    change_.assign(data, data + sessions_.manifest.sources);
+  }
   Value& z = tensors_.at("z");
   spare_ = std::move(z);
   z = std::move(outputs[0]);
@@ -68,7 +77,9 @@ std::vector<Value> OfflineSteps::run(GraphIndex graph, const OrtValue* into, con
   for (size_t i = 0; i < spec.outputs.size(); ++i) {
     const char* name = spec.outputs[i].name.c_str();
     const bool given = into && i == 0;
-    ort.check(given ? ort.api.BindOutput(raw, name, into) : ort.api.BindOutputToDevice(raw, name, where), what);
+    const bool is_read = graph == kBlock && spec.outputs[i].name == kChangeOutput;
+    const OrtMemoryInfo* place = is_read ? ort.cpu.get() : where;
+    ort.check(given ? ort.api.BindOutput(raw, name, into) : ort.api.BindOutputToDevice(raw, name, place), what);
   }
   ort.check(ort.api.RunWithBinding(sessions_[graph], nullptr, raw), what);
   OrtValue** values = nullptr;

@@ -19,6 +19,7 @@ class OfflineSteps : public StepEngine {
 
   void start(const float* mix, size_t samples) override;
   void repeat() override;
+  const float* change() const override { return change_.empty() ? nullptr : change_.data(); }
   void decode(float* estimate) override;
 
  private:
@@ -30,6 +31,7 @@ class OfflineSteps : public StepEngine {
   size_t samples_ = 0;
   std::map<std::string, Value> tensors_;
   Value spare_;  // the buffer that the next repetition writes to
+  std::vector<float> change_;
 };
 
 }  // namespace tisdiss

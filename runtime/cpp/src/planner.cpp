@@ -78,8 +78,9 @@ Plan Planner::plan(const RunOptions& options) {
   check(options);
   const Key key(options.budget_ms, options.depth, options.min_depth, options.window_s);
   const auto known = plans_.find(key);
-  if (known != plans_.end()) return known->second;
-  return plans_[key] = make(options);
+  Plan plan = known != plans_.end() ? known->second : plans_[key] = make(options);
+  plan.min_gain_db = options.min_gain_db;
+  return plan;
 }
 
 Timings& Planner::measure(size_t samples) {
@@ -118,6 +119,10 @@ void Planner::check(const RunOptions& options) const {
   };
   if (options.depth) check_depth("depth", *options.depth);
   check_depth("minimum depth", options.min_depth);
+  if (options.min_gain_db) {
+    need(*options.min_gain_db >= 0 && std::isfinite(*options.min_gain_db), "the least gain must be from 0 dB on");
+    need(manifest_.estimate.has_value(), "this bundle cannot tell what a repetition adds: export it with --calibrate");
+  }
   if (!options.window_s) return;
   need(!manifest_.streaming, "a streaming bundle has steps of fixed length: leave the window out");
   const double least_s = static_cast<double>(manifest_.min_samples) / manifest_.sample_rate;

@@ -73,6 +73,7 @@ void StreamSteps::prepare(GraphIndex graph) {
   for (const TensorSpec& output : spec.outputs) {
     const bool is_z = graph == kStem && output.name == "z";
     Tensor& tensor = is_z ? *z_[0] : add_tensor(output);
+    if (graph == kBlock && output.name == kChangeOutput) change_ = tensor.data.data();
     call.output_names.push_back(output.name.c_str());
     call.outputs.push_back(tensor.value.get());
     call.output_data.push_back(tensor.data.data());

@@ -57,6 +57,7 @@ class StreamSteps : public StepEngine {
 
   void start(const float* mix, size_t samples) override;
   void repeat() override;
+  const float* change() const override { return change_; }
   void decode(float* estimate) override;
 
   // Forgets everything: the next step is the first.
@@ -97,6 +98,7 @@ class StreamSteps : public StepEngine {
   std::array<Tensor*, 2> z_{};  // take turns as the block's input and output
   std::array<Call, 3> calls_;
   Tensor* mix_ = nullptr;
+  const float* change_ = nullptr;  // of the last repetition, where the block tells it
   Memory stem_, decoder_;
   std::vector<Memory> block_;  // one for each repetition
   size_t buffers_ = 0;         // made so far

@@ -29,6 +29,12 @@ class StepEngine(Protocol):
     def repeat(self, state: Any) -> None:
         """Run the block once."""
 
+    def change(self, state: Any) -> Array:
+        """Return how much the last repetition changed the map of each source (sources,).
+
+        Only of bundles that tell it, see `bundle.Graphs`.
+        """
+
     def decode(self, state: Any) -> Array:
         """Run the decoder."""
 

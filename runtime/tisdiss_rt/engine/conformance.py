@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.bundle import Bundle, Manifest
+from tisdiss_rt.bundle import CHANGE, Bundle, Manifest
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import BundleError
 
@@ -29,8 +29,8 @@ def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
     ``est_switching`` that they give.
 
     Returns:
-        For each depth, and for ``switching``, the largest absolute difference over the largest absolute
-        expected value.
+        For each depth, for ``switching`` and for ``change``, the largest absolute difference over the largest
+        absolute expected value.
     """
     arrays = read_example(bundle)
     mix = arrays["mix"]
@@ -40,6 +40,8 @@ def differences(bundle: Bundle, engine: Engine) -> dict[int | str, float]:
     if "depths" in arrays:
         estimate = run_steps(engine, mix, arrays["depths"].tolist())
         found["switching"] = _difference(estimate, arrays["est_switching"])
+    if engine.manifest.tells_change:
+        found[CHANGE] = _difference(every_change(engine, mix, arrays[CHANGE].shape[1]), arrays[CHANGE])
     return found
 
 
@@ -74,6 +76,11 @@ def _check_example(manifest: Manifest, arrays: dict[str, npt.NDArray[Any]], labe
         is_possible = steps.ndim == 1 and steps.dtype == np.int64 and len(steps) > 0
         if not is_possible or steps.min() < 0 or steps.max() > manifest.depth.max:
             raise BundleError(f"{label}: depths must be (steps,) int64, from 0 to {manifest.depth.max}")
+    if manifest.tells_change:
+        change = arrays.get(CHANGE, np.zeros(0))
+        fits = change.ndim == 3 and change.shape[2] == manifest.sources and change.dtype == np.float32
+        if not fits or not 0 < change.shape[1] <= manifest.depth.max:
+            raise BundleError(f"{label}: change must be (steps, repetitions, sources) float32")
     for name in names:
         estimate = arrays.get(name, np.zeros(0))
         if estimate.shape != (manifest.sources, len(mix)) or estimate.dtype != np.float32:
@@ -101,6 +108,19 @@ def run_steps(engine: Engine, mix: Array, depths: Sequence[int]) -> Array:
             steps.repeat(state)
         estimates.append(steps.decode(state))
     return engine.join(estimates, len(mix))
+
+
+def every_change(engine: Engine, mix: Array, deepest: int) -> Array:
+    """Return how much each repetition changes each map of a mixture (n,): (steps, deepest, sources)."""
+    steps = engine.open(deepest)
+    found = []
+    for part in engine.cut(mix):
+        state = steps.start(part)
+        for _ in range(deepest):
+            steps.repeat(state)
+            found.append(steps.change(state).copy())
+    changes: Array = np.array(found).reshape(-1, deepest, engine.manifest.sources)
+    return changes
 
 
 def _difference(estimate: Array, expected: Array) -> float:

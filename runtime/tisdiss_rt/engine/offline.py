@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.bundle import CHANGE
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import BundleError, first_line
 
@@ -28,6 +29,7 @@ class State:
     spare: Any | None  # the buffer that the next repetition writes to
     depth: int
     samples: int
+    change: Any | None = None  # of the last repetition
 
 
 class OfflineEngine(Engine):
@@ -72,7 +74,12 @@ class OfflineEngine(Engine):
         outputs = self._run("block", state.tensors, state.spare)
         state.spare = state.tensors["z"]
         state.tensors["z"] = next(iter(outputs.values()))
+        state.change = outputs.get(CHANGE)
         state.depth += 1
+
+    def change(self, state: State) -> Array:
+        """See `StepEngine`."""
+        return self._graphs["block"].array(state.change)
 
     def decode(self, state: State) -> Array:
         """Run the decoder; return the estimate (sources, samples) at the depth reached so far.

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.bundle import GRAPHS, Bundle
+from tisdiss_rt.bundle import CHANGE, GRAPHS, Bundle
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import BundleError, first_line
 
@@ -212,6 +212,7 @@ class StepState:
     tensors: dict[str, Array]
     depth: int
     newest: list[Array]  # what the deepest repetition so far has appended to its buffers
+    change: Array | None = None  # of the last repetition
 
 
 class StatefulSteps:
@@ -242,7 +243,13 @@ class StatefulSteps:
         """Run the block once: ``step`` is one repetition deeper afterwards."""
         outputs, step.newest = self._engine.run("block", step.tensors, self._block[step.depth])
         step.tensors["z"] = next(iter(outputs.values()))
+        step.change = outputs.get(CHANGE)
         step.depth += 1
+
+    def change(self, step: StepState) -> Array:
+        """See `StepEngine`."""
+        assert step.change is not None
+        return step.change
 
     def decode(self, step: StepState) -> Array:
         """Run the decoder, and end the step for the repetitions that it skipped.

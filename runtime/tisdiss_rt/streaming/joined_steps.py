@@ -25,6 +25,10 @@ class JoinedSteps:
         """See `StepEngine`."""
         self.engine.repeat(state)
 
+    def change(self, state: Any) -> Array:
+        """See `StepEngine`."""
+        return self.engine.change(state)
+
     def decode(self, state: Any) -> Array:
         """See `StepEngine`."""
         return self.join(self.engine.decode(state))
