@@ -43,6 +43,7 @@ class RunOptions(Struct):
         ("window_s", c.c_double),
         ("progress", c.c_void_p),
         ("progress_data", c.c_void_p),
+        ("min_gain_db", c.c_double),
     )
 
     def __init__(self, **values: object) -> None:
@@ -65,6 +66,7 @@ class Report(Struct):
         *((name, c.c_double) for name in ("window_s", "predicted_ms", "quality_db", "elapsed_ms")),
         *((name, c.c_uint64) for name in ("steps", "misses")),
         *((name, c.c_int32) for name in ("planned_depth", "depth")),
+        *((name, c.c_double) for name in ("estimate_db", "low_db", "high_db")),
     )
 
 

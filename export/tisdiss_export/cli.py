@@ -35,6 +35,13 @@ from .quantising import INT8
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Voiceprint to carry: the state.pt of `train --voice`.",
 )
+@click.option(
+    "--calibrate",
+    "speech",
+    metavar="SPEECH",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Speech folder as of `train`: learn on its validation people to tell how good results are.",
+)
 @click.option("--force", is_flag=True, help="Replace an existing bundle.")
 def export_command(
     checkpoint: Path,
@@ -45,6 +52,7 @@ def export_command(
     licence: str,
     precisions: tuple[str, ...],
     voice: Path | None,
+    speech: Path | None,
     force: bool,
 ) -> None:
     """Turn CHECKPOINT (a .pt, a published .pth or config.yaml, or their folder) into a bundle."""
@@ -58,6 +66,7 @@ def export_command(
             licence=licence,
             precisions=precisions,
             voice=voice,
+            speech=speech,
             force=force,
         )
     except (CheckpointError, ConfigError, ExportError, TisdissError, OSError, ValueError) as error:

@@ -22,6 +22,7 @@ from tisdiss_rt import TisdissError, bundle
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.planning.autoselect import ACCEPTED_SNR_DB
 
+from .calibrating import calibrate
 from .graphs import write_graphs
 from .quantising import INT8, QUANTISED, add_int8
 from .voice import add_voice
@@ -50,6 +51,7 @@ def export_bundle(
     licence: str = "unknown",
     precisions: Sequence[str] = (),
     voice: Path | None = None,
+    speech: Path | None = None,
     force: bool = False,
 ) -> bundle.Bundle:
     """Export a checkpoint and check it.
@@ -64,6 +66,7 @@ def export_bundle(
         precisions: in which graphs are carried besides 32-bit floats; there is ``int8``, for offline
             bundles.
         voice: a trained voiceprint to add, see `voice.add_voice`.
+        speech: what to calibrate the estimate of quality with, see `calibrating.calibrate`; None for none.
         force: replace an existing bundle.
 
     Returns:
@@ -94,6 +97,8 @@ def export_bundle(
             add_precision(bundle.load(folder), precision)
         if voice is not None:
             add_voice(bundle.load(folder), voice)
+        if speech is not None:
+            calibrate(bundle.load(folder), speech)
         if target.exists():
             shutil.rmtree(target)
         folder.rename(target)
@@ -208,10 +213,12 @@ def _write_conformance(network: Network | StreamingNetwork, path: Path) -> None:
     depths = LONG_CONFORMANCE_DEPTHS if is_long else CONFORMANCE_DEPTHS
     mix = speechlike(samples, network.config.sample_rate)
     estimates = _every_depth(network, mix, max(depths))
+    with torch.no_grad():
+        change = network.changes(torch.from_numpy(mix), max(depths)).numpy()
     arrays: dict[str, Any] = {f"est_{n}": estimates[n] for n in depths}
     switching = network.switching_example(torch.from_numpy(mix), max(depths))
     arrays |= {name: tensor.numpy() for name, tensor in switching.items()}
-    np.savez_compressed(path, mix=mix, **arrays)
+    np.savez_compressed(path, mix=mix, change=change, **arrays)
 
 
 def _manifest(

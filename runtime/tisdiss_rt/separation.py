@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from tisdiss_rt.audio.blocks import ahead, fit_length, resample
 from tisdiss_rt.audio.channels import Choice, Mixture
 from tisdiss_rt.audio.highs import with_highs
 from tisdiss_rt.errors import SeparationWarning
-from tisdiss_rt.planning.plan import Plan, Step
+from tisdiss_rt.estimate.estimator import Estimated
+from tisdiss_rt.planning.plan import Plan, Step, mean_of
 from tisdiss_rt.talkers.activity import Activity
 from tisdiss_rt.talkers.recording import Recording, Wanted
 from tisdiss_rt.talkers.turns import Turn
@@ -32,6 +33,7 @@ class Found:
         plan: what each step was planned to do.
         one_talker: whether nobody else talks, in any channel with ``split``; all but the first source are
             silent then.
+        talk_s: seconds in which nobody talks, one person, two, and so on; with ``split`` of all channels.
         channels: those that were separated, from 1: their mean, or with ``split`` each of them.
         passed_on: channels that ``split`` passed on as they are, as one person talks in each.
         activity: what each of the sources has of the recording.
@@ -42,11 +44,17 @@ class Found:
     steps: list[Step]
     plan: Plan
     one_talker: bool = False
+    talk_s: tuple[float, ...] = ()
     channels: tuple[int, ...] = (1,)
     passed_on: tuple[int, ...] = ()
     activity: tuple[Activity, ...] = ()
     turns: list[Turn] | None = None
     voice_found: bool | None = None
+
+    @property
+    def estimate(self) -> Estimated | None:
+        """How good the voices are expected to be: the mean over windows and voices that talk; else None."""
+        return mean_of(self.steps)
 
 
 @dataclass(frozen=True)
@@ -148,6 +156,10 @@ def found_in(task: Task, recordings: list[Recording]) -> dict[str, Any]:
     return {
         "steps": [step for recording in recordings for step in recording.steps],
         "one_talker": all(alone),
+        "talk_s": tuple(
+            round(sum(each), 3)
+            for each in zip_longest(*(recording.talk_s for recording in recordings), fillvalue=0.0)
+        ),
         "channels": tuple(channel + 1 for channels in taken for channel in channels),
         "passed_on": tuple(number + 1 for number, is_kept in enumerate(kept) if is_kept),
         "activity": tuple(voice for recording in recordings for voice in recording.activity),

@@ -26,6 +26,7 @@ from tisdiss_rt.audio.blocks import reporting
 from tisdiss_rt.audio.channels import number_of, of_array
 from tisdiss_rt.bundle import load, shipped
 from tisdiss_rt.errors import SeparationWarning
+from tisdiss_rt.estimate.estimator import estimator_of
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
@@ -64,6 +65,8 @@ class Separator:
       streaming bundle are its steps, and only the depth follows.
     - ``depth``: repetitions of the block, instead of a budget. With neither, the bundle's trained depth.
     - ``min_depth``: repetitions that always run, with a budget.
+    - ``min_gain_db``: a repetition runs only where it is expected to add as many dB; with a budget, only if
+      it is also in time. Without a budget, at most ``depth`` of them.
     - ``window_s``: length of the windows in seconds, by default as planned for the budget, or the longest.
       Not for a streaming bundle.
 
@@ -98,6 +101,7 @@ class Separator:
         self.engine = open_fastest(self.bundle, provider, threads, precision, provider_options)
         self._planner = Planner(self.engine)
         self._voiceprints = voiceprints_of(self.bundle)
+        self._estimator = estimator_of(self.bundle)
         self._model_hz, self._sources = self.bundle.manifest.sample_rate, self.bundle.manifest.sources
 
     def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
@@ -117,8 +121,10 @@ class Separator:
         talkers: int | str | None = None,
         voice: Sample | None = None,
         progress: Progress | None = None,
+        min_gain_db: float | None = None,
     ) -> Separation:
-        """Separate an array; the options from ``budget_ms`` to ``voice`` are those of the class.
+        """Separate an array; the options from ``budget_ms`` to ``voice``, and ``min_gain_db``, are
+        those of the class.
 
         Args:
             mix: (n,) or (n, channels) floating point, n at least 1, up to 32 channels.
@@ -131,7 +137,9 @@ class Separator:
         """
         given = of_array(mix, sample_rate, "the mixture")
         wanted = wanted_of(talkers, voice, channels, MOST, self._voiceprints, self._model_hz)
-        plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
+        plan = self.plan(
+            budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s, min_gain_db=min_gain_db
+        )
         task = Task(given, given.choose(channels), wanted, plan)
         pieces: list[list[Array]] = [[] for _ in task.choices]
         recordings: list[Recording] = []
@@ -154,11 +162,13 @@ class Separator:
         voice: Sample | None = None,
         rttm: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
+        min_gain_db: float | None = None,
     ) -> FileSeparation:
         """Separate a file of any length, in constant memory except for the record of its steps.
 
-        The options from ``budget_ms`` to ``voice`` are those of the class. Of a truncated or damaged file,
-        what is there is separated: a SeparationWarning and the result's ``problem`` say what is missing.
+        The options from ``budget_ms`` to ``voice``, and ``min_gain_db``, are those of the class. Of a
+        truncated or damaged file, what is there is separated: a SeparationWarning and the result's
+        ``problem`` say what is missing.
 
         Args:
             path: an audio file, ``-`` for standard input, or either opened.
@@ -177,7 +187,9 @@ class Separator:
         """
         targets = [Path(target) for target in paths]
         wanted = wanted_of(talkers, voice, channels, len(targets), self._voiceprints, self._model_hz)
-        plan = self.plan(budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s)
+        plan = self.plan(
+            budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s, min_gain_db=min_gain_db
+        )
         opened = nullcontext(path) if isinstance(path, files.AudioReader) else files.AudioReader(path)
         with opened as reader:
             given = reader.mixture()
@@ -214,6 +226,7 @@ class Separator:
         depth: int | None = None,
         min_depth: int = 1,
         voice: Sample | None = None,
+        min_gain_db: float | None = None,
     ) -> Stream:
         """Open a stream of live sound at ``sample_rate`` Hz; any number may run side by side.
 
@@ -226,7 +239,8 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         point = None if voice is None else voice_of(voice, self._voiceprints, self._model_hz)
-        plan = self._planner.plan(budget_ms, depth, min_depth, sliding_core.windows_s(self.bundle.manifest))
+        lengths_s = sliding_core.windows_s(self.bundle.manifest)
+        plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s, min_gain_db)
         talkers = CausalOrder(self._voiceprints, self._sources, self._model_hz, point)
         stream = self._open_stream(sample_rate, plan, STEPS_KEPT, talkers)
         if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
@@ -242,6 +256,7 @@ class Separator:
         depth: int | None = None,
         min_depth: int = 1,
         window_s: float | None = None,
+        min_gain_db: float | None = None,
     ) -> Plan:
         """Choose window and depth for the options of the class; plans are kept for later calls.
 
@@ -251,14 +266,15 @@ class Separator:
         Raises:
             OptionError: an option has an impossible value.
         """
-        return self._planner.plan(budget_ms, depth, min_depth, self.bundle.manifest.lengths_s(window_s))
+        lengths_s = self.bundle.manifest.lengths_s(window_s)
+        return self._planner.plan(budget_ms, depth, min_depth, lengths_s, min_gain_db)
 
     def _open_stream(
         self, sample_rate: int, plan: Plan, steps_kept: int | None, talkers: CausalOrder | None
     ) -> Stream:
         fixed = plan.budget_ms is None
         timings = Timings() if fixed else copy.deepcopy(self._planner.measure(plan.window_samples))
-        return open_stream(self.engine, sample_rate, plan, timings, steps_kept, talkers)
+        return open_stream(self.engine, sample_rate, plan, timings, steps_kept, talkers, self._estimator)
 
     def _separate_each(
         self, task: Task, recordings: list[Recording], folder: Path | None, progress: Progress | None
@@ -296,6 +312,6 @@ class Separator:
         """Separate blocks (m,) at the bundle's rate in windows; yields (sources, m), adds to ``steps``."""
         known = self._planner.timings.get(plan.window_samples)
         timings = copy.deepcopy(known) or Timings()  # several threads may separate at once
-        yield from in_windows(self.engine, mono, plan, timings, steps)
+        yield from in_windows(self.engine, mono, plan, timings, steps, self._estimator)
         if known is not None:
             self._planner.timings[plan.window_samples] = timings

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import soundfile
 from embedding import ONNXRUNTIME, Built, estimates
+from toys import make_stream_toy, make_toy, toy_estimate
 
 import tisdiss_rt
 from benchmarks.c_library import OK, OpenOptions, RunOptions, load
+from tisdiss_rt.estimate.estimator import Estimated
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.talkers.windows import in_windows
 
@@ -178,3 +180,55 @@ def test_integers(release: Built, example: np.ndarray) -> None:
     )
     compare(found, integers)
     assert np.abs(found - floats).max() > 10 * TOLERANCE * np.abs(floats).max()
+
+
+TOLERANCE_DB = 1e-3
+
+
+def compare_told(found: np.ndarray, estimate: Estimated, depth: int) -> None:
+    """The first numbers of what a program gives are those of Python."""
+    expected = (estimate.si_sdr_db, estimate.low_db, estimate.high_db)
+    assert np.abs(found[0, :3] - expected).max() <= TOLERANCE_DB
+    assert found[0, 3] == depth
+
+
+@pytest.mark.parametrize("name", ["edge-16k", "telling toy"])
+def test_estimates(command: list[str | Path], name: str, tmp_path: Path) -> None:
+    """What is told of a whole signal, in windows."""
+    if name == "edge-16k":
+        folder, mix, depth, window_s = BUNDLES[name], in_turns()[:80000], 3, 1.0
+    else:
+        folder = make_toy(tmp_path / "toy", split="gain", tells_change=True, parts=(toy_estimate(),))
+        mix = np.random.default_rng(3).uniform(-0.5, 0.5, 5000).astype(np.float32)
+        depth, window_s = 4, 0.05
+    separator = tisdiss_rt.Separator(folder, provider="cpu", precision="fp32")
+    expected = separator.separate(mix, 16000, depth=depth, window_s=window_s, min_gain_db=0.3)
+    assert expected.estimate is not None
+    (found,) = estimates(command, folder, mix, [f"estimate:{depth}:{window_s}:0.3"], tmp_path)
+    compare_told(found, expected.estimate, expected.steps[-1].depth)
+
+
+def test_estimates_of_streams(command: list[str | Path], tmp_path: Path) -> None:
+    """What is told of the last two seconds of a stream."""
+    folder = make_stream_toy(tmp_path / "toy", tells_change=True, parts=(toy_estimate(),))
+    mix = np.random.default_rng(3).uniform(-0.5, 0.5, 60000).astype(np.float32)
+    stream = tisdiss_rt.Separator(folder, provider="cpu").stream(16000, depth=2)
+    stream.process(mix)
+    stream.flush()
+    told = [voice for voice in stream.voices or () if voice is not None]
+    assert told
+    last = Estimated(
+        *(float(np.mean([getattr(v, f) for v in told])) for f in ("si_sdr_db", "low_db", "high_db"))
+    )
+    (found,) = estimates(command, folder, mix, ["told:2:777"], tmp_path)
+    compare_told(found, last, 2)
+
+
+def test_estimates_of_the_example(command: list[str | Path], tmp_path: Path) -> None:
+    """What is told of the bundle's example is what the file has."""
+    arrays = np.load(BUNDLES["edge-16k"] / "conformance.npz")
+    depths = [depth for depth in range(9) if f"estimate_{depth}" in arrays]
+    assert len(depths) > 5
+    for depth in depths:
+        (found,) = estimates(command, BUNDLES["edge-16k"], arrays["mix"], [f"estimate:{depth}:0:0"], tmp_path)
+        assert np.abs(found[0, :3] - np.nanmean(arrays[f"estimate_{depth}"], axis=0)).max() <= TOLERANCE_DB

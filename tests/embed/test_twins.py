@@ -17,8 +17,9 @@ from embedding import REPOSITORY, RUNTIME
 from tisdiss_rt import bundle, external_data
 from tisdiss_rt.engine import base, onnx_runtime
 from tisdiss_rt.engine import streaming as streaming_engine
+from tisdiss_rt.estimate import estimator, features, statistics
 from tisdiss_rt.planning import benchmark, controller, forecast
-from tisdiss_rt.streaming import sliding_core, stream
+from tisdiss_rt.streaming import native_core, sliding_core, stream, trailing
 from tisdiss_rt.talkers import assignment, blocks, causal, order, recording, windows
 
 SOURCES = RUNTIME / "cpp" / "src"
@@ -49,6 +50,22 @@ TWINS: dict[str, list[Any]] = {
     "causal.cpp:kTalkerHalfLifeS": [causal.TALKER_HALF_LIFE_S],
     "voiceprints.cpp:kBlockS": [blocks.BLOCK_S],
     "manifest.cpp:kVoice": [bundle.VOICE],
+    "estimate.cpp:kDeepest": [features.DEEPEST],
+    "estimate.cpp:kFrameS": [statistics.FRAME_S],
+    "estimate.cpp:kLeast": [features.LEAST],
+    "estimate.cpp:kQuiet": [features.QUIET],
+    "estimate.cpp:kSilent": [estimator.SILENT],
+    "estimate.h:kMostRepetitions": [bundle.DEEPEST],
+    "estimate.h:kMostVoices": [bundle.MOST_SOURCES],
+    "manifest.cpp:kEstimate": [bundle.ESTIMATE],
+    "manifest.cpp:kGainFeatures": [bundle.GAIN_FEATURES],
+    "manifest.cpp:kRepeatedFeatures": [bundle.REPEATED_FEATURES],
+    "manifest.cpp:kSplitFeatures": [bundle.SPLIT_FEATURES],
+    "manifest.h:kChangeOutput": [bundle.CHANGE],
+    "stream.cpp:kAverageS": [native_core.AVERAGE_S],
+    "trailing.cpp:kEveryS": [trailing.EVERY_S],
+    "trailing.cpp:kSilence": [trailing.SILENCE],
+    "trailing.h:kTrailingS": [trailing.WINDOW_S],
     "api.cpp:kSilence": [windows._SILENCE, sliding_core._SILENCE],
     "api.cpp:kLoudest": [stream.LOUDEST],
     "budget.h:kMargin": [forecast.MARGIN],
@@ -93,6 +110,8 @@ OF_CPP_ALONE = {
     "api.cpp:kPieceS",
     "assignment.cpp:kTiny",
     "causal.cpp:kTiny",
+    "estimate.cpp:kMostFeatures",
+    "estimate.cpp:kTiny",
     "voiceprints.cpp:kTiny",
     "budget.h:kUnknown",  # NaN, where Python has None
     "denormals.h:kZeroes",

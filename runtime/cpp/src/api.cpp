@@ -17,7 +17,9 @@
 #include "assignment.h"
 #include "budget.h"
 #include "error.h"
+#include "estimate.h"
 #include "files.h"
+#include "need.h"
 #include "offline.h"
 #include "sessions.h"
 #include "stream.h"
@@ -158,6 +160,7 @@ RunOptions read(const tisdiss_run_options* given) {
   options.min_depth = set.min_depth;
   options.progress = set.progress;
   options.progress_data = set.progress_data;
+  if (set.min_gain_db != 0) options.min_gain_db = set.min_gain_db;
   return options;
 }
 
@@ -212,14 +215,23 @@ void write(const Plan& plan, const Progress& progress, tisdiss_report* report) {
   if (!report) return;
   const tisdiss_report values = {
       0,              plan.window_s,   plan.predicted_ms, plan.quality_db,    progress.last.elapsed_ms,
-      progress.steps, progress.misses, plan.depth,        progress.last.depth};
+      progress.steps, progress.misses, plan.depth,        progress.last.depth, progress.quality.si_sdr_db,
+      progress.quality.low_db, progress.quality.high_db};
   write_struct(values, report);
 }
 
 Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t samples, const Plan& plan,
                           const RunOptions& options, const Rows& out) {
+  const Manifest& manifest = bundle.sessions->manifest;
   OfflineSteps steps(*bundle.sessions);
   Progress progress;
+  std::optional<Estimator> estimator;
+  std::optional<Need> need;
+  if (manifest.estimate) {
+    estimator.emplace(manifest);
+    need.emplace(*estimator, out.count, plan.window_s, plan.min_gain_db);
+  }
+  MeanEstimate quality;
   Timings timings = timings_of(bundle, plan);
   const auto separate = [&](size_t start, size_t length, float* estimate) {
     const float* begin = mix + start;
@@ -230,9 +242,13 @@ Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t sampl
       return;
     }
     Timings other = timings;  // a window of another length predicts nothing for the next full one
-    progress.add(run_step(steps, begin, length, plan, length == plan.window_samples ? timings : other, estimate));
+    Timings& known = length == plan.window_samples ? timings : other;
+    progress.add(run_step(steps, begin, length, plan, known, estimate, now_s, need ? &*need : nullptr));
+    if (!estimator) return;
+    quality.add(estimator->voices(begin, {estimate, out.count, length}, length, need->changes()));
   };
   separate_windows(samples, plan.window_samples, separate, out);
+  progress.quality = quality.mean();
   if (plan.budget_ms) {
     const std::lock_guard<std::mutex> lock(bundle.planning);
     bundle.planner.measure(plan.window_samples) = timings;
@@ -253,7 +269,9 @@ Progress separate_streaming(tisdiss_bundle& bundle, const float* mix, size_t sam
     written += ready;
   }
   stream.flush(out.from(written));
-  return stream.progress();
+  Progress progress = stream.progress();
+  progress.quality = stream.mean_quality();
+  return progress;
 }
 
 }  // namespace

@@ -8,6 +8,8 @@ namespace tisdiss {
 
 namespace {
 
+constexpr double kAverageS = 0.5;  // over which steps tell what repetitions change: a single one says little
+
 // Steps whose estimates are put into the order of the talkers, so that a budget counts the time for that.
 class OrderedSteps : public StepEngine {
  public:
@@ -16,6 +18,7 @@ class OrderedSteps : public StepEngine {
 
   void start(const float* mix, size_t samples) override { steps_.start(mix, samples); }
   void repeat() override { steps_.repeat(); }
+  const float* change() const override { return steps_.change(); }
   void decode(float* estimate) override {
     steps_.decode(estimate);
     talkers_.put_in_order({estimate, sources_, samples_}, samples_);
@@ -44,14 +47,25 @@ Stream::Stream(std::shared_ptr<const Sessions> sessions, const Plan& plan, const
       waiting_(plan.window_samples),
       estimate_(plan.window_samples * static_cast<size_t>(sessions_->manifest.sources)) {
   if (sessions_->manifest.voice && talkers == Talkers::kDecided) talkers_.emplace(*sessions_);
+  const Manifest& manifest = sessions_->manifest;
+  if (manifest.estimate) {
+    const auto sources = static_cast<size_t>(manifest.sources);
+    const auto delay = static_cast<size_t>(manifest.latency_samples) - waiting_.size();
+    estimator_.emplace(manifest);
+    need_.emplace(*estimator_, sources, kTrailingS, plan.min_gain_db, std::min(1.0, plan.advance_s / kAverageS));
+    trailing_.emplace(*estimator_, manifest.sample_rate, sources, waiting_.size(), delay);
+  }
   reset();
 }
 
 void Stream::reset() {
   steps_.reset();
   if (talkers_) talkers_->reset();
+  if (need_) need_->reset();
+  if (trailing_) trailing_->reset();
   plan_ = opened_;
   progress_ = {};
+  quality_ = {};
   heard_ = owed_ = 0;
   to_drop_ = static_cast<size_t>(sessions_->manifest.latency_samples) - waiting_.size();
   state_ = State::kOpen;
@@ -104,13 +118,20 @@ size_t Stream::step(const Rows& out, size_t most) {
   const State before = state_;
   state_ = State::kFailed;  // unless it comes back from the network
   const auto run = [&](StepEngine& steps) {
-    progress_.add(run_step(steps, waiting_.data(), length, plan_, timings_, estimate_.data()));
+    Watch* watch = need_ ? &*need_ : nullptr;
+    progress_.add(run_step(steps, waiting_.data(), length, plan_, timings_, estimate_.data(), now_s, watch));
   };
   if (talkers_) {
     OrderedSteps ordered(steps_, *talkers_, out.count, length);
     run(ordered);
   } else {
     run(steps_);
+  }
+  if (trailing_ && trailing_->add(waiting_.data(), {estimate_.data(), out.count, length}, need_->changes())) {
+    MeanEstimate now;
+    now.add(trailing_->voices());
+    progress_.quality = now.mean();
+    quality_.add(trailing_->voices());
   }
   state_ = before;
   heard_ = 0;

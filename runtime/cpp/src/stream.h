@@ -10,8 +10,10 @@
 
 #include "budget.h"
 #include "causal.h"
+#include "need.h"
 #include "sessions.h"
 #include "stream_steps.h"
+#include "trailing.h"
 #include "windows.h"
 
 namespace tisdiss {
@@ -21,6 +23,7 @@ struct Progress {
   uint64_t steps = 0;
   uint64_t misses = 0;
   StepResult last{0, 0.0, false};
+  Estimated quality;
 
   void add(const StepResult& step);
 };
@@ -49,6 +52,9 @@ class Stream {
   const Plan& plan() const { return plan_; }
   const Progress& progress() const { return progress_; }
 
+  // The mean over the estimates of the whole stream so far.
+  Estimated mean_quality() const { return quality_.mean(); }
+
  private:
   enum class State { kOpen, kEnded, kFailed };
 
@@ -58,6 +64,11 @@ class Stream {
   const std::shared_ptr<const Sessions> sessions_;
   StreamSteps steps_;
   std::optional<CausalOrder> talkers_;  // where it decides who is who
+  // Where the bundle tells how good its voices are.
+  std::optional<Estimator> estimator_;
+  std::optional<Need> need_;
+  std::optional<Trailing> trailing_;
+  MeanEstimate quality_;
   const Plan opened_;  // as the stream was opened
   Plan plan_;
   Timings timings_;

@@ -133,6 +133,7 @@ namespace TisdissRt
             public double window_s;
             public IntPtr progress;
             public IntPtr progress_data;
+            public double min_gain_db;
         }
 
         [StructLayout(LayoutKind.Sequential)]
@@ -166,6 +167,9 @@ namespace TisdissRt
             public ulong misses;
             public int planned_depth;
             public int depth;
+            public double estimate_db;
+            public double low_db;
+            public double high_db;
         }
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]

@@ -70,13 +70,17 @@ namespace TisdissRt
         /// <summary>Length of the windows of an offline bundle; null means as planned, or the longest.</summary>
         public double? WindowS { get; set; }
 
+        /// <summary>A repetition runs only where it is expected to add as many dB; null means any.</summary>
+        public double? MinGainDb { get; set; }
+
         internal Native.RunOptions ToNative() => new Native.RunOptions
         {
             size = Native.Size<Native.RunOptions>(),
             budget_ms = BudgetMs ?? 0,
             depth = Depth ?? -1,
             min_depth = MinDepth,
-            window_s = WindowS ?? 0
+            window_s = WindowS ?? 0,
+            min_gain_db = MinGainDb ?? 0
         };
     }
 
@@ -153,6 +157,9 @@ namespace TisdissRt
             Misses = (long)report.misses;
             PlannedDepth = report.planned_depth;
             Depth = report.depth;
+            EstimateDb = report.estimate_db;
+            LowDb = report.low_db;
+            HighDb = report.high_db;
         }
 
         /// <summary>Length of a window or step.</summary>
@@ -178,5 +185,15 @@ namespace TisdissRt
 
         /// <summary>Depth of the last step.</summary>
         public int Depth { get; }
+
+        /// <summary>SI-SDR that the voices are expected to have, of a stream in its last two seconds, in dB; NaN
+        /// where the bundle does not tell.</summary>
+        public double EstimateDb { get; }
+
+        /// <summary>Lower end of an interval that holds in 80 of 100 cases.</summary>
+        public double LowDb { get; }
+
+        /// <summary>Upper end of that interval.</summary>
+        public double HighDb { get; }
     }
 }

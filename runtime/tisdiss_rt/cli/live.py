@@ -15,6 +15,7 @@ from tisdiss_rt.cli.options import (
     FORCE,
     JSON,
     MIN_DEPTH,
+    MIN_GAIN,
     QUIET,
     VOICE,
     budget_option,
@@ -69,6 +70,7 @@ _DEVICES_ONLY = (
 @budget_option("Time that one step may take; by default, of a streaming bundle, 75 % of it.")
 @DEPTH
 @MIN_DEPTH
+@MIN_GAIN
 @VOICE
 @click.option("--input", "source", metavar="FILE", help="Audio file to use instead of the microphone.")
 @click.option("--raw", metavar="F:RATE:N", help="With --input -: samples without a header, as s16:48000:2.")
@@ -89,6 +91,7 @@ def live(
     budget_ms: float | None,
     depth: int | None,
     min_depth: int,
+    min_gain_db: float | None,
     voice: str | None,
     as_json: bool,
     force: bool,
@@ -109,7 +112,13 @@ def live(
     step_s = separator.bundle.manifest.step_s
     if budget_ms is None and depth is None and not others["no_realtime"] and step_s is not None:
         budget_ms = LIVE_SHARE * 1e3 * step_s
-    options = {"budget_ms": budget_ms, "depth": depth, "min_depth": min_depth, "voice": voice}
+    options = {
+        "budget_ms": budget_ms,
+        "depth": depth,
+        "min_depth": min_depth,
+        "min_gain_db": min_gain_db,
+        "voice": voice,
+    }
     common: dict[str, Any] = {"as_json": as_json, "force": force, "quiet": quiet}
     if source is None:
         own = {name: others[name] for name in _DEVICES_ONLY}

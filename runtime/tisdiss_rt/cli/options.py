@@ -43,6 +43,12 @@ DEPTH = click.option("--depth", type=int, help="Fixed number of repetitions, ins
 MIN_DEPTH = click.option(
     "--min-depth", type=int, default=1, show_default=True, help="Repetitions that always run, with a budget."
 )
+MIN_GAIN = click.option(
+    "--min-gain-db",
+    type=float,
+    metavar="G",
+    help="Repeat only where another repetition is expected to add G dB; with a budget, and is in time.",
+)
 VOICE = click.option(
     "--voice",
     metavar="SAMPLE",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tisdiss_rt.cli.options import duration
 
 if TYPE_CHECKING:
-    from tisdiss_rt.planning.plan import Plan
+    from tisdiss_rt.planning.plan import Plan, Step
     from tisdiss_rt.separator import FileSeparation, Separator
 
 
@@ -21,6 +21,8 @@ def describe(separator: Separator, plan: Plan) -> str:
         depth += (
             f" ({plan.min_depth} to {plan.max_depth} as time allows, {plan.predicted_ms:.1f} ms expected)"
         )
+    if plan.min_gain_db is not None:
+        depth += f", each repetition only where {plan.min_gain_db:g} dB are expected of it"
     quality = separator.bundle.manifest.quality
     promise = "quality not measured"
     if plan.quality_db is not None and quality is not None:
@@ -35,11 +37,14 @@ def report(separator: Separator, path: str, result: FileSeparation) -> str:
     line = f"{path}: {result.frames / result.sample_rate:.1f} s of audio in {took_s:.1f} s"
     depths = sorted({step.depth for step in result.steps})
     if depths:
-        line += f", depth {depths[0]}" + (f" to {depths[-1]}" if len(depths) > 1 else "")
+        mean = sum(step.depth for step in result.steps) / len(result.steps)
+        line += f", depth {depths[0]}" + (
+            f" to {depths[-1]}, {mean:.1f} on average" if len(depths) > 1 else ""
+        )
     missed = sum(step.missed for step in result.steps)
     if result.plan.budget_ms is not None:
         line += f", {missed} of {len(result.steps)} {separator.bundle.manifest.unit}s over budget"
-    line += _told_of_talkers(result)
+    line += _told_of_talkers(result) + _told_of_quality(result)
     model_hz = separator.bundle.manifest.sample_rate
     if result.sample_rate > model_hz:
         line += (
@@ -65,6 +70,17 @@ def _told_of_talkers(result: FileSeparation) -> str:
     return told
 
 
+def _told_of_quality(result: FileSeparation) -> str:
+    """Report for how long how many talk, and how good their voices are expected to be."""
+    numbers = ("nobody", "one", *(("two", "three", "four", "five", "six", "seven", "eight")))
+    shares = [f"{numbers[n]} {seconds:.0f} s" for n, seconds in enumerate(result.talk_s) if seconds >= 0.5]
+    told = f"; talking: {', '.join(reversed(shares))}" if shares else ""
+    if (estimate := result.estimate) is not None:
+        limits = f"{estimate.low_db:.1f} to {estimate.high_db:.1f}"
+        told += f"; expected quality {estimate.si_sdr_db:.1f} dB ({limits})"
+    return told
+
+
 def entry(path: str, result: FileSeparation) -> dict[str, Any]:
     """Return the separation of a file as its entry of the JSON document."""
     return {
@@ -74,6 +90,8 @@ def entry(path: str, result: FileSeparation) -> dict[str, Any]:
         "duration_s": result.frames / result.sample_rate,
         **({} if result.problem is None else {"error": result.problem, "missing_s": result.missing_s}),
         "one_talker": result.one_talker,
+        "talk_s": result.talk_s,
+        "estimate": None if result.estimate is None else dataclasses.asdict(result.estimate),
         "channels": result.channels,
         "passed_on": result.passed_on,
         "voices": [dataclasses.asdict(voice) for voice in result.activity],
@@ -81,5 +99,12 @@ def entry(path: str, result: FileSeparation) -> dict[str, Any]:
         **({} if result.voice_found is None else {"voice_found": result.voice_found}),
         "clipped": result.clipped,
         "missed": sum(step.missed for step in result.steps),
-        "steps": [dataclasses.asdict(step) for step in result.steps],
+        "steps": [_told_of_step(step) for step in result.steps],
     }
+
+
+def _told_of_step(step: Step) -> dict[str, Any]:
+    told = dataclasses.asdict(step)
+    if step.voices is None:
+        del told["voices"]
+    return told

@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tisdiss_rt.cli import html_report
 from tisdiss_rt.cli.corpus import manifest_options, separate_manifest, take
 from tisdiss_rt.cli.options import (
     DEPTH,
     FORCE,
     JSON,
     MIN_DEPTH,
+    MIN_GAIN,
     QUIET,
     VOICE,
     budget_option,
@@ -32,6 +34,7 @@ from tisdiss_rt.cli.reports import describe, entry, report
 from tisdiss_rt.errors import AudioError, OptionError, TisdissError
 
 if TYPE_CHECKING:
+    from tisdiss_rt.separation import FileSeparation
     from tisdiss_rt.separator import Separator
 
 
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 @budget_option("Time that one window may take; chooses window and depth.")
 @DEPTH
 @MIN_DEPTH
+@MIN_GAIN
 @click.option("--window-s", type=float, help="Length of the windows, instead of the planned one.")
 @click.option(
     "--channels",
@@ -56,6 +60,13 @@ if TYPE_CHECKING:
     help="Number of people, or auto to find it: one file for each, and talk.rttm says who talks when.",
 )
 @VOICE
+@click.option(
+    "--report",
+    "report_path",
+    metavar="FILE.html",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a page with spectrograms, estimated quality and depth, to see where to distrust.",
+)
 @manifest_options
 @JSON
 @FORCE
@@ -70,6 +81,7 @@ def separate(
     channels: str,
     talkers: str | None,
     voice: str | None,
+    report_path: Path | None,
     **options: Any,
 ) -> None:
     """Separate the voices in audio files.
@@ -91,6 +103,8 @@ def separate(
     if bool(inputs) == (of_manifest["manifest"] is not None):
         raise click.UsageError("either INPUT or --manifest says what to separate")
     if of_manifest["manifest"] is not None:
+        if report_path is not None:
+            raise OptionError("--report is for INPUT, not for --manifest")
         options |= of_recordings
         separate_manifest(output, engine, options, force, quiet, as_json, **of_manifest)
         return
@@ -100,10 +114,11 @@ def separate(
     if not quiet:
         click.echo(describe(separator, plan), err=True)
     claimed: dict[Path, str] = {}
-    results = []
+    results, told = [], []
     for path, folder in _find(inputs, Path(output)):
         try:
-            result = _separate_one(separator, path, folder, force, claimed, quiet, options)
+            result, separated = _separate_one(separator, path, folder, force, claimed, quiet, options)
+            told += [] if separated is None else [html_report.Entry(path, *separated)]
         except (TisdissError, OSError) as error:
             result = {"input": path, "error": _told(path, error)}
             click.echo(f"tisdiss-rt: {result['error']}", err=True)
@@ -111,6 +126,8 @@ def separate(
         if not as_json and not quiet:
             for written in (*result.get("outputs", ()), *filter(None, [result.get("rttm")])):
                 click.echo(written)
+    if report_path is not None:
+        html_report.write(report_path, told, separator.bundle.manifest.name)
     if as_json:
         document = {**running(separator.engine), "plan": dataclasses.asdict(plan), "files": results}
         click.echo(json.dumps(document, indent=1))
@@ -181,8 +198,11 @@ def _separate_one(
     claimed: dict[Path, str],
     quiet: bool,
     options: dict[str, Any],
-) -> dict[str, Any]:
-    """Separate one file and return its entry of the JSON document."""
+) -> tuple[dict[str, Any], tuple[FileSeparation, str] | None]:
+    """Separate one file.
+
+    Returns its entry of the JSON document, and what was separated with what is told of it; None if skipped.
+    """
     from tisdiss_rt.audio.files import AudioReader
     from tisdiss_rt.audio.results import turns_path, voice_paths
     from tisdiss_rt.talkers.meeting import MOST
@@ -204,15 +224,16 @@ def _separate_one(
         if existing and not force:
             fault = _fault_of(path, existing, needed, options["channels"])
             claimed[targets[0]] = path
-            return _skipped(path, existing[0], fault)
+            return _skipped(path, existing[0], fault), None
         with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
             result = separator.separate_file(reader or path, targets, **options, rttm=rttm, progress=progress)
     claimed[targets[0]] = path
     if talkers is not None:
         _remove_more(path, voice_paths(folder, path, MOST)[len(result.paths) :], options["channels"])
+    line = report(separator, path, result)
     if not quiet:
-        click.echo(report(separator, path, result), err=True)
-    return {**entry(path, result), **({} if rttm is None else {"rttm": str(rttm)})}
+        click.echo(line, err=True)
+    return {**entry(path, result), **({} if rttm is None else {"rttm": str(rttm)})}, (result, line)
 
 
 def _remove_more(path: str, targets: list[Path], channels: str | int) -> None:

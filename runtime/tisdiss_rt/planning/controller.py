@@ -20,6 +20,7 @@ from collections.abc import Callable
 from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import StepEngine
 from tisdiss_rt.planning.forecast import Forecast, Timings
+from tisdiss_rt.planning.need import Need
 from tisdiss_rt.planning.plan import Plan, StepResult
 
 Clock = Callable[[], float]
@@ -30,10 +31,17 @@ RETRY_STEPS = 128  # without a repetition, where none must run; then one runs, t
 class _TimedStep:
     """A step under way, and the milliseconds that each of its graphs took."""
 
-    def __init__(self, engine: StepEngine, clock: Clock) -> None:
-        self._engine, self._clock = engine, clock
+    def __init__(self, engine: StepEngine, clock: Clock, need: Need | None) -> None:
+        self._engine, self._clock, self._need = engine, clock, need
         self._begin_s = clock()
         self.repetitions_ms: list[float] = []
+        if need is not None:
+            need.begin()
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether the next repetition is expected to add enough."""
+        return self._need is None or self._need.asks_for_more()
 
     @property
     def elapsed_ms(self) -> float:
@@ -49,6 +57,8 @@ class _TimedStep:
         """Run the block once."""
         before_ms = self.elapsed_ms
         self._engine.repeat(self._state)
+        if self._need is not None:
+            self._need.add(self._engine.change(self._state))
         self.repetitions_ms.append(self.elapsed_ms - before_ms)
 
     def decode(self) -> tuple[Array, float]:
@@ -59,7 +69,12 @@ class _TimedStep:
 
 
 def run_step(
-    engine: StepEngine, mix: Array, plan: Plan, timings: Timings, clock: Clock = time.perf_counter
+    engine: StepEngine,
+    mix: Array,
+    plan: Plan,
+    timings: Timings,
+    clock: Clock = time.perf_counter,
+    need: Need | None = None,
 ) -> StepResult:
     """Separate one window within the plan and remember how long each graph took.
 
@@ -69,15 +84,17 @@ def run_step(
         plan: bounds of the depth, and the budget.
         timings: measurements for this window length; used for prediction and added to.
         clock: seconds, as ``time.perf_counter``.
+        need: takes what repetitions change, and may end the step before time does; only with a bundle that
+            tells changes.
     """
-    step = _TimedStep(engine, clock)
+    step = _TimedStep(engine, clock, need)
     forecast = None if plan.budget_ms is None else Forecast(plan.budget_ms, timings)
     timings.stem.append(step.start(mix))
     expected_ms = math.inf
     if forecast is not None:
         expected_ms = _repeat_in_time(step, forecast, plan, timings)
     else:
-        for _ in range(plan.max_depth):
+        while len(step.repetitions_ms) < plan.max_depth and step.asks_for_more:
             step.repeat()
     depth = len(step.repetitions_ms)
     if depth:
@@ -99,7 +116,7 @@ def _repeat_in_time(step: _TimedStep, forecast: Forecast, plan: Plan, timings: T
     Returns the milliseconds after which the step was expected to be done when the last of them began.
     """
     expected_ms = timings.step_ms(0)
-    while (depth := len(step.repetitions_ms)) < plan.max_depth:
+    while (depth := len(step.repetitions_ms)) < plan.max_depth and step.asks_for_more:
         now_ms = step.elapsed_ms
         slowdown = forecast.slowdown(now_ms, step.repetitions_ms)
         done_ms = now_ms + forecast.finish_ms(slowdown)

@@ -6,10 +6,12 @@ controller decides in each step how deep it goes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import Manifest
+from tisdiss_rt.estimate.estimator import Estimated
 
 LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
 
@@ -24,6 +26,9 @@ class Step:
         depth: repetitions that ran; 0 for a silent window, which runs nothing.
         elapsed_ms: time that it took.
         missed: whether that was longer than the budget.
+        voices: how good each voice is expected to be, in the order of the sources, None for one that does not
+            talk; with ``talkers``, in the order in which the network has them. None where the bundle does not
+            tell, and of streams for all steps but the last of each second.
     """
 
     start_s: float
@@ -31,6 +36,16 @@ class Step:
     depth: int
     elapsed_ms: float
     missed: bool
+    voices: tuple[Estimated | None, ...] | None = None
+
+
+def mean_of(steps: Iterable[Step]) -> Estimated | None:
+    """Return the mean estimate of the voices of steps; None where there is none."""
+    told = [voice for step in steps for voice in step.voices or () if voice is not None]
+    if not told:
+        return None
+    means = (sum(getattr(voice, field.name) for voice in told) / len(told) for field in fields(Estimated))
+    return Estimated(*(round(mean, 3) for mean in means))
 
 
 @dataclass(frozen=True)
@@ -57,9 +72,11 @@ class Plan:
         depth: the depth that the planner expects.
         min_depth: the least depth that the controller may choose.
         max_depth: the greatest depth that the controller may choose.
-        budget_ms: time that a step may take; None for a fixed depth.
+        budget_ms: time that a step may take; None where time does not matter.
         predicted_ms: predicted time of a step at ``depth``; None where unknown.
         quality_db: SI-SDR improvement that the manifest promises at ``depth``; None where unknown.
+        min_gain_db: what a repetition must be expected to add, or it and all further ones are left out; None
+            where that does not matter.
     """
 
     window_s: float
@@ -71,6 +88,7 @@ class Plan:
     budget_ms: float | None
     predicted_ms: float | None
     quality_db: float | None
+    min_gain_db: float | None = None
 
     @property
     def overlaps(self) -> bool:

@@ -7,7 +7,7 @@ import math
 import warnings
 from collections.abc import Callable, Iterable
 
-from tisdiss_rt.bundle import Manifest
+from tisdiss_rt.bundle import ESTIMATE, Manifest
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.errors import OptionError, SeparationWarning
 from tisdiss_rt.planning import timing_cache
@@ -28,7 +28,12 @@ class Planner:
         self._plans: dict[tuple[float | None, ...], Plan] = {}
 
     def plan(
-        self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]
+        self,
+        budget_ms: float | None,
+        depth: int | None,
+        min_depth: int,
+        windows_s: tuple[float, ...],
+        min_gain_db: float | None = None,
     ) -> Plan:
         """Choose the depth, and one of ``windows_s``.
 
@@ -39,7 +44,10 @@ class Planner:
         if key not in self._plans:
             self._check(budget_ms, depth, min_depth)
             self._plans[key] = self._make(budget_ms, depth, min_depth, windows_s)
-        return self._plans[key]
+        if min_gain_db is None:
+            return self._plans[key]
+        self._check_gain(min_gain_db)
+        return dataclasses.replace(self._plans[key], min_gain_db=min_gain_db)
 
     def measure(self, samples: int) -> Timings:
         """Return the times of windows or steps of this many samples: kept by `bench`, or measured now."""
@@ -59,6 +67,14 @@ class Planner:
         for name, value in (("depth", depth), ("minimum depth", min_depth)):
             if value is not None and not 0 <= value <= most:
                 raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {value}")
+
+    def _check_gain(self, min_gain_db: float) -> None:
+        if not 0 <= min_gain_db < math.inf:
+            raise OptionError(f"the least gain must be from 0 dB on, not {min_gain_db:g}")
+        if all(part.name != ESTIMATE for part in self._manifest.parts):
+            raise OptionError(
+                f"bundle {self._manifest.name} cannot tell what a repetition adds: export it with --calibrate"
+            )
 
     def _make(
         self, budget_ms: float | None, depth: int | None, min_depth: int, windows_s: tuple[float, ...]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.estimate.estimator import Estimator
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.streaming.native_core import NativeCore
@@ -21,18 +22,22 @@ def open_stream(
     timings: Timings,
     steps_kept: int | None,
     talkers: CausalOrder | None,
+    estimator: Estimator | None = None,
 ) -> Stream:
     """Open a stream at ``sample_rate`` Hz that keeps the records of its last ``steps_kept`` steps.
 
-    ``talkers`` decide who is who; None leaves that to whoever opens it.
+    ``talkers`` decide who is who; None leaves that to whoever opens it. With an ``estimator``, it tells how
+    good its voices are.
     """
     manifest = engine.manifest
     core: Core
     if plan.overlaps:
-        core = SlidingCore(engine.open(plan.max_depth), manifest, plan, timings, talkers=talkers)
+        core = SlidingCore(
+            engine.open(plan.max_depth), manifest, plan, timings, talkers=talkers, estimator=estimator
+        )
     else:
-        core = NativeCore(engine, plan, timings, talkers=talkers)
-    return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept)
+        core = NativeCore(engine, plan, timings, talkers=talkers, estimator=estimator)
+    return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept, estimator)
 
 
 def in_steps(stream: Stream, blocks: Iterable[Array], steps: list[Step]) -> Iterator[Array]:

@@ -29,8 +29,10 @@ from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import fade_in
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine.base import StepEngine
+from tisdiss_rt.estimate.estimator import Estimator
 from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
+from tisdiss_rt.planning.need import Need
 from tisdiss_rt.planning.plan import Plan, StepResult
 from tisdiss_rt.streaming.joined_steps import JoinedSteps
 from tisdiss_rt.talkers.causal import CausalOrder
@@ -86,6 +88,7 @@ class SlidingCore:
         timings: measured for windows of the plan; added to.
         slide: None is the default for the window.
         talkers: decide who is who in what comes out; None leaves that to what windows share.
+        estimator: of the bundle, where it has one.
 
     ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does.
     """
@@ -102,6 +105,7 @@ class SlidingCore:
         timings: Timings,
         slide: Slide | None = None,
         talkers: CausalOrder | None = None,
+        estimator: Estimator | None = None,
     ) -> None:
         self._slide = slide = slide or Slide.of(plan, manifest.sample_rate)
         self.step_samples = slide.hop
@@ -111,6 +115,7 @@ class SlidingCore:
         self._fade_in = fade_in(slide.fade)
         self._steps = JoinedSteps(engine, self._join)
         self._manifest, self._timings, self.talkers = manifest, timings, talkers
+        self.need = None if estimator is None else Need(estimator, plan.window_s, plan.min_gain_db)
         self._keep = float(0.5 ** (slide.hop / manifest.sample_rate / _LEVEL_HALF_LIFE_S))
         self.plan = dataclasses.replace(plan, advance_s=slide.hop / manifest.sample_rate)
         self.reset()
@@ -142,12 +147,14 @@ class SlidingCore:
         power = float(np.mean(np.square(self._heard)))
         self._level = max(power, self._level * self._keep)
         if np.abs(self._heard).max() < _SILENCE:
+            if self.need is not None:
+                self.need.begin()
             silence = np.zeros((len(self._held), len(self._heard)), np.float32)
             return StepResult(self._join(silence), 0, 0.0, missed=False)
         timings = self._timings
         if len(self._heard) != window:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for a full one
-        return run_step(self._steps, self._heard, self.plan, timings)
+        return run_step(self._steps, self._heard, self.plan, timings, need=self.need)
 
     def _join(self, estimate: Array) -> Array:
         """Join the estimate (sources, n) of a window; return what to emit, (sources, step_samples)."""

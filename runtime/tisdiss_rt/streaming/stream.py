@@ -25,8 +25,11 @@ import numpy.typing as npt
 from tisdiss_rt.audio import Array, channels
 from tisdiss_rt.audio.resampling import StreamResampler
 from tisdiss_rt.errors import AudioError, OptionError
+from tisdiss_rt.estimate.estimator import Estimated, Estimator
 from tisdiss_rt.planning.forecast import high
+from tisdiss_rt.planning.need import Need
 from tisdiss_rt.planning.plan import Plan, Step, StepResult
+from tisdiss_rt.streaming.trailing import Trailing
 from tisdiss_rt.talkers.causal import CausalOrder
 
 STEPS_KEPT = 1000
@@ -37,13 +40,15 @@ class Core(Protocol):
     """Separates steps: a fixed number of samples in and as many out, at the bundle's rate.
 
     ``step_samples`` and ``latency_samples`` are as in `bundle.StreamTiming`; ``plan`` is what each step does;
-    ``talkers`` decide who is who.
+    ``talkers`` decide who is who; ``need`` is what the last step's repetitions changed, None where the bundle
+    does not tell.
     """
 
     plan: Plan
     step_samples: int
     latency_samples: int
     talkers: CausalOrder | None
+    need: Need | None
 
     def push(self, mix: Array) -> StepResult:
         """Separate a step (step_samples,) into an estimate (sources, step_samples)."""
@@ -85,16 +90,20 @@ class Stream:
         model_hz: sample rate of the core in Hz.
         sample_rate: sample rate of the stream in Hz.
         steps_kept: how many of the latest steps ``steps`` holds; None keeps all.
+        estimator: of the bundle, where it has one.
 
     Attributes:
         steps: records of the latest steps since the beginning or the last reset.
         depth_counts: number of steps at each depth.
         misses: number of steps that took longer than the budget.
+        voices: how good each source is expected to be, of the last two seconds and renewed every second; None
+            for one that does not talk, and before there is an estimate.
     """
 
     steps: deque[Step]
     depth_counts: Counter[int]
     misses: int
+    voices: tuple[Estimated | None, ...] | None
 
     def __init__(
         self,
@@ -103,12 +112,13 @@ class Stream:
         model_hz: int,
         sample_rate: int,
         steps_kept: int | None = STEPS_KEPT,
+        estimator: Estimator | None = None,
     ) -> None:
         if not 0 < sample_rate < math.inf or sample_rate != int(sample_rate):
             raise OptionError(f"sample_rate must be a whole number above 0, not {sample_rate}")
         self.sample_rate = sample_rate = int(sample_rate)
         self._core, self._sources, self._model_hz = core, sources, model_hz
-        self._steps_kept = steps_kept
+        self._steps_kept, self._estimator = steps_kept, estimator
         self._to_model = StreamResampler(sample_rate, model_hz, 1)
         self._from_model = StreamResampler(model_hz, sample_rate, sources)
         self.reset()
@@ -121,6 +131,11 @@ class Stream:
         self.steps = deque(maxlen=self._steps_kept)
         self.depth_counts = Counter()
         self.misses = 0
+        self.voices = None
+        self._trailing: Trailing | None = None
+        if self._estimator is not None:
+            step, latency = self._core.step_samples, self._core.latency_samples
+            self._trailing = Trailing(self._estimator, self._model_hz, step, latency - step)
         self._waiting: Array = np.zeros(0, np.float32)  # model samples, less than a step
         self._to_drop = self._core.latency_samples - self._core.step_samples  # model samples
         self._owed_to_model = 0  # model samples that came and of which no estimate is there yet
@@ -212,8 +227,9 @@ class Stream:
         step = self._core.step_samples
         estimates = [np.zeros((self._sources, 0), np.float32)]
         for begin in range(0, len(mix), step):
-            result = self._core.push(mix[begin : begin + step])
-            self._record(result)
+            part = mix[begin : begin + step]
+            result = self._core.push(part)
+            self._record(result, self._estimated(part, result))
             dropped = min(self._to_drop, step)
             self._to_drop -= dropped
             estimates.append(result.estimate[:, dropped:])
@@ -221,9 +237,17 @@ class Stream:
         self._owed_to_model -= joined.shape[1]
         return joined
 
-    def _record(self, result: StepResult) -> None:
+    def _estimated(self, mix: Array, result: StepResult) -> tuple[Estimated | None, ...] | None:
+        """Return how good the voices are, where it is time to tell."""
+        if self._trailing is None or self._core.need is None:
+            return None
+        voices = self._trailing.add(mix, result.estimate, self._core.need.changes)
+        self.voices = voices or self.voices
+        return voices
+
+    def _record(self, result: StepResult, voices: tuple[Estimated | None, ...] | None) -> None:
         start_s = self.depth_counts.total() * self.step_s
-        self.steps.append(Step(start_s, self.step_s, result.depth, result.elapsed_ms, result.missed))
+        self.steps.append(Step(start_s, self.step_s, result.depth, result.elapsed_ms, result.missed, voices))
         self.depth_counts[result.depth] += 1
         self.misses += result.missed
 

@@ -24,8 +24,9 @@ from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
 from tisdiss_rt.talkers.meeting import MOST, who_is_who
+from tisdiss_rt.talkers.records import of_one, ordered
 from tisdiss_rt.talkers.sample import Sample, voice_of, who_of
-from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, power_of, talking, turns_of
+from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, power_of, seconds_of, talking, turns_of
 from tisdiss_rt.talkers.waiting import Waiting
 
 AUTO = "auto"
@@ -96,6 +97,7 @@ class Recording:
         wanted: what the outputs are to be.
         steps: one record for each window or step, as they are done.
         one_talker: whether nobody else talks; this and what follows is known when all has been separated.
+        talk_s: seconds in which nobody talks, one person, two, and so on.
         turns: who talks when, where people are told apart.
         activity: what each output has of the recording.
         found: whether the wanted voice is on the first output; None where none is wanted.
@@ -108,6 +110,7 @@ class Recording:
     wanted: Wanted = Wanted()
     steps: list[Step] = field(default_factory=list)
     one_talker: bool = False
+    talk_s: tuple[float, ...] = ()
     turns: list[Turn] | None = None
     activity: list[Activity] = field(default_factory=list)
     found: bool | None = None
@@ -169,11 +172,15 @@ def _voices(
     levels, finer = parts_of(blocks, who)
     talks = talking(levels, finer, len(outputs), part_s)[:, outputs]
     power = power_of(levels, finer, len(outputs))[:, outputs]
+    recording.talk_s = seconds_of(talks, part_s, waiting.samples / sample_rate)
     recording.activity = activity_of(talks, power, part_s, waiting.samples / sample_rate)
     if orders is None:
+        recording.steps[:] = [of_one(step) for step in recording.steps]
         yield from _on_the_first(waiting, _READ_BLOCKS * block)
     else:
-        yield from in_order(waiting, orders[:, outputs], block, sample_rate)
+        orders = orders[:, outputs]
+        recording.steps[:] = [ordered(step, orders, block / sample_rate) for step in recording.steps]
+        yield from in_order(waiting, orders, block, sample_rate)
 
 
 def _first(blocks: Blocks, who: Order, count: int, voiceprints: Voiceprints, recording: Recording) -> int:
@@ -208,6 +215,7 @@ def _people(
     if fixed is None:  # who is never heard is nobody
         order = order[: max(1, int((begins < len(talks)).sum()))]
     talks, length_s = talks[:, order], waiting.samples / sample_rate
+    recording.talk_s = seconds_of(talks, part_s, length_s)
     recording.turns = turns_of(talks, part_s, length_s)
     power = power_of(levels, finer, count)[:, order]
     recording.activity = activity_of(talks, power, part_s, length_s)

@@ -95,6 +95,14 @@ def turns_of(talks: Talks, part_s: float, length_s: float) -> list[Turn]:
     return sorted(turns, key=lambda turn: (turn.start_s, turn.talker))
 
 
+def seconds_of(talks: Talks, part_s: float, length_s: float) -> tuple[float, ...]:
+    """Return for how long nobody talks, one person, and so on up to all (1 + talkers,), in seconds."""
+    begins_s = part_s * np.arange(len(talks))
+    lengths_s = np.clip(length_s - begins_s, 0.0, part_s)  # what is beyond the end was filled up
+    seconds = np.bincount(talks.sum(1), lengths_s, minlength=1 + talks.shape[1])
+    return tuple(round(float(each), 3) for each in seconds)
+
+
 def rttm(turns: list[Turn], name: str) -> str:
     """Write turns as RTTM, the format of diarization: one line for each, of the recording ``name``."""
     label = "_".join(name.split()) or "recording"  # fields end at spaces

@@ -42,6 +42,13 @@ internal static class Conformance
         {
             return separator.Separate(mix, options);
         }
+        if (what[0] == "estimate")
+        {
+            options.WindowS = double.Parse(what[2], CultureInfo.InvariantCulture);
+            options.MinGainDb = double.Parse(what[3], CultureInfo.InvariantCulture);
+            float[][] rows = separator.Separate(mix, options);
+            return Tell(separator.Report, rows);
+        }
         if (what[0] == "windows")
         {
             options.WindowS = double.Parse(what[2], CultureInfo.InvariantCulture);
@@ -49,8 +56,20 @@ internal static class Conformance
         }
         using (SeparationStream stream = separator.OpenStream(options))
         {
+            if (what[0] == "told")
+            {
+                float[][] rows = ByChunks(stream, mix, int.Parse(what[2]));
+                return Tell(stream.Report, rows);
+            }
             return what[0] == "stream" ? ByChunks(stream, mix, int.Parse(what[2])) : BySteps(stream, separator, mix, depths);
         }
+    }
+
+    private static float[][] Tell(Report report, float[][] rows)
+    {
+        double[] told = { report.EstimateDb, report.LowDb, report.HighDb, report.Depth };
+        told.Select(value => (float)value).ToArray().CopyTo(rows[0], 0);
+        return rows;
     }
 
     private static float[][] ByChunks(SeparationStream stream, float[] mix, int chunk)

@@ -3,7 +3,9 @@
  *     conformance BUNDLE MIX.f32 [RUN OUT.f32]...
  *
  * RUN is `separate:DEPTH`, `windows:DEPTH:SECONDS`, `stream:DEPTH:CHUNK`, or `steps:D,D,...` with a depth for each
- * step. OUT gets one row after the other, each as long as the mixture. */
+ * step. OUT gets one row after the other, each as long as the mixture. Of `estimate:DEPTH:SECONDS:DB`, which is the same
+ * as `windows` where a repetition has to add so much, and of `told:DEPTH:CHUNK`, a stream, the first row begins with the
+ * estimate of the report, the ends of its interval, and the depth. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +48,24 @@ static void separate(int depth, double window_s, float *rows) {
   check(status == TISDISS_OK, tisdiss_error_text(bundle));
 }
 
+static void tell(const tisdiss_report *report, float *rows) {
+  rows[0] = (float)report->estimate_db;
+  rows[1] = (float)report->low_db;
+  rows[2] = (float)report->high_db;
+  rows[3] = (float)report->depth;
+}
+
+static void estimate(int depth, double window_s, double min_gain_db, float *rows) {
+  tisdiss_run_options options = TISDISS_RUN_OPTIONS_INIT;
+  tisdiss_report report = TISDISS_REPORT_INIT;
+  options.depth = depth;
+  options.window_s = window_s;
+  options.min_gain_db = min_gain_db;
+  check(tisdiss_separate(bundle, mix, samples, &options, rows, samples, &report) == TISDISS_OK,
+        tisdiss_error_text(bundle));
+  tell(&report, rows);
+}
+
 static tisdiss_stream *open_stream(int depth) {
   tisdiss_run_options options = TISDISS_RUN_OPTIONS_INIT;
   tisdiss_stream *stream = NULL;
@@ -54,7 +74,8 @@ static tisdiss_stream *open_stream(int depth) {
   return stream;
 }
 
-static void by_chunks(int depth, size_t chunk, float *rows) {
+static void by_chunks(int depth, size_t chunk, float *rows, int told) {
+  tisdiss_report report = TISDISS_REPORT_INIT;
   tisdiss_stream *stream = open_stream(depth);
   size_t done = 0, given = 0;
   for (size_t at = 0; at < samples; at += chunk) {
@@ -65,6 +86,8 @@ static void by_chunks(int depth, size_t chunk, float *rows) {
   }
   check(tisdiss_stream_flush(stream, rows + done, samples, &given) == TISDISS_OK, tisdiss_stream_error_text(stream));
   check(done + given == samples, "the output has another length than the input");
+  check(tisdiss_stream_get_report(stream, &report) == TISDISS_OK, tisdiss_stream_error_text(stream));
+  if (told) tell(&report, rows);
   tisdiss_stream_free(stream);
 }
 
@@ -96,13 +119,17 @@ static void by_steps(const int *depths, size_t count, float *rows) {
 static void run(const char *what, float *rows) {
   int depth = 0, depths[4096];
   size_t chunk = 0, count = 0;
-  double window_s = 0;
+  double window_s = 0, min_gain_db = 0;
   if (sscanf(what, "separate:%d", &depth) == 1) {
     separate(depth, 0, rows);
   } else if (sscanf(what, "windows:%d:%lf", &depth, &window_s) == 2) {
     separate(depth, window_s, rows);
   } else if (sscanf(what, "stream:%d:%zu", &depth, &chunk) == 2) {
-    by_chunks(depth, chunk, rows);
+    by_chunks(depth, chunk, rows, 0);
+  } else if (sscanf(what, "told:%d:%zu", &depth, &chunk) == 2) {
+    by_chunks(depth, chunk, rows, 1);
+  } else if (sscanf(what, "estimate:%d:%lf:%lf", &depth, &window_s, &min_gain_db) == 3) {
+    estimate(depth, window_s, min_gain_db, rows);
   } else {
     for (const char *next = strchr(what, ':'); next && count < 4096; next = strchr(next + 1, ',')) {
       depths[count++] = atoi(next + 1);

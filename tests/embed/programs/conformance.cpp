@@ -32,13 +32,19 @@ tisdiss::RunOptions at_depth(int depth, double window_s = 0) {
   return options;
 }
 
-tisdiss::Voices by_chunks(tisdiss::Separator& separator, const Samples& mix, int depth, size_t chunk) {
+void tell(const tisdiss::Report& report, tisdiss::Voices& voices) {
+  const double told[] = {report.estimate_db, report.low_db, report.high_db, static_cast<double>(report.depth)};
+  std::copy(std::begin(told), std::end(told), voices[0].begin());
+}
+
+tisdiss::Voices by_chunks(tisdiss::Separator& separator, const Samples& mix, int depth, size_t chunk, bool told) {
   tisdiss::Stream stream = separator.stream(at_depth(depth));
   tisdiss::Voices voices;
   for (size_t at = 0; at < mix.size(); at += chunk) {
     append(voices, stream.process({mix.data() + at, std::min(chunk, mix.size() - at)}));
   }
   append(voices, stream.flush());
+  if (told) tell(stream.report(), voices);
   return voices;
 }
 
@@ -58,14 +64,27 @@ tisdiss::Voices by_steps(tisdiss::Separator& separator, Samples mix, const std::
 tisdiss::Voices run(tisdiss::Separator& separator, const Samples& mix, const std::string& what) {
   int depth = 0;
   size_t chunk = 0;
-  double window_s = 0;
+  double window_s = 0, min_gain_db = 0;
   if (std::sscanf(what.c_str(), "separate:%d", &depth) == 1) {
     return separator.separate(mix, at_depth(depth));
   }
   if (std::sscanf(what.c_str(), "windows:%d:%lf", &depth, &window_s) == 2) {
     return separator.separate(mix, at_depth(depth, window_s));
   }
-  if (std::sscanf(what.c_str(), "stream:%d:%zu", &depth, &chunk) == 2) return by_chunks(separator, mix, depth, chunk);
+  if (std::sscanf(what.c_str(), "estimate:%d:%lf:%lf", &depth, &window_s, &min_gain_db) == 3) {
+    tisdiss::RunOptions options = at_depth(depth, window_s);
+    options.min_gain_db = min_gain_db;
+    tisdiss::Report report;
+    tisdiss::Voices voices = separator.separate(mix, options, &report);
+    tell(report, voices);
+    return voices;
+  }
+  if (std::sscanf(what.c_str(), "stream:%d:%zu", &depth, &chunk) == 2) {
+    return by_chunks(separator, mix, depth, chunk, false);
+  }
+  if (std::sscanf(what.c_str(), "told:%d:%zu", &depth, &chunk) == 2) {
+    return by_chunks(separator, mix, depth, chunk, true);
+  }
   std::istringstream list(what.substr(what.find(':') + 1));
   std::vector<int> depths;
   for (std::string item; std::getline(list, item, ',');) depths.push_back(std::stoi(item));

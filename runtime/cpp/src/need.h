@@ -1,0 +1,51 @@
+// Depth by need, as tisdiss_rt/planning/need.py explains and does it: same decisions from the same changes.
+#pragma once
+
+#include "estimate.h"
+
+namespace tisdiss {
+
+class Need : public Watch {
+ public:
+  // `share` of a step in the average of its changes with those of the steps before it; 1 for windows, which stand for
+  // themselves. The estimator must live as long.
+  Need(const Estimator& estimator, size_t sources, double window_s, std::optional<double> min_gain_db, double share = 1.0)
+      : estimator_(estimator), window_s_(window_s), min_gain_db_(min_gain_db), share_(share) {
+    changes_.sources = sources;
+  }
+
+  void begin() override { changes_.depth = 0; }
+
+  void add(const float* change) override {
+    const size_t number = changes_.depth++;
+    for (size_t source = 0; source < changes_.sources; ++source) {
+      const double square = static_cast<double>(change[source]) * change[source];
+      double& average = squares_[number][source];
+      average = number < known_ ? average + share_ * (square - average) : square;
+      changes_.of[number][source] = std::sqrt(average);
+    }
+    known_ = std::max(known_, changes_.depth);
+  }
+
+  // The first repetition always is.
+  bool asks_for_more() const override {
+    if (!min_gain_db_ || changes_.depth == 0) return true;
+    return estimator_.gain_db(changes_, window_s_) >= *min_gain_db_;
+  }
+
+  // Forgets the steps before.
+  void reset() { changes_.depth = known_ = 0; }
+
+  const Changes& changes() const { return changes_; }
+
+ private:
+  const Estimator& estimator_;
+  const double window_s_;
+  const std::optional<double> min_gain_db_;
+  const double share_;
+  Changes changes_;
+  std::array<std::array<double, kMostVoices>, kMostRepetitions> squares_{};
+  size_t known_ = 0;  // repetitions that ran since the beginning
+};
+
+}  // namespace tisdiss

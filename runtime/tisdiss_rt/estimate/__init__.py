@@ -1,0 +1,1 @@
+"""How good voices are, without a reference."""
