@@ -1,0 +1,189 @@
+"""How well a bundle tells how good its voices are, and what depth by need saves.
+
+Windows of scenes of `test/` people, of the longest length that a file is cut into, or of the last seconds of
+a stream, at every depth; noises are those of SCENES.md. SI-SDR counts from -10 to 30 dB, as what is told.
+Depth by need is what ``--min-gain-db`` does with these windows.
+
+    python -m benchmarks.quality.estimate                        # edge-16k, 8 mixtures a scene
+    python -m benchmarks.quality.estimate --update               # to ESTIMATE.md, too
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.pages import update
+from benchmarks.quality import conversation
+from benchmarks.quality.quality import speech_folder
+from tisdiss_export.calibrating import LEAST_DB, MOST_DB
+from tisdiss_export.observing import Observation, in_windows, observe
+from tisdiss_rt import bundle as bundles
+from tisdiss_rt.engine import open_engine
+from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.estimate.estimator import Estimator, estimator_of
+
+PAGE = Path(__file__).parent / "ESTIMATE.md"
+SEED = 777
+GAINS_DB = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
+CONVERSATION = "conversation"
+
+
+@dataclass(frozen=True)
+class Told:
+    """True and estimated quality of voices at one depth, all (n,), in dB."""
+
+    true_db: np.ndarray
+    estimate_db: np.ndarray
+    low_db: np.ndarray
+    high_db: np.ndarray
+
+    def cells(self) -> list[str]:
+        """Return how many there are, correlation, mean absolute error and coverage of the interval."""
+        if not len(self.true_db):
+            return ["0", "", "", "", ""]
+        alike = np.corrcoef(self.true_db, self.estimate_db)[0, 1] if len(self.true_db) > 2 else np.nan
+        error = np.abs(self.true_db - self.estimate_db).mean()
+        inside = (self.low_db <= self.true_db) & (self.true_db <= self.high_db)
+        width = (self.high_db - self.low_db).mean()
+        return [
+            f"{len(self.true_db)}",
+            f"{alike:.2f}",
+            f"{error:.1f} dB",
+            f"{100 * inside.mean():.0f} %",
+            f"{width:.1f} dB",
+        ]
+
+
+def told(estimator: Estimator, seen: Iterable[Observation]) -> Told:
+    """Estimate the voices of windows whose talkers talk."""
+    rows = []
+    for each in seen:
+        voices = estimator.judge(each.statistics, list(each.changes), each.window_s)
+        for true_db, voice in zip(np.clip(each.true_db, LEAST_DB, MOST_DB), voices, strict=True):
+            if voice is not None and np.isfinite(true_db):
+                rows.append((true_db, voice.si_sdr_db, voice.low_db, voice.high_db))
+    return Told(*np.array(rows).reshape(-1, 4).T)
+
+
+def by_window(seen: Iterable[Observation]) -> list[dict[int, Observation]]:
+    """Group the observations of windows: one for each depth."""
+    found: dict[tuple[str, int, float], dict[int, Observation]] = {}
+    for each in seen:
+        found.setdefault((each.scene, each.mixture, each.start_s), {})[each.depth] = each
+    return list(found.values())
+
+
+def mean_db(chosen: Sequence[Observation]) -> float:
+    """Return the mean SI-SDR of the voices whose talkers talk."""
+    levels = np.concatenate([np.clip(each.true_db, LEAST_DB, MOST_DB) for each in chosen])
+    return float(np.nanmean(levels))
+
+
+def by_need(
+    estimator: Estimator, windows: list[dict[int, Observation]], gain_db: float, most: int
+) -> list[Observation]:
+    """Choose the depth of each window as ``--min-gain-db`` does, up to ``most``."""
+    chosen = []
+    for depths in windows:
+        depth = 1
+        while (
+            depth < most and estimator.gain_db(list(depths[depth].changes), depths[depth].window_s) >= gain_db
+        ):
+            depth += 1
+        chosen.append(depths[depth])
+    return chosen
+
+
+def curves(estimator: Estimator, seen: list[Observation], most: int) -> list[str]:
+    """Make the rows of one scene: fixed depths, and depth by need."""
+    windows = by_window(seen)
+    rows = []
+    fixed = {depth: mean_db([depths[depth] for depths in windows]) for depth in range(most + 1)}
+    for depth, level in fixed.items():
+        rows.append(f"| {seen[0].scene} | depth {depth} | {depth} | {level:.2f} dB | |")
+    for gain_db in GAINS_DB:
+        chosen = by_need(estimator, windows, gain_db, most)
+        mean = float(np.mean([each.depth for each in chosen]))
+        level = mean_db(chosen)
+        line = np.interp(mean, list(fixed), list(fixed.values()))
+        rows.append(
+            f"| {seen[0].scene} | {gain_db:g} dB | {mean:.2f} | {level:.2f} dB | {level - line:+.2f} dB |"
+        )
+    return rows
+
+
+def conversations(engine: Engine, minutes: float, count: int) -> list[Observation]:
+    """Observe windows of conversations of two people, half a window apart."""
+    manifest = engine.manifest
+    size = manifest.length_samples(manifest.windows_s[-1])
+    found = []
+    for number in range(count):
+        made = conversation.make("test", 2, minutes, "clean", 100 + number)
+        starts = range(0, len(made.mix) - size + 1, size // 2)
+        seen = in_windows(engine, made.mix, made.voices, size, starts)
+        found += [Observation(CONVERSATION, number, **each) for each in seen]
+    return found
+
+
+def accuracy(estimator: Estimator, seen: list[Observation], depth: int) -> list[str]:
+    """Make the table of what is told, by scene and in all."""
+    chosen = [each for each in seen if each.depth == depth]
+    lines = [
+        f"At depth {depth}; the interval is to hold in 80 of 100 cases.",
+        "",
+        "| scene | voices | correlation | mean absolute error | interval holds | its width |",
+        "|---|---|---|---|---|---|",
+    ]
+    for scene, group in itertools.groupby(chosen, key=lambda each: each.scene):
+        lines.append(f"| {scene} | {' | '.join(told(estimator, group).cells())} |")
+    lines.append(f"| all | {' | '.join(told(estimator, chosen).cells())} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bundle", default="edge-16k", help="name or folder")
+    parser.add_argument("--mixtures", type=int, default=8, help="of each scene")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each of two conversations")
+    parser.add_argument("--update", action="store_true", help="write the tables to ESTIMATE.md")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    bundle = bundles.load(options.bundle)
+    manifest, estimator = bundle.manifest, estimator_of(bundle)
+    if estimator is None:
+        sys.exit(f"bundle {manifest.name} does not tell how good its voices are: export it with --calibrate")
+    engine = open_engine(bundle, provider="cpu", threads=1, precision="fp32")
+    windows_s = manifest.windows_s[-1:] or None
+    seen = list(observe(engine, speech_folder(), options.mixtures, "test", SEED, windows_s, alone_share=0.0))
+    lines = [f"`{manifest.name}`, {options.mixtures} mixtures of each scene.", ""]
+    lines += accuracy(estimator, seen, manifest.depth.trained)
+    if windows_s is not None:
+        seen += conversations(engine, options.minutes, 2)
+        lines += [
+            "",
+            f"Depth by need, at most {manifest.depth.trained}: mean repetitions, mean SI-SDR, and how far",
+            "it lies above the line through the fixed depths.",
+            "",
+            "| scene | least gain | repetitions | SI-SDR | above fixed |",
+            "|---|---|---|---|---|",
+        ]
+        for _, group in itertools.groupby(seen, key=lambda each: each.scene):
+            lines += curves(estimator, list(group), manifest.depth.trained)
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if options.update:
+        update(PAGE, bundles.shipped(), manifest.name, text)
+
+
+if __name__ == "__main__":
+    main()
