@@ -8,7 +8,7 @@ TOOLS = build/tools/$(SCRIPTS)
 # Tests of a file share what they prepare; the files of embed and export, which take longest, begin first.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test lint docs embed wheel dist clean
+.PHONY: demo test cluster lint docs embed wheel dist clean
 
 demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
@@ -22,6 +22,10 @@ test: lint docs
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
 embed: .venv/.development
 	$(BIN)/pytest tests/embed
+
+# Tests with Ray and Lhotse, in an environment of their own, as both are large and a cluster takes its time.
+cluster: build/cluster/.ready
+	build/cluster/$(SCRIPTS)/pytest tests/runtime/test_ray.py tests/test_readme.py -k "ray or python"
 
 lint: .venv/.development
 	$(BIN)/ruff check .
@@ -43,6 +47,12 @@ dist: build/tools/.ready
 build/tools/.ready:
 	$(PYTHON) -m venv build/tools
 	$(TOOLS)/python -m pip install --quiet uv cmake nlohmann-json
+	touch $@
+
+build/cluster/.ready: pyproject.toml
+	$(PYTHON) -m venv build/cluster
+	build/cluster/$(SCRIPTS)/pip install --quiet '$(TORCH)'
+	build/cluster/$(SCRIPTS)/pip install --quiet --editable '.[cpu,ray,test]' lhotse
 	touch $@
 
 .venv/.runtime: pyproject.toml

@@ -36,11 +36,13 @@ ELSEWHERE = {
     "tisdiss-rt live --record": "needs a microphone; tests/runtime/test_live_devices.py has a virtual one",
     "tisdiss-rt doctor": "tests/runtime/test_cli.py runs it",
     "tisdiss-rt bench": "tests/runtime/test_bench.py runs it",
+    "tisdiss-rt separate --manifest calls.jsonl -o voices --ray": "tests/runtime/test_ray.py runs it",
 }
 NOT_OURS = {
     "pip install": "changes the environment; the extras that it names are looked up",
     "apt install": "changes the machine",
     "make": "runs this test; the targets are looked up",
+    "ray start": "starts a cluster; tests/runtime/test_ray.py does",
     "cmake": "tests/embed builds and installs with these commands",
     "mcs": "tests/embed builds with it",
     "dotnet": "Debian has none; tests/embed checks what it would pack",
@@ -123,6 +125,12 @@ def is_meeting(names: dict[str, Any], printed: str) -> None:
     assert len(names["meeting"].sources) == len({turn.talker for turn in names["meeting"].turns})
 
 
+def is_dataset(names: dict[str, Any], printed: str) -> None:
+    rows = names["ray"].data.read_parquet("voices").take_all()
+    names["ray"].shutdown()
+    assert sorted(row["talker"] for row in rows) == [1, 2]
+
+
 def is_manifest_of_cuts(names: dict[str, Any], printed: str) -> None:
     (line,) = Path("cuts.jsonl").read_text().splitlines()
     assert json.loads(line) == {"audio_filepath": "talk.wav", "offset": 1.0, "duration": 2.0, "cut": "part"}
@@ -141,6 +149,7 @@ def is_sound_again(names: dict[str, Any], printed: str) -> None:
 CHECKS: list[tuple[str, Callable[[dict[str, Any], str], None]]] = [
     ("README.md", is_separation),
     ("docs/c.md", is_sound_again),
+    ("docs/corpora.md", is_dataset),
     ("docs/corpora.md", is_manifest_of_cuts),
     ("docs/corpora.md", are_cuts_of_voices),
     ("docs/live.md", is_stream),
@@ -148,6 +157,16 @@ CHECKS: list[tuple[str, Callable[[dict[str, Any], str], None]]] = [
     ("docs/other-languages.md", is_example_of_the_bundle),
     ("docs/python.md", is_meeting),
 ]
+
+
+def prepare_parquet() -> None:
+    """Write a Parquet file with a recording, for a cluster that is not there yet."""
+    import pyarrow
+    import pyarrow.parquet
+
+    Path("calls").mkdir()
+    table = pyarrow.table({"bytes": [Path("talk.wav").read_bytes()], "lang": ["en"]})
+    pyarrow.parquet.write_table(table, "calls/0.parquet")
 
 
 def prepare_cuts() -> None:
@@ -160,7 +179,7 @@ def prepare_cuts() -> None:
     assert CliRunner().invoke(cli, arguments).exit_code == 0
 
 
-PREPARED = {"lhotse": prepare_cuts}
+PREPARED = {"ray": prepare_parquet, "lhotse": prepare_cuts}
 
 
 @pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")

@@ -8,7 +8,7 @@ import pytest
 import tisdiss_rt
 
 PACKAGE = Path(tisdiss_rt.__file__).parent
-ABOVE = ("cli", "live", "corpus", "separator", "separation")
+ABOVE = ("cli", "live", "ray", "corpus", "separator", "separation")
 FLOORS = (*ABOVE, "streaming", "talkers", "planning", "estimate", "engine", "audio")
 GROUND = {"errors", "bundle", "external_data", "priority", "__version__"}  # what every floor may use
 

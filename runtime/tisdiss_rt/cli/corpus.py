@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Command = Callable[..., Any]
 
-_NAMES = ("manifest", "workers", "shard", "resume")
+_NAMES = ("manifest", "workers", "shard", "resume", "ray")
 _OPTIONS = (
     click.option(
         "--manifest",
@@ -35,6 +35,11 @@ _OPTIONS = (
     ),
     click.option("--shard", metavar="i/n", help="Do the i-th of n shares of a manifest."),
     click.option("--resume", is_flag=True, help="Go on with a manifest where an earlier run ended."),
+    click.option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Separate a manifest on a Ray cluster, --workers actors of --threads cores; auto finds it.",
+    ),
 )
 
 
@@ -67,17 +72,22 @@ def separate_manifest(
     workers: int | None,
     shard: str | None,
     resume: bool,
+    ray: str | None,
 ) -> None:
     """Separate what a manifest lists; exits with status 1 if something is wrong with any of it."""
     from tisdiss_rt.corpus.entries import Shard
+    from tisdiss_rt.corpus.on_ray import OnRay
     from tisdiss_rt.corpus.run import Job, run
     from tisdiss_rt.corpus.workers import Workers
     from tisdiss_rt.engine.cores import physical_cores
 
     if resume and force:
         raise OptionError("--resume and --force exclude each other")
-    count = workers or max(1, physical_cores() // (engine["threads"] or 1))
-    opened: Callable[[Task], AbstractContextManager[Separating]] = partial(Workers, count)
+    opened: Callable[[Task], AbstractContextManager[Separating]]
+    if ray is None:
+        opened = partial(Workers, workers or max(1, physical_cores() // (engine["threads"] or 1)))
+    else:
+        opened = partial(OnRay, ray, workers)
     job = Job(Path(manifest), Path(output), engine, options, Shard.parse(shard), resume, force)
     with _display(quiet) as display:
         progress = run(job, opened, display)

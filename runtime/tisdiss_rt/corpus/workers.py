@@ -49,6 +49,12 @@ class Task:
     output: Path
     making: Path
 
+    @property
+    def planned(self) -> dict[str, Any]:
+        """The options of `Separator.plan`."""
+        names = ("budget_ms", "depth", "min_depth", "window_s")
+        return {name: self.options[name] for name in names if name in self.options}
+
 
 @dataclass(eq=False)
 class _Worker:
@@ -212,8 +218,7 @@ def _work(connection: Connection, task: Task) -> None:
         from tisdiss_rt.separator import Separator
 
         separator = Separator(**task.engine)
-        planned = ("budget_ms", "depth", "min_depth", "window_s")
-        plan = separator.plan(**{name: task.options[name] for name in planned if name in task.options})
+        plan = separator.plan(**task.planned)
         engine = separator.engine
         where = f"{engine.provider}, {engine.threads} threads, {engine.precision}"
         connection.send(f"{engine.manifest.name} on {where}: depth {plan.depth}")
