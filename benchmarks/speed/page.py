@@ -30,18 +30,27 @@ def instructions() -> str:
     return " ".join(name for flag, name in known.items() if flag in flags) or platform.machine()
 
 
-def run(about: str | None, page: Path, parts: Mapping[str, Part], in_overview: Mapping[str, str]) -> None:
+def run(
+    about: str | None,
+    page: Path,
+    parts: Mapping[str, Part],
+    in_overview: Mapping[str, str],
+    overview: Path = OVERVIEW,
+) -> None:
     """Measure what the command line asks for, and write it to the page.
 
     Args:
         about: for the help.
         page: what `--update` writes to.
         parts: by the name on the command line, in the order of the page.
-        in_overview: parts that docs/benchmarks.md shows, too, and the place that it has for them.
+        in_overview: parts that another page shows, too, and the place that it has for them.
+        overview: that page.
     """
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=parts, help="one part instead of all")
-    parser.add_argument("--update", action="store_true", help=f"write to {page.name} and docs/benchmarks.md")
+    parser.add_argument(
+        "--update", action="store_true", help=f"write to {page.name} and docs/{overview.name}"
+    )
     options = parser.parse_args()
     versions = (
         f"PyTorch {torch.__version__}, ONNX Runtime {ort.__version__}, Python {platform.python_version()}"
@@ -58,4 +67,4 @@ def run(about: str | None, page: Path, parts: Mapping[str, Part], in_overview: M
             if options.update:
                 update(page, titles, title + kind, text)
                 if name in in_overview and not kind:
-                    fill(OVERVIEW, in_overview[name], text)
+                    fill(overview, in_overview[name], text)
