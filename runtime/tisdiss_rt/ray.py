@@ -22,6 +22,7 @@ import soundfile
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.corpus.on_ray import import_ray
+from tisdiss_rt.corpus.voices import expected_db
 from tisdiss_rt.errors import AudioError, TisdissError
 from tisdiss_rt.talkers.activity import Activity
 
@@ -50,6 +51,7 @@ def separate_dataset(
 
     - ``talker``, ``voices``: which one it is, from 1, of how many; 0 where nothing could be separated.
     - ``depth``, ``speech_s``, ``overlap_s``, ``level_db``: see `Activity`; the level of silence is NaN.
+    - ``estimate_db``: how good the voice is expected to be, SI-SDR in dB; NaN where nobody knows.
     - ``error``: what is wrong with the recording; empty where nothing is.
 
     Nothing is computed before the result is used.
@@ -112,14 +114,18 @@ class _Rows:
             result = self._separator.separate(mix, rate, **self._options)
         except (TisdissError, OSError) as problem:
             nothing = {"talker": 0, "voices": 0, "depth": 0.0, **dataclasses.asdict(Activity())}
-            told = {**nothing, "level_db": math.nan, "error": str(problem)}
+            told = {**nothing, "level_db": math.nan, "estimate_db": math.nan, "error": str(problem)}
             yield np.zeros(0, np.float32), subtype, rate, told
             return
         depths = [step.depth for step in result.steps]
         of_all = {"voices": len(result.sources), "depth": sum(depths) / max(1, len(depths)), "error": error}
         for number, (voice, has) in enumerate(zip(result.sources, result.activity, strict=True), start=1):
-            level_db = math.nan if has.level_db is None else has.level_db
-            own = {"talker": number, **dataclasses.asdict(has), "level_db": level_db}
+            estimate_db = expected_db(result, number - 1)
+            own = {
+                **{"talker": number, **dataclasses.asdict(has)},
+                "level_db": math.nan if has.level_db is None else has.level_db,
+                "estimate_db": math.nan if estimate_db is None else estimate_db,
+            }
             yield voice, subtype, rate, {**own, **of_all}
 
 

@@ -24,10 +24,14 @@ from example import mixture
 from tisdiss_rt.corpus.entries import BadLine, Entry, Shard, parse
 from tisdiss_rt.corpus.ledger import Ledger
 from tisdiss_rt.corpus.run import Job, run
-from tisdiss_rt.corpus.voices import Outcome
+from tisdiss_rt.corpus.voices import Outcome, expected_db
 from tisdiss_rt.corpus.workers import Workers
 from tisdiss_rt.engine import cores
 from tisdiss_rt.errors import OptionError, OutputError
+from tisdiss_rt.estimate.estimator import Estimated
+from tisdiss_rt.planning.plan import Step
+from tisdiss_rt.separation import Found
+from tisdiss_rt.talkers.activity import Activity
 
 RATE = 16000
 FIXED = ("--provider", "cpu", "--precision", "fp32", "--threads", "1")
@@ -186,6 +190,20 @@ def test_options_of_separate_hold_for_manifests(recordings, gain_toy, tmp_path):
     assert invoke("separate", *engine, "-o", tmp_path / "people", "--talkers", 3).exit_code == 0
     assert len(rows_of(tmp_path / "people" / "manifest.jsonl")) == 6
     assert len(list((tmp_path / "people").rglob("*.rttm"))) == 2
+
+
+def test_how_good_a_voice_is_expected_to_be():
+    good, bad = Estimated(12.0, 10.0, 14.0), Estimated(2.0, 0.0, 4.0)
+    windows = [(good, bad), (None, bad), None, (Estimated(10.0, 8.0, 12.0), None)]
+    steps = [Step(0.0, 1.0, 4, 1.0, False, voices) for voices in windows]
+    found = Found(steps=steps, plan=None, activity=(Activity(), Activity()))
+    assert [expected_db(found, number) for number in (0, 1)] == [11.0, 2.0]
+    mean_db = round((12 + 10 + 2 + 2) / 4, 2)
+    for other in ({"turns": []}, {"activity": 4 * (Activity(),)}):
+        assert expected_db(dataclasses.replace(found, **other), 0) == mean_db
+    assert expected_db(Found(steps=[], plan=None, activity=(Activity(),)), 0) is None
+    silent = dataclasses.replace(found, steps=[Step(0.0, 1.0, 4, 1.0, False, (good, None))])
+    assert expected_db(silent, 1) is None
 
 
 # ---- however it is interrupted ----

@@ -20,6 +20,7 @@ from tisdiss_rt.errors import OutputError, SeparationWarning, TisdissError
 from tisdiss_rt.talkers.meeting import MOST
 
 if TYPE_CHECKING:
+    from tisdiss_rt.separation import Found
     from tisdiss_rt.separator import FileSeparation, Separator
 
 
@@ -94,6 +95,21 @@ def _separate(
     return result
 
 
+def expected_db(result: Found, number: int) -> float | None:
+    """Return how good the voice of an index, from 0, is expected to be: SI-SDR in dB; None if nobody knows.
+
+    The mean over the windows in which it talks; that of all voices where windows do not have them in the
+    order of the outputs, as with ``talkers``, and with ``split`` of several channels.
+    """
+    if result.estimate is None:
+        return None
+    told = [step.voices for step in result.steps if step.voices is not None]
+    if result.turns is not None or any(len(voices) != len(result.activity) for voices in told):
+        return round(result.estimate.si_sdr_db, 2)
+    own = [voice.si_sdr_db for voices in told if (voice := voices[number]) is not None]
+    return round(sum(own) / len(own), 2) if own else None
+
+
 def _folder_of(entry: Entry, output: Path) -> Path:
     return (output / entry.name).parent
 
@@ -120,6 +136,7 @@ def _rows(entry: Entry, result: FileSeparation, of_each: int | None, output: Pat
         place = {"talker": number + 1}
         if of_each is not None:
             place = {"channel": result.channels[number // of_each], "talker": number % of_each + 1}
-        own = {PATH: file, DURATION: duration_s, **of_all, **place, **dataclasses.asdict(voice)}
+        known = {**dataclasses.asdict(voice), "estimate_db": expected_db(result, number)}
+        own = {PATH: file, DURATION: duration_s, **of_all, **place, **known}
         rows.append({**own, **{name: value for name, value in carried.items() if name not in own}})
     return rows

@@ -52,7 +52,7 @@ class Task:
     @property
     def planned(self) -> dict[str, Any]:
         """The options of `Separator.plan`."""
-        names = ("budget_ms", "depth", "min_depth", "window_s")
+        names = ("budget_ms", "depth", "min_depth", "window_s", "min_gain_db")
         return {name: self.options[name] for name in names if name in self.options}
 
 
