@@ -24,7 +24,8 @@ from benchmarks.pages import update
 from benchmarks.quality import conversation
 from benchmarks.quality.quality import speech_folder
 from tisdiss_export.calibrating import LEAST_DB, MOST_DB
-from tisdiss_export.observing import Observation, in_windows, observe
+from tisdiss_export.observing import THREE, Observation, in_windows, observe
+from tisdiss_models.acoustics import SCENES
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.base import Engine
@@ -164,7 +165,9 @@ def main() -> None:
         sys.exit(f"bundle {manifest.name} does not tell how good its voices are: export it with --calibrate")
     engine = open_engine(bundle, provider="cpu", threads=1, precision="fp32")
     windows_s = manifest.windows_s[-1:] or None
-    seen = list(observe(engine, speech_folder(), options.mixtures, "test", SEED, windows_s, alone_share=0.0))
+    found = observe(engine, speech_folder(), options.mixtures, "test", SEED, windows_s, alone_share=0.0)
+    scenes = [*SCENES, THREE]
+    seen = sorted(found, key=lambda each: scenes.index(each.scene))
     lines = [f"`{manifest.name}`, {options.mixtures} mixtures of each scene.", ""]
     lines += accuracy(estimator, seen, manifest.depth.trained)
     if windows_s is not None:
