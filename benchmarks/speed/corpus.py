@@ -10,6 +10,7 @@ thread each. The part `ray` needs the extra `[ray]`; it starts a cluster on this
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import signal
 import socket
@@ -19,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
@@ -45,15 +46,11 @@ MACHINES = (2, 16, 64)  # cores
 
 
 class Taken(NamedTuple):
-    """A run: when files were done, in seconds from the start, and their audio; what all workers took.
-
-    ``core_s`` is the time that processors worked for them, ``memory_mb`` the most that one of them had.
-    """
+    """A run: seconds until each file was done, seconds of their audio, and of the processors' time."""
 
     done_s: list[float]
     audio_s: list[float]
     core_s: float
-    memory_mb: float
 
     @property
     def rate(self) -> float:
@@ -95,21 +92,13 @@ def separated(
                 done_s.append(time.perf_counter() - begin_s)
                 audio_s.append(outcome.audio_s)
             core_s = sum(map(core_s_of, workers)) - begin_core_s
-            memory_mb = max(map(peak_mb, workers), default=0.0)
-    return Taken(done_s, audio_s, core_s, memory_mb)
+    return Taken(done_s, audio_s, core_s)
 
 
 def core_s_of(process: int) -> float:
     """Return for how many seconds a processor has worked for a process."""
     fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def peak_mb(process: int) -> float:
-    """Return the most memory that a process has had."""
-    status = Path(f"/proc/{process}/status").read_text()
-    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
 
 
 def by_depth() -> str:
@@ -153,30 +142,43 @@ def over_workers() -> str:
             {count: separated(partial(Workers, count), entries, depth) for count in counts}
             for _ in range(ROUNDS)
         ]
+        manifest = Path(name) / "in.jsonl"
+        manifest.write_text("".join(json.dumps(entry.fields) + "\n" for entry in entries))
         for count in counts:
             ratios = [taken[count].rate / taken[1].rate for taken in rounds]
             rate = statistics.median(taken[count].rate for taken in rounds)
-            memory = max(taken[count].memory_mb for taken in rounds)
+            words = ["--manifest", manifest, "--workers", count, "--depth", depth, "-o", f"{name}/{count}"]
             lines.append(
                 f"| {count} | {rate:.1f} | {statistics.median(ratios):.2f} "
-                f"({min(ratios):.2f} to {max(ratios):.2f}) | {memory:.0f} MB |"
+                f"({min(ratios):.2f} to {max(ratios):.2f}) | {memory_mb(words)[1]:.0f} MB |"
             )
-        lines.append(f"| `separate` | | | {memory_alone(entries[0].path, depth):.0f} MB |")
+        alone_mb, _ = memory_mb([entries[0].path, "--depth", depth, "-o", f"{name}/alone"])
+        lines.append(f"| `separate` | | | {alone_mb:.0f} MB |")
     return "\n".join(lines) + "\n"
 
 
-def memory_alone(path: Path, depth: int) -> float:
-    """Return the most memory that one run of `separate` has."""
-    program = (
-        "import resource, sys; from tisdiss_rt.cli.main import cli; "
-        "cli.main(sys.argv[1:], standalone_mode=False); "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-    )
-    engine = ("--bundle", BUNDLE, "--provider", "cpu", "--precision", "fp32", "--threads", "1")
-    words = ["separate", path, "-o", path.parent / "alone", *engine, "--depth", depth, "--quiet"]
-    command = [sys.executable, "-c", program, *map(str, words)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return float(done.stdout.splitlines()[-1])
+def memory_mb(words: list[object]) -> tuple[float, float]:
+    """Run `separate`; return the most memory that it had itself, and that any of its workers had."""
+    program = "from tisdiss_rt.cli.main import main; main()"
+    engine = ("--bundle", BUNDLE, "--provider", "cpu", "--precision", "fp32", "--threads", "1", "--quiet")
+    command = [sys.executable, "-c", program, "separate", *map(str, words), *engine]
+    own, workers = 0.0, 0.0
+    with subprocess.Popen(command) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        while process.poll() is None:
+            with suppress(OSError, ValueError):  # one of them has just ended
+                own = max(own, peak_mb(process.pid))
+                workers = max(workers, *map(peak_mb, map(int, children.read_text().split())), 0.0)
+            time.sleep(0.02)
+    assert process.returncode == 0
+    return own, workers
+
+
+def peak_mb(process: int) -> float:
+    """Return the most memory that a process has had."""
+    status = Path(f"/proc/{process}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) / 1024
 
 
 @contextmanager
