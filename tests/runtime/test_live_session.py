@@ -480,6 +480,21 @@ def test_a_device_that_comes_back_goes_on_and_what_was_missed_is_silence(driven,
     assert abs(recorded.shape[1] / RATE - 40 * BLOCK / RATE - gap_s) < 0.1
 
 
+def test_sound_that_the_device_has_lost_makes_no_step(driven, tmp_path):
+    run, lost = driven(), types.SimpleNamespace(input_overflow=True, output_underflow=False)
+    tone = 0.3 * np.sin(2 * np.pi * 200 / RATE * np.arange(40 * BLOCK + 40)).astype(np.float32)
+    for number in range(40):
+        block = tone[number * BLOCK + 40 * (number >= 20) :][:BLOCK]
+        run.fake.opened[1].callback(block[:, None].copy(), BLOCK, None, lost if number == 20 else FINE)
+        time.sleep(BLOCK / RATE)
+    run.end()
+    assert run.final.overflows == 1
+    recorded = read(tmp_path / "rec")[0]
+    assert len(recorded) == 40 * BLOCK
+    assert np.abs(np.diff(recorded)).max() < 0.05
+    np.testing.assert_array_equal(recorded[: 20 * BLOCK], tone[: 20 * BLOCK])
+
+
 def test_what_is_missed_at_the_end_is_silence_too(driven, noise, tmp_path):
     run, mix = driven(), noise(BLOCK * 20)
     for block in mix.reshape(-1, BLOCK):

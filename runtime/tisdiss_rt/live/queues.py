@@ -81,6 +81,11 @@ class InputQueue:
         self._last_s = time.perf_counter()
         self._blocks.put(block)
 
+    def lose(self) -> None:
+        """Note that the device has lost sound, nobody knows how much: the next block continues nothing."""
+        self.overflows += 1
+        self._blocks.put(Gap(0, 0))
+
     def restart(self) -> None:
         """Expect the next block after a gap, as the device was away."""
         self._was_away = True

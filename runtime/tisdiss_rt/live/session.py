@@ -207,7 +207,8 @@ class LiveSession:
 
     def on_input(self, data: Array, frames: int, when: Any, status: Any) -> None:
         """Callback of the microphone: ``data`` (frames, channels) is only lent."""
-        self.input.overflows += bool(status.input_overflow)
+        if status.input_overflow:
+            self.input.lose()
         self.input.put(data.copy())
 
     def on_output(self, data: Array, frames: int, when: Any, status: Any) -> None:
