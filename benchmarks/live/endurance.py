@@ -57,7 +57,7 @@ def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list
         "--no-ui",
         "--json",
     ]
-    options = ["--provider", "cpu", "--min-depth", "1", "--listen", "mix", "--sample-rate", str(RATE)]
+    options = ["--provider", "cpu", "--depth", "1", "--listen", "mix", "--sample-rate", str(RATE)]
     running = subprocess.Popen(
         [*command, *options, "--record", str(folder / "rec")],
         env=sound.environment,
@@ -95,7 +95,8 @@ def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list
         f"{minutes:g} min, lost {lost} times, {report['restarts']} restarts, depth {report['depth_run']}, "
         f"{report['misses']} late steps, {report['underflows']} underflows, {report['overflows']} overflows; "
         f"recording {missing_s:+.3f} s from the run; memory {memories[0]:.0f} MB, {growth_mb:+.1f} MB; "
-        "largest step in the microphone {:.3f}, recorded {:.3f}, played {:.3f}".format(*largest),
+        f"largest step in the microphone {largest[0]:.3f}, recorded {largest[1]:.3f}, "
+        f"played {largest[2]:.3f}",
         flush=True,
     )
     wrong = {
