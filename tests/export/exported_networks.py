@@ -17,6 +17,7 @@ import torch
 from filelock import FileLock
 
 from tisdiss_export import exporter
+from tisdiss_export.graphs import write_graphs
 from tisdiss_models import Network, NetworkConfig, StreamingNetwork, build_network
 from tisdiss_rt.bundle import GRAPHS, Graphs
 
@@ -60,7 +61,6 @@ def written_once(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.getbasetemp()
     kept = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "graphs"
     kept.mkdir(exist_ok=True)
-    write_graphs = exporter.write_graphs
 
     def write_or_copy(network: Network | StreamingNetwork, folder: Path) -> Graphs:
         place = kept / _digest(network)
