@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import warnings
 
 import numpy as np
 import pytest
@@ -354,6 +355,19 @@ def test_latency_has_named_parts(sep, noise):
     plain.process(noise(STEP * 50))
     slowest = max(step.elapsed_ms for step in plain.steps)
     assert 0 < plain.latency_ms.compute <= slowest
+
+
+def test_channels_that_cancel_each_other_are_told_once(sep, noise):
+    stream, mono = sep.stream(RATE, depth=1), noise(STEP)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream.process(np.stack([mono, -0.5 * mono], axis=1))
+        stream.process(np.zeros((STEP, 2), np.float32))
+    with pytest.warns(SeparationWarning, match="cancel each other.*push one of them"):
+        stream.process(np.stack([mono, -mono], axis=1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        stream.process(np.stack([mono, -mono], axis=1))
 
 
 def test_nothing_grows_in_a_long_stream(sep, streamed, noise):

@@ -15,6 +15,7 @@ The output is the input's timeline from its first sample on: nothing is shifted,
 from __future__ import annotations
 
 import math
+import warnings
 from collections import Counter, deque
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,7 +25,7 @@ import numpy.typing as npt
 
 from tisdiss_rt.audio import Array, channels
 from tisdiss_rt.audio.resampling import StreamResampler
-from tisdiss_rt.errors import AudioError, OptionError
+from tisdiss_rt.errors import AudioError, OptionError, SeparationWarning
 from tisdiss_rt.estimate.estimator import Estimated, Estimator
 from tisdiss_rt.planning.forecast import high
 from tisdiss_rt.planning.need import Need
@@ -33,6 +34,7 @@ from tisdiss_rt.streaming.trailing import Trailing
 from tisdiss_rt.talkers.causal import CausalOrder
 
 STEPS_KEPT = 1000
+CANCELLED = 1e-4  # peak of the mean of channels, by that of the loudest
 LOUDEST = 1e6  # larger samples are no audio of full scale 1, and a network that follows levels never recovers
 
 
@@ -141,6 +143,7 @@ class Stream:
         self._owed_to_model = 0  # model samples that came and of which no estimate is there yet
         self._owed = 0  # samples that came and were not given back yet
         self._ended = False
+        self._has_warned = False
 
     @property
     def plan(self) -> Plan:
@@ -179,7 +182,8 @@ class Stream:
         """Push a chunk, and return the output that has become ready.
 
         Args:
-            chunk: (n,) or (n, channels) floating point, any n including 0; up to 32 channels are averaged.
+            chunk: (n,) or (n, channels) floating point, any n including 0; up to 32 channels are averaged. A
+                SeparationWarning says once if they cancel each other.
 
         Returns:
             (sources, m) float32; m may be 0.
@@ -190,7 +194,9 @@ class Stream:
             BundleError: the network failed; the stream must be reset.
         """
         self._refuse_if_ended()
-        mono = _mono(np.asarray(chunk))  # (n,)
+        given = np.asarray(chunk)
+        mono = _mono(given)  # (n,)
+        self._warn_of_cancelling(given, mono)
         self._owed += len(mono)
         mix = self._to_model.process(mono[:, None])[:, 0]  # (n, 1) -> (model samples,)
         self._owed_to_model += len(mix)
@@ -255,6 +261,14 @@ class Stream:
         """Return (m, sources) in the layout of the caller, (sources, m)."""
         self._owed -= len(output)
         return np.ascontiguousarray(output.T)  # (sources, m)
+
+    def _warn_of_cancelling(self, given: npt.NDArray[np.generic], mono: Array) -> None:
+        if self._has_warned or given.ndim < 2 or not len(mono):
+            return
+        if np.abs(mono).max() < CANCELLED * np.abs(given).max():
+            self._has_warned = True
+            text = "the channels of the stream cancel each other, their mean is silence: push one of them"
+            warnings.warn(text, SeparationWarning, stacklevel=3)
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
