@@ -18,12 +18,14 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
 
 from benchmarks.live.virtual_sound import VirtualPipeWire, VirtualSound
 
+COMMAND = "from tisdiss_rt.cli.main import main; main()"
 SERVERS = {"pulseaudio": VirtualSound, "pipewire": VirtualPipeWire}
 RATE = 16000
 TONE_HZ, LEVEL = 200, 0.2  # neighbouring samples differ by 0.016; PipeWire makes it twice as loud
@@ -45,35 +47,32 @@ def steps(sound: np.ndarray) -> float:
     return float(np.abs(np.diff(sound)).max())
 
 
-def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list[str]:
-    """Run ``live`` for so long, lose the devices every so often; returns what was wrong."""
-    tone = LEVEL * np.sin(2 * np.pi * TONE_HZ / RATE * np.arange(round(60 * (minutes + 1) * RATE)))
-    soundfile.write(folder / "tone.wav", tone.astype(np.float32), RATE, subtype="FLOAT")
-    command = [
-        sys.executable,
-        "-c",
-        "from tisdiss_rt.cli.main import main; main()",
-        "live",
-        "--no-ui",
-        "--json",
-    ]
+def start(sound: VirtualSound, recording: Path) -> subprocess.Popen[str]:
+    """Start ``live``, so that Ctrl-C ends it."""
     options = ["--provider", "cpu", "--depth", "1", "--listen", "mix", "--sample-rate", str(RATE)]
-    running = subprocess.Popen(
-        [*command, *options, "--record", str(folder / "rec")],
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, "live", "--no-ui", "--json", *options, "--record", str(recording)],
         env=sound.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    begin_s, lost, memories = time.monotonic(), 0, []
+
+
+def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list[str]:
+    """Run ``live`` for so long, lose the devices every so often; returns what was wrong."""
+    tone = LEVEL * np.sin(2 * np.pi * TONE_HZ / RATE * np.arange(round(60 * (minutes + 1) * RATE)))
+    soundfile.write(folder / "tone.wav", tone.astype(np.float32), RATE, subtype="FLOAT")
+    running = start(sound, folder / "rec")
+    begin_s, lost, memories_mb = time.monotonic(), 0, []
     heard: dict[str, list[np.ndarray]] = {"virtmic": [], "virtspk": []}
     sound.play(folder / "tone.wav")
     taps = {name: sound.tap(name) for name in heard}
     while (now_s := time.monotonic() - begin_s) < 60 * minutes:
         time.sleep(1.0)
         if now_s > min(SETTLED_S, 15 * minutes):
-            memories.append(memory_mb(running.pid))
+            memories_mb.append(memory_mb(running.pid))
         if now_s > 60 * every * (lost + 1) and now_s < 60 * minutes - 2 * AWAY_S:
             lost += 1
             sound.kill()
@@ -89,14 +88,21 @@ def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list
         heard[name].append(tap.close())
     recorded = [soundfile.read(path, dtype="float32")[0] for path in sorted((folder / "rec").glob("*.wav"))]
     largest = [max(map(steps, sounds)) for sounds in (heard["virtmic"], recorded, heard["virtspk"])]
-    missing_s = report["running_s"] - len(recorded[0]) / RATE
-    growth_mb = max(memories) - memories[0]
+    return faults_of(report, lost, memories_mb, len(recorded[0]) / RATE, largest)
+
+
+def faults_of(
+    report: dict[str, Any], lost: int, memories_mb: list[float], recorded_s: float, largest: list[float]
+) -> list[str]:
+    """Print how it went; ``largest`` steps are those of microphone, recording and headphones."""
+    missing_s = report["running_s"] - recorded_s
+    growth_mb = max(memories_mb) - memories_mb[0]
     print(
-        f"{minutes:g} min, lost {lost} times, {report['restarts']} restarts, depth {report['depth_run']}, "
-        f"{report['misses']} late steps, {report['underflows']} underflows, {report['overflows']} overflows; "
-        f"recording {missing_s:+.3f} s from the run; memory {memories[0]:.0f} MB, {growth_mb:+.1f} MB; "
-        f"largest step in the microphone {largest[0]:.3f}, recorded {largest[1]:.3f}, "
-        f"played {largest[2]:.3f}",
+        f"{report['running_s'] / 60:.1f} min, lost {lost} times, {report['restarts']} restarts, "
+        f"depth {report['depth_run']}, {report['misses']} late steps, {report['underflows']} underflows, "
+        f"{report['overflows']} overflows; recording {missing_s:+.3f} s from the run; "
+        f"memory {memories_mb[0]:.0f} MB, {growth_mb:+.1f} MB; largest step in the microphone "
+        f"{largest[0]:.3f}, recorded {largest[1]:.3f}, played {largest[2]:.3f}",
         flush=True,
     )
     wrong = {

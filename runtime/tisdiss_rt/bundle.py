@@ -461,11 +461,7 @@ def _check(manifest: Manifest) -> None:
     _check_depths(manifest, need)
     for part in manifest.parts:
         if part.name == VOICE:
-            values = [part.values.get(key, ()) for key in ("hop", "same", "certainty")]
-            complete = part.graph is not None and "fp32" in part.graph.files
-            sensible = all(len(value) == 1 and 0 < value[0] < math.inf for value in values)
-            need(complete and sensible, "the part voice must have a graph, hop, same and certainty")
-            need(values[0][0] == int(values[0][0]), "the hop of the part voice must be a whole number")
+            _check_voice(part, need)
         if part.name == ESTIMATE:
             need(manifest.tells_change, "the part estimate needs the block's output change")
             _check_estimate(part.values, need)
@@ -475,6 +471,14 @@ def _check(manifest: Manifest) -> None:
         path = PurePosixPath(file.path)
         outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
         need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+
+
+def _check_voice(part: Part, need: Callable[[bool, str], None]) -> None:
+    values = [part.values.get(key, ()) for key in ("hop", "same", "certainty")]
+    complete = part.graph is not None and "fp32" in part.graph.files
+    sensible = all(len(value) == 1 and 0 < value[0] < math.inf for value in values)
+    need(complete and sensible, "the part voice must have a graph, hop, same and certainty")
+    need(values[0][0] == int(values[0][0]), "the hop of the part voice must be a whole number")
 
 
 def _check_estimate(values: dict[str, tuple[float, ...]], need: Callable[[bool, str], None]) -> None:

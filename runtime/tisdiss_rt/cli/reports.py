@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tisdiss_rt.cli.options import duration
@@ -108,3 +111,18 @@ def _told_of_step(step: Step) -> dict[str, Any]:
     if step.voices is None:
         del told["voices"]
     return told
+
+
+@contextmanager
+def progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float | None], None] | None]:
+    """Show a bar on standard error while the block runs; yield the callback that takes done and total."""
+    if not shown:
+        yield None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(escape(Path(label).name), total=None)
+        yield lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s)

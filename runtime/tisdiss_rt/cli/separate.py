@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from tisdiss_rt.cli.options import (
     engine_options,
     running,
 )
-from tisdiss_rt.cli.reports import describe, entry, report
+from tisdiss_rt.cli.reports import describe, entry, progress_bar, report
 from tisdiss_rt.errors import AudioError, OptionError, TisdissError
 
 if TYPE_CHECKING:
@@ -100,39 +100,55 @@ def separate(
 
     of_recordings = {"channels": parse(channels), "talkers": _number(talkers), "voice": voice}
     of_manifest = take(options)
-    if bool(inputs) == (of_manifest["manifest"] is not None):
-        raise click.UsageError("either INPUT or --manifest says what to separate")
+    _check_source(inputs, of_manifest["manifest"], report_path)
     if of_manifest["manifest"] is not None:
-        if report_path is not None:
-            raise OptionError("--report is for INPUT, not for --manifest")
-        options |= of_recordings
-        separate_manifest(output, engine, options, force, quiet, as_json, **of_manifest)
+        separate_manifest(output, engine, options | of_recordings, force, quiet, as_json, **of_manifest)
         return
     separator = Separator(**engine)
     plan = separator.plan(**options)
-    options |= of_recordings
     if not quiet:
         click.echo(describe(separator, plan), err=True)
-    claimed: dict[Path, str] = {}
-    results, told = [], []
-    for path, folder in _find(inputs, Path(output)):
-        try:
-            result, separated = _separate_one(separator, path, folder, force, claimed, quiet, options)
-            told += [] if separated is None else [html_report.Entry(path, *separated)]
-        except (TisdissError, OSError) as error:
-            result = {"input": path, "error": _told(path, error)}
-            click.echo(f"tisdiss-rt: {result['error']}", err=True)
-        results.append(result)
-        if not as_json and not quiet:
-            for written in (*result.get("outputs", ()), *filter(None, [result.get("rttm")])):
-                click.echo(written)
+    results, shown = _separate_all(separator, inputs, output, force, quiet, as_json, options | of_recordings)
     if report_path is not None:
-        html_report.write(report_path, told, separator.bundle.manifest.name)
+        html_report.write(report_path, shown, separator.bundle.manifest.name)
     if as_json:
         document = {**running(separator.engine), "plan": dataclasses.asdict(plan), "files": results}
         click.echo(json.dumps(document, indent=1))
     if any("error" in result for result in results):
         sys.exit(1)
+
+
+def _check_source(inputs: tuple[str, ...], manifest: Path | None, report_path: Path | None) -> None:
+    if bool(inputs) == (manifest is not None):
+        raise click.UsageError("either INPUT or --manifest says what to separate")
+    if manifest is not None and report_path is not None:
+        raise OptionError("--report is for INPUT, not for --manifest")
+
+
+def _separate_all(
+    separator: Separator,
+    inputs: tuple[str, ...],
+    output: str,
+    force: bool,
+    quiet: bool,
+    as_json: bool,
+    options: dict[str, Any],
+) -> tuple[list[dict[str, Any]], list[html_report.Entry]]:
+    """Separate files one by one, name what was written, and return what became of each; errors end none."""
+    claimed: dict[Path, str] = {}
+    results, shown = [], []
+    for path, folder in _find(inputs, Path(output)):
+        try:
+            result, separated = _separate_one(separator, path, folder, force, claimed, quiet, options)
+            shown += [] if separated is None else [html_report.Entry(path, *separated)]
+        except (TisdissError, OSError) as error:
+            result = {"input": path, "error": _told(path, error)}
+            click.echo(f"tisdiss-rt: {result['error']}", err=True)
+        results.append(result)
+        if not (as_json or quiet):
+            for written in (*result.get("outputs", ()), *filter(None, [result.get("rttm")])):
+                click.echo(written)
+    return results, shown
 
 
 def _number(talkers: str | None) -> int | str | None:
@@ -225,7 +241,7 @@ def _separate_one(
             fault = _fault_of(path, existing, needed, options["channels"])
             claimed[targets[0]] = path
             return _skipped(path, existing[0], fault), None
-        with _progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
+        with progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
             result = separator.separate_file(reader or path, targets, **options, rttm=rttm, progress=progress)
     claimed[targets[0]] = path
     if talkers is not None:
@@ -275,18 +291,3 @@ def _skipped(path: str, existing: Path, fault: str | None) -> dict[str, Any]:
     told = "" if fault is None else f"; it is of a file that is {fault}"
     click.echo(f"{path}: skipped, {existing} exists (--force overwrites){told}", err=True)
     return {"input": path, "skipped": True, **({} if fault is None else {"error": f"{path}: {fault}"})}
-
-
-@contextmanager
-def _progress_bar(label: str, shown: bool) -> Iterator[Callable[[float, float | None], None] | None]:
-    """Show a bar on standard error while the block runs; yield the callback that takes done and total."""
-    if not shown:
-        yield None
-        return
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(escape(Path(label).name), total=None)
-        yield lambda done_s, total_s: bar.update(task, completed=done_s, total=total_s)

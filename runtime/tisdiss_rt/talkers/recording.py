@@ -6,7 +6,7 @@
                          └──────────> assignment of all blocks ─────────┘
 
 The outputs are as many as those of the network, or one for each person, with silence where they do not talk.
-What stays in memory is the description: for an hour about 3 MB.
+What stays in memory is the description: for an hour about 6 MB.
 """
 
 from __future__ import annotations
