@@ -2,6 +2,7 @@ import io
 import itertools
 import os
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -400,6 +401,27 @@ def test_errors_and_ends_of_what_is_ready_ahead():
     assert threads_ahead()
     endless.close()
     assert not threads_ahead()
+
+
+INTERRUPTED = """
+import itertools, random, signal
+from tisdiss_rt.audio.blocks import ahead
+signal.signal(signal.SIGALRM, signal.default_int_handler)
+for _ in range(1000):
+    blocks = ahead(itertools.repeat([0.0]))
+    try:
+        next(blocks)
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 1e-3))
+        for _ in blocks:
+            pass
+    except KeyboardInterrupt:
+        blocks.close()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="interrupts itself as Unix can")
+def test_what_is_ready_ahead_can_be_interrupted_at_any_moment():
+    subprocess.run([sys.executable, "-c", INTERRUPTED], check=True, timeout=100)
 
 
 def test_short_recordings_are_decoded_once(tmp_path, noise, monkeypatch):

@@ -294,9 +294,9 @@ def test_other_programs_get_a_voice_from_a_virtual_microphone(server, stream_toy
         heard, expected = tap.close(), tracks(tmp_path / "rec")[2]
     middle = expected[2 * 16000 : 5 * 16000]
     begin = find(middle, heard)
-    np.testing.assert_allclose(
-        heard[begin : begin + len(middle)], middle, atol=1e-3 if server is VirtualSound else 0.05
-    )
+    difference = heard[begin : begin + len(middle)] - middle
+    least_db = 60 if server is VirtualSound else 20  # PipeWire resamples
+    assert 20 * np.log10(np.std(middle) / np.std(difference)) > least_db
 
 
 def test_what_a_killed_run_left_is_removed(server, stream_toy, tmp_path):
@@ -502,7 +502,7 @@ def test_start_and_end_of_a_tone_are_heard_without_a_step(server, stream_toy, tm
     assert peak == pytest.approx(0.38 * GAIN[server], abs=0.002)
     heard = np.flatnonzero(played)
     padded = np.concatenate([[0], played[heard[0] : heard[-1] + 1], [0]])
-    for edge in (padded[:1600], padded[-1600:]):  # a busy machine may lose sound between them
+    for edge in (padded[:320], padded[-320:]):  # a busy machine may lose sound between them
         assert np.abs(np.diff(edge)).max() < 0.05 * GAIN[server]
     assert np.count_nonzero(np.abs(played) > 0.8 * peak) > 0.2 * 16000
 

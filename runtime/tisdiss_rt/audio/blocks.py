@@ -22,9 +22,14 @@ def ahead(blocks: Iterable[Array]) -> Generator[Array, None, None]:
 
     The thread has ended when the last block was yielded, or when this was closed.
     """
-    ready: queue.Queue[Array | BaseException | None] = queue.Queue(_MOST_WAITING)
+    # An interrupt within a `queue.Queue`, which could be bounded by itself, may leave it locked for ever.
+    room: queue.SimpleQueue[None] = queue.SimpleQueue()
+    ready: queue.SimpleQueue[Array | BaseException | None] = queue.SimpleQueue()
+    for _ in range(_MOST_WAITING):
+        room.put(None)
     is_over = threading.Event()
-    thread = threading.Thread(target=_fill, args=(ready, blocks, is_over), name="ahead", daemon=True)
+    arguments = (blocks, room, ready, is_over)
+    thread = threading.Thread(target=_fill, args=arguments, name="ahead", daemon=True)
     thread.start()
     try:
         while True:
@@ -34,21 +39,24 @@ def ahead(blocks: Iterable[Array]) -> Generator[Array, None, None]:
                     return
                 if isinstance(block, BaseException):
                     raise block
+                room.put(None)
                 yield block
     finally:
         is_over.set()
-        while thread.is_alive():
-            with suppress(queue.Empty):
-                ready.get_nowait()  # it may wait for room
-            thread.join(0.01)
+        room.put(None)
+        thread.join()
 
 
 def _fill(
-    ready: queue.Queue[Array | BaseException | None], blocks: Iterable[Array], is_over: threading.Event
+    blocks: Iterable[Array],
+    room: queue.SimpleQueue[None],
+    ready: queue.SimpleQueue[Array | BaseException | None],
+    is_over: threading.Event,
 ) -> None:
     end: BaseException | None = None
     try:
         for block in blocks:
+            room.get()
             if is_over.is_set():
                 return
             ready.put(block)
