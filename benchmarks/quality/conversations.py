@@ -42,7 +42,7 @@ PAGE = Path(__file__).parent / "TALKERS.md"
 
 @dataclass(frozen=True)
 class Measured:
-    """Share on the wrong output, improvement in dB, and seconds of computing per second of audio."""
+    """Share on the wrong output, improvement in dB, and seconds of a core per second of audio."""
 
     wrong: float
     improvement_db: float
@@ -100,10 +100,15 @@ def as_stream(separator: Separator, made: Conversation) -> np.ndarray:
 
 def measure(separator: Separator, made: Conversation, is_stream: bool) -> Measured:
     """Separate a conversation of two people, and compare with their voices."""
-    begin_s = time.perf_counter()
+    begin_s = time.process_time()
     outputs = as_stream(separator, made) if is_stream else as_file(separator, made)
-    took_s = time.perf_counter() - begin_s
-    counts = on_outputs(alone(made, INTO_TURN_S if is_stream else 0.0), outputs, made.sample_rate)
+    took_s = time.process_time() - begin_s
+    return compare(outputs, made, alone(made, INTO_TURN_S if is_stream else 0.0), took_s)
+
+
+def compare(outputs: np.ndarray, made: Conversation, alone: np.ndarray, took_s: float) -> Measured:
+    """Compare outputs (2, n) with the voices of two people, who are alone in parts (2, parts)."""
+    counts = on_outputs(alone, outputs, made.sample_rate)
     orders = list(itertools.permutations(range(2)))
     order = max(orders, key=lambda order: counts[range(2), order].sum())
     gains = [
@@ -178,13 +183,18 @@ def main() -> None:
     options.scene = options.scene or list(conversation.SCENES)
     separator = Separator(options.bundle, provider="cpu", threads=1, precision="fp32")
     name = separator.bundle.manifest.name
-    sections = itertools.product(bundles.shipped(), ("test", "validation"), TABLES)
     for what in options.what or TABLES:
         about, table = TABLES[what]
         about = f"{about} `{name}`, people of `{options.people}/`, one thread, {options.count} of each kind."
         text = "\n".join([about, "", *table(separator, options), ""])
         if options.update:
-            update(PAGE, map(", ".join, sections), f"{name}, {options.people}, {what}", text)
+            write(f"{name}, {options.people}, {what}", text)
+
+
+def write(title: str, text: str) -> None:
+    """Write a section of TALKERS.md."""
+    titles = itertools.product(bundles.shipped(), ("test", "validation"), (*TABLES, "an hour"))
+    update(PAGE, map(", ".join, titles), title, text)
 
 
 if __name__ == "__main__":
