@@ -8,7 +8,7 @@ TOOLS = build/tools/$(SCRIPTS)
 # Tests of a file share what they prepare; the files of embed and export, which take longest, begin first.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test cluster lint docs embed wheel dist clean
+.PHONY: demo test cluster lint docs embed web wheel dist clean
 
 demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
@@ -22,6 +22,10 @@ test: lint docs
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.
 embed: .venv/.development
 	$(BIN)/pytest tests/embed
+
+# The package for Node and browsers, built in build/web and tested: a part of `test` where there are node and npm.
+web: .venv/.development
+	$(BIN)/pytest tests/web
 
 # Tests with Ray and Lhotse, in an environment of their own, as both are large and a cluster takes its time.
 cluster: build/cluster/.ready

@@ -1,4 +1,4 @@
-"""C, C++ and C# give what the bundles' examples expect, and what Python gives, at every depth."""
+"""C, C++, C# and JavaScript give what the bundles' examples expect, and what Python gives, at every depth."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import ctypes as c
 import functools
 from pathlib import Path
 
+import node_package
 import numpy as np
 import pytest
 import soundfile
@@ -23,12 +24,14 @@ BUNDLES = {name: PACKAGE / "bundles" / name for name in ("edge-16k", "live-16k")
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(scope="session", params=["c", "cpp", "csharp"])
-def command(request: pytest.FixtureRequest, release: Built) -> list[str | Path]:
+@pytest.fixture(scope="session", params=["c", "cpp", "csharp", "node"])
+def command(request: pytest.FixtureRequest) -> list[str | Path]:
     """The conformance program in each language."""
     if request.param == "csharp":
         return ["mono", request.getfixturevalue("csharp") / "Conformance.exe"]
-    return [release.programs / f"conformance_{request.param}"]
+    if request.param == "node":
+        return ["node", node_package.built() / "conformance.mjs"]
+    return [request.getfixturevalue("release").programs / f"conformance_{request.param}"]
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The budget's decisions in C++ are Python's: same depths from the same times, by a clock of their own."""
+"""The budget's decisions in C++ and JavaScript are Python's: same depths from the same times."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import dataclasses
 import subprocess
 from pathlib import Path
 
+import node_package
 import numpy as np
 import pytest
-from embedding import Built
 from toys import make_stream_toy, make_toy
 
 from tisdiss_rt import bundle as bundles
@@ -41,15 +41,22 @@ class Replay:
         return np.zeros((2, 1), np.float32)
 
 
-def ask(program: Path, *arguments: str | Path, text: str) -> list[list[float]]:
-    done = subprocess.run(
-        [str(program), *map(str, arguments)], input=text, capture_output=True, text=True, check=True
-    )
+@pytest.fixture(scope="session", params=["cpp", "node"])
+def program(request: pytest.FixtureRequest) -> list[str | Path]:
+    """The program that decides in each language."""
+    if request.param == "node":
+        return ["node", node_package.built() / "decisions.mjs"]
+    return [request.getfixturevalue("release").programs / "decisions_cpp"]
+
+
+def ask(program: list[str | Path], *arguments: str | Path, text: str) -> list[list[float]]:
+    command = [str(word) for word in (*program, *arguments)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
     return [[float(word) for word in line.split()] for line in done.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_steps(release: Built, seed: int) -> None:
+def test_steps(program: list[str | Path], seed: int) -> None:
     rng = np.random.default_rng(seed)
     least, most = int(rng.integers(0, 3)), int(rng.integers(3, 9))
     usual_ms = rng.uniform(0.3, 1.5, 2 + most)
@@ -64,7 +71,7 @@ def test_steps(release: Built, seed: int) -> None:
     lines = [" ".join(repr(float(ms)) for ms in row) for row in rows_ms]
     advance_s = window_s / 2 if window_s > 0.1 else window_s
     text = f"{budget_ms!r} {least} {most} {advance_s!r}\n" + "\n".join(lines) + "\n"
-    theirs = ask(release.programs / "decisions_cpp", "steps", text=text)
+    theirs = ask(program, "steps", text=text)
 
     engine, timings = Replay(), Timings()
     for history in (timings.stem, timings.repetition, timings.decoder):
@@ -89,7 +96,7 @@ def quality(rng: np.random.Generator, windows_s: tuple[float, ...]) -> bundles.Q
 
 @pytest.mark.parametrize("kind", ["offline", "unmeasured", "streaming"])
 @pytest.mark.parametrize("seed", range(6))
-def test_plans(release: Built, tmp_path: Path, kind: str, seed: int) -> None:
+def test_plans(program: list[str | Path], tmp_path: Path, kind: str, seed: int) -> None:
     rng = np.random.default_rng(seed)
     make = make_stream_toy if kind == "streaming" else make_toy
     folder = make(tmp_path / "bundle")
@@ -112,15 +119,15 @@ def test_plans(release: Built, tmp_path: Path, kind: str, seed: int) -> None:
         timings.decoder.append(decoder_ms)
         return timings
 
-    depths = set()
-    for budget_ms in (0.5, 4.0, 8.0, 12.0, 20.0, 40.0, 1000.0):
-        for least in (0, 1, 4):
-            text = f"{budget_ms} {least}\n{table}"
-            first, later = ask(release.programs / "decisions_cpp", "plan", folder, text=text)
-            assert first == later  # plans are kept, so that one slow moment does not change them for ever
-            window_s, depth, most, predicted_ms = first
-            plan = budget_plan(manifest, manifest.lengths_s(), budget_ms, least, measure)
-            assert (window_s, depth, most) == (plan.window_s, plan.depth, plan.max_depth)
-            assert predicted_ms == pytest.approx(plan.predicted_ms, abs=1e-5)
-            depths.add(depth)
-    assert len(depths) > 2
+    asked = [
+        (budget_ms, least) for budget_ms in (0.5, 4.0, 8.0, 12.0, 20.0, 40.0, 1000.0) for least in (0, 1, 4)
+    ]
+    questions = "".join(f"{budget_ms} {least}\n" for budget_ms, least in asked)
+    theirs = ask(program, "plan", folder, text=f"{len(lengths)}\n{table}{questions}")
+    for (budget_ms, least), first, later in zip(asked, theirs[::2], theirs[1::2], strict=True):
+        assert first == later  # plans are kept, so that one slow moment does not change them for ever
+        window_s, depth, most, predicted_ms = first
+        plan = budget_plan(manifest, manifest.lengths_s(), budget_ms, least, measure)
+        assert (window_s, depth, most) == (plan.window_s, plan.depth, plan.max_depth)
+        assert predicted_ms == pytest.approx(plan.predicted_ms, abs=1e-5)
+    assert len({depth for _, depth, _, _ in theirs}) > 2

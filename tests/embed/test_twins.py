@@ -1,7 +1,8 @@
-"""Constants that Python and C++ share are the same in both, or the two would decide differently.
+"""Constants that Python shares with C++ and TypeScript are the same in all, or they would decide differently.
 
 Every constant of the C++ sources is either a twin of one in Python or named here as C++'s own, so that no new
-one is forgotten. They are read from the sources: nothing is compiled.
+one is forgotten; so is every constant of the TypeScript sources that is exported. They are read from the
+sources: nothing is compiled.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,6 +25,7 @@ from tisdiss_rt.streaming import native_core, sliding_core, stream, trailing
 from tisdiss_rt.talkers import assignment, blocks, causal, order, recording, windows
 
 SOURCES = RUNTIME / "cpp" / "src"
+WEB = RUNTIME / "web" / "src"
 OLDEST = re.search(r'"onnxruntime>=1\.(\d+)"', (REPOSITORY / "pyproject.toml").read_text())[1]
 
 TWINS: dict[str, list[Any]] = {
@@ -149,3 +152,56 @@ def test_twins(name: str) -> None:
     (text,) = [text for found, text in constants() if found == name]
     text = re.sub(r"\b([\d.e+-]+)f\b", r"\1", text).translate(str.maketrans("{}", "()"))
     assert [ast.literal_eval(text)] * len(TWINS[name]) == TWINS[name]
+
+
+# Where the names of TypeScript are in Python; some have an underscore there.
+IN_PYTHON: dict[str, list[ModuleType]] = {
+    "assignment.ts": [assignment],
+    "audio.ts": [stream],
+    "causal.ts": [causal],
+    "controller.ts": [controller],
+    "engine.ts": [base],
+    "estimate.ts": [estimator],
+    "external-data.ts": [external_data],
+    "features.ts": [features],
+    "forecast.ts": [forecast],
+    "manifest.ts": [bundle],
+    "node.ts": [onnx_runtime],
+    "order.ts": [order],
+    "planner.ts": [benchmark],
+    "separator.ts": [windows, sliding_core],
+    "settling.ts": [recording, blocks],
+    "statistics.ts": [statistics],
+    "stream-steps.ts": [streaming_engine],
+    "stream.ts": [stream, native_core],
+    "trailing.ts": [trailing],
+    "voiceprints.ts": [blocks],
+}
+
+
+def constants_of_web() -> dict[str, str]:
+    """Expressions of all exported constants in TypeScript, by their file and name."""
+    pattern = re.compile(r"^export const ([A-Z]\w*)\b[^=]* = (.*?)(?: as const)?;", re.MULTILINE | re.DOTALL)
+    return {
+        f"{path.name}:{name}": text
+        for path in WEB.iterdir()
+        for name, text in pattern.findall(path.read_text())
+    }
+
+
+@pytest.mark.parametrize("name", constants_of_web())
+def test_twins_in_typescript(name: str) -> None:
+    file, constant = name.split(":")
+    expected = [
+        vars(module)[key]
+        for module in IN_PYTHON[file]
+        for key in (constant, f"_{constant}")
+        if key in vars(module)
+    ]
+    assert expected, f"{name} is in none of the modules: it belongs to TypeScript alone, and is not exported"
+    found = ast.literal_eval(re.sub(r"\b([A-Za-z]\w*):", r'"\1":', constants_of_web()[name]))
+    assert [tuple(found) if isinstance(found, list) else found] * len(expected) == expected
+
+
+def test_every_file_of_typescript_is_known() -> None:
+    assert {name.split(":")[0] for name in constants_of_web()} == IN_PYTHON.keys()

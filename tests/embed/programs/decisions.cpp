@@ -1,9 +1,9 @@
 // The budget's decisions from given times, by a clock that only the network moves:
 //
 //     decisions steps < TEXT     "budget min max advance_s", then lines "stem decoder repetition..." in ms, of `max` repetitions
-//     decisions plan BUNDLE < TEXT     "budget min", then lines "samples stem repetition decoder" in ms
+//     decisions plan BUNDLE < TEXT     a count, so many lines "samples stem repetition decoder" in ms, then lines "budget min"
 //
-// prints depth, milliseconds and lateness of each step, or window, depth, most and predicted milliseconds of the plan, and
+// prints depth, milliseconds and lateness of each step, or window, depth, most and predicted milliseconds of each plan, and
 // the same once more after the planner has learnt that everything takes a second.
 #include <cstdio>
 #include <iostream>
@@ -60,17 +60,9 @@ void replay_steps() {
   }
 }
 
-void replay_plan(const char* bundle) {
-  tisdiss::RunOptions options;
-  double budget_ms = 0.0;
-  std::cin >> budget_ms >> options.min_depth;
-  options.budget_ms = budget_ms;
-  std::map<size_t, std::vector<double>> by_samples;
-  size_t samples = 0;
-  for (double stem = 0, repetition = 0, decoder = 0; std::cin >> samples >> stem >> repetition >> decoder;) {
-    by_samples[samples] = {stem, decoder, repetition, repetition};
-  }
-  const tisdiss::Manifest manifest = tisdiss::load_manifest(tisdiss::Files(bundle));
+using Times = std::map<size_t, std::vector<double>>;
+
+void replay_plan(const tisdiss::Manifest& manifest, const tisdiss::RunOptions& options, const Times& by_samples) {
   tisdiss::Planner planner(manifest, [&](int) { return std::make_unique<Timed>(by_samples); }, read_clock);
   for (int turn = 0; turn < 2; ++turn) {
     const tisdiss::Plan plan = planner.plan(options);
@@ -82,13 +74,29 @@ void replay_plan(const char* bundle) {
   }
 }
 
+void replay_plans(const char* bundle) {
+  const tisdiss::Manifest manifest = tisdiss::load_manifest(tisdiss::Files(bundle));
+  Times by_samples;
+  size_t count = 0, samples = 0;
+  std::cin >> count;
+  for (double stem = 0, repetition = 0, decoder = 0; by_samples.size() < count;) {
+    std::cin >> samples >> stem >> repetition >> decoder;
+    by_samples[samples] = {stem, decoder, repetition, repetition};
+  }
+  tisdiss::RunOptions options;
+  for (double budget_ms = 0.0; std::cin >> budget_ms >> options.min_depth;) {
+    options.budget_ms = budget_ms;
+    replay_plan(manifest, options, by_samples);
+  }
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
   if (count == 2) {
     replay_steps();
   } else {
-    replay_plan(arguments[2]);
+    replay_plans(arguments[2]);
   }
   return 0;
 }
