@@ -46,6 +46,8 @@ NOT_OURS = {
     "cmake": "tests/embed builds and installs with these commands",
     "mcs": "tests/embed builds with it",
     "dotnet": "Debian has none; tests/embed checks what it would pack",
+    "cd runtime/web": "tests/web builds and packs as these commands do",
+    "npm install": "tests/web installs what it has packed",
 }
 
 
@@ -97,10 +99,12 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    """`text` is output or a drawing; programs in C, C++ and C# are built and run by tests/embed."""
-    assert {block.language for block in BLOCKS} == {"python", "sh", "text", "yaml", "c", "cpp", "csharp"}
+    """`text` is output or a drawing; tests/embed runs programs in C, C++ and C#, tests/web in JavaScript."""
+    known = {"python", "sh", "text", "yaml", "c", "cpp", "csharp", "js"}
+    assert {block.language for block in BLOCKS} == known
     for language in ("c", "cpp", "csharp"):
         assert [block.page for block in BLOCKS if block.language == language] == ["docs/c.md"]
+    assert {block.page for block in BLOCKS if block.language == "js"} == {"docs/web.md"}
 
 
 def is_separation(names: dict[str, Any], printed: str) -> None:

@@ -5,7 +5,7 @@
  */
 
 import { execFileSync } from "node:child_process";
-import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -54,5 +54,5 @@ const published = {
 };
 writeFileSync(join(target, "package.json"), `${JSON.stringify(published, null, 2)}\n`);
 cpSync(join(python, "bundles"), join(target, "bundles"), { recursive: true });
-cpSync(join(here, "README.md"), join(target, "README.md"));
-cpSync(join(here, "..", "..", "LICENSE"), join(target, "LICENSE"));
+copyFileSync(join(here, "README.md"), join(target, "README.md"));
+copyFileSync(join(here, "..", "..", "LICENSE"), join(target, "LICENSE"));
