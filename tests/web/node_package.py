@@ -55,18 +55,13 @@ def built() -> Path:
         build("node", BUILD / "runtime" / "web" / "build.mjs", BUILD / "node_modules" / "tisdiss-rt")
         programs = BUILD / "tests" / "web" / "programs"
         build("node", BUILD / "node_modules" / "typescript" / "lib" / "tsc.js", "--noEmit", "-p", programs)
-        esbuild = ("node", BUILD / "node_modules" / "esbuild" / "bin" / "esbuild")
-        for program in sorted(programs.glob("*.ts")):
-            output = f"--outfile={program.with_suffix('.mjs')}"
-            build(
-                *esbuild,
-                program,
-                "--bundle",
-                "--platform=node",
-                "--format=esm",
-                "--log-level=warning",
-                output,
-            )
+        for source, target, platform in (
+            ("decisions.ts", "decisions.mjs", "node"),
+            ("page.mjs", "page.js", "browser"),
+        ):
+            options = ("--bundle", f"--platform={platform}", "--format=esm", "--log-level=warning")
+            esbuild = ("node", BUILD / "node_modules" / "esbuild" / "bin" / "esbuild")
+            build(*esbuild, programs / source, *options, f"--outfile={programs / target}")
 
     once("web", into)
     return BUILD / "tests" / "web" / "programs"
