@@ -134,6 +134,26 @@ def outputs_table(separator: Separator, options: argparse.Namespace, is_stream: 
     return lines
 
 
+def one_table(separator: Separator, options: argparse.Namespace) -> list[str]:
+    """Measure one person who talks alone: by how much the other output is quieter."""
+    lines = [
+        "| scene | minutes | alone, on the wrong output | the other output is lower by |",
+        "|---|---|---|---|",
+    ]
+    for scene, minutes in itertools.product(options.scene, options.minutes):
+        wrong, lower_db = [], []
+        for made in conversations(options, 1, minutes, scene):
+            outputs = as_file(separator, made)
+            (counts,) = on_outputs(alone(made), outputs, made.sample_rate)
+            wrong.append(100 * counts.min() / counts.sum())
+            power = np.sort(np.square(outputs).mean(1, dtype=np.float64))
+            lower_db.append(10 * np.log10(power[1] / power[0]) if power[0] else np.inf)
+        least = f"{min(lower_db):.0f} dB" if np.isfinite(min(lower_db)) else "silent"
+        lines.append(f"| {scene} | {minutes:g} | {np.mean(wrong):.1f} % ({max(wrong):.1f} %) | {least} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
 def meetings_table(separator: Separator, options: argparse.Namespace) -> list[str]:
     """Measure meetings of any number of people."""
     lines = [
@@ -155,6 +175,7 @@ TABLES: dict[str, tuple[str, Callable[[Separator, argparse.Namespace], list[str]
         f"Two people, at depth {STREAM_DEPTH}; mean (largest).",
         partial(outputs_table, is_stream=True),
     ),
+    "one": ("One person; mean (largest), and the least.", one_table),
     "meetings": ("With `--talkers auto`; means.", meetings_table),
 }
 

@@ -18,7 +18,7 @@ from tisdiss_rt.estimate.polynomial import terms_of
 
 from .observing import Observation, observe
 
-MIXTURES = 12  # of each scene
+MIXTURES = 32  # of each scene
 LEAST_DB, MOST_DB = -10.0, 30.0  # of the SI-SDR that is told: what is beyond counts as the limit
 INTERVAL = 0.8  # in which a true value lies as often
 EDGE = 0.005  # of the observations, at either end of a feature, that count as its least or greatest value
