@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
+from commands import invoke
 from toys import toy_estimate
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.cli.main import cli
 from tisdiss_rt.errors import BundleError, OptionError
 from tisdiss_rt.estimate.polynomial import Polynomial, count_terms
 from tisdiss_rt.estimate.statistics import statistics_of
@@ -165,8 +164,8 @@ def test_incomplete_estimates_are_refused(toy_maker):
 def test_the_command_reports_quality(telling, noise, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     soundfile.write("talk.wav", 0.2 * noise(3 * RATE), RATE, "FLOAT")
-    arguments = ["separate", "talk.wav", "--bundle", str(telling), "--min-gain-db", "0.3", "--json"]
-    result = CliRunner().invoke(cli, [*arguments, "--report", "pages/talk.html"])
+    options = ("--min-gain-db", 0.3, "--json", "--report", "pages/talk.html")
+    result = invoke("separate", "talk.wav", "--bundle", telling, *options)
     assert result.exit_code == 0, result.output
     (file,) = json.loads(result.stdout)["files"]
     assert file["estimate"]["low_db"] < file["estimate"]["si_sdr_db"] < file["estimate"]["high_db"]

@@ -12,12 +12,11 @@ import pytest
 import scipy.signal
 import soundfile
 import soxr
-from click.testing import CliRunner
+from commands import invoke
 from example import FOLDER, mixture
 
 from tisdiss_rt.audio import media
 from tisdiss_rt.audio.files import AudioReader
-from tisdiss_rt.cli.main import cli
 from tisdiss_rt.errors import AudioError
 
 av = pytest.importorskip("av")
@@ -88,9 +87,7 @@ def test_lossy_files_give_nearly_the_sound(tmp_path: Path, name: str, codec: str
 
 def test_the_sound_of_a_film_is_separated(tmp_path: Path, gain_toy: Path) -> None:
     film = write(tmp_path / "film.mp4", sound(), "aac", with_picture=True)
-    result = CliRunner().invoke(
-        cli, ["separate", str(film), "-o", str(tmp_path / "out"), "--bundle", str(gain_toy)]
-    )
+    result = invoke("separate", film, "-o", tmp_path / "out", "--bundle", gain_toy)
     assert result.exit_code == 0, result.output
     one, rate = soundfile.read(tmp_path / "out" / "film_spk1.wav")
     assert (rate, len(one)) == (48000, pytest.approx(3 * 48000, abs=4096))
@@ -100,9 +97,7 @@ def test_a_folder_is_searched_for_them(tmp_path: Path, gain_toy: Path) -> None:
     (tmp_path / "rec").mkdir()
     write(tmp_path / "rec" / "a.m4a", sound(), "alac")
     shutil.copy(FOLDER / "two_voices.wav", tmp_path / "rec" / "b.wav")
-    result = CliRunner().invoke(
-        cli, ["separate", str(tmp_path / "rec"), "-o", str(tmp_path / "out"), "--bundle", str(gain_toy)]
-    )
+    result = invoke("separate", tmp_path / "rec", "-o", tmp_path / "out", "--bundle", gain_toy)
     assert result.exit_code == 0, result.output
     assert len(list((tmp_path / "out").iterdir())) == 4
 

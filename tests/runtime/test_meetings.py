@@ -6,11 +6,10 @@ import re
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
+from commands import invoke
 from test_talkers import RATE, Tags, in_turns
 
 from tisdiss_rt import AudioError, OptionError, Separator
-from tisdiss_rt.cli.main import cli
 from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.recording import Recording, Wanted, settled
 from tisdiss_rt.talkers.turns import Turn, rttm
@@ -174,7 +173,7 @@ def conversation(tmp_path_factory, voices):
 
 
 def separated(*arguments):
-    result = CliRunner().invoke(cli, ["separate", *map(str, arguments), "--provider", "cpu", "--depth", "1"])
+    result = invoke("separate", *arguments, "--provider", "cpu", "--depth", 1)
     assert result.exit_code == 0, result.output
     return result
 

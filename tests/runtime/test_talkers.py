@@ -8,10 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
+from commands import invoke
 
 from tisdiss_rt import OutputError, Separator
-from tisdiss_rt.cli.main import cli
 from tisdiss_rt.talkers.activity import Activity
 from tisdiss_rt.talkers.assignment import assign, grouped
 from tisdiss_rt.talkers.blocks import Blocks, Describer
@@ -144,23 +143,13 @@ def test_one_talker_is_on_the_first_output_and_the_others_are_silent():
 
 def test_one_talker_is_told(voices, tmp_path):
     soundfile.write(tmp_path / "alone.wav", np.tile(voices[0], 2), RATE)
-    runner = CliRunner()
-    arguments = [
-        "separate",
-        str(tmp_path / "alone.wav"),
-        "-o",
-        str(tmp_path),
-        "--provider",
-        "cpu",
-        "--depth",
-        "1",
-    ]
-    result = runner.invoke(cli, arguments)
+    arguments = (tmp_path / "alone.wav", "-o", tmp_path, "--provider", "cpu", "--depth", 1)
+    result = invoke("separate", *arguments)
     assert result.exit_code == 0
     assert "one talker: the other voices are silent" in result.output
     assert soundfile.read(tmp_path / "alone_spk1.wav")[0].any()
     assert not soundfile.read(tmp_path / "alone_spk2.wav")[0].any()
-    result = runner.invoke(cli, [*arguments, "--force", "--json", "--quiet"])
+    result = invoke("separate", *arguments, "--force", "--json", "--quiet")
     entry = json.loads(result.stdout)["files"][0]
     assert entry["one_talker"] is True
     assert [voice["level_db"] is None for voice in entry["voices"]] == [False, True]
