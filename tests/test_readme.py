@@ -47,6 +47,7 @@ NOT_OURS = {
     "mcs": "tests/embed builds with it",
     "dotnet": "Debian has none; tests/embed checks what it would pack",
     "cd runtime/web": "tests/web builds and packs as these commands do",
+    "python3 -m http.server": "serves until it is stopped; tests/web serves the page by itself",
     "npm install": "tests/web installs what it has packed",
 }
 

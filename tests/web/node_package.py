@@ -53,6 +53,7 @@ def built() -> Path:
             if not (BUILD / name).exists():
                 (BUILD / name).symlink_to(REPOSITORY / name)
         build("node", BUILD / "runtime" / "web" / "build.mjs", BUILD / "node_modules" / "tisdiss-rt")
+        build("node", BUILD / "runtime" / "web" / "build-demo.mjs", BUILD / "page")
         programs = BUILD / "tests" / "web" / "programs"
         build("node", BUILD / "node_modules" / "typescript" / "lib" / "tsc.js", "--noEmit", "-p", programs)
         for source, target, platform in (

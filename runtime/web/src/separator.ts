@@ -132,6 +132,17 @@ export class Separator {
     return this.planner.plan(options);
   }
 
+  /**
+   * Return the milliseconds that a window or step is expected to take here at a depth. The first time, this measures the
+   * machine for a moment.
+   *
+   * @param windowS length of the window in seconds, by default the longest.
+   */
+  async predictedMs(depth: number, windowS?: number): Promise<number> {
+    const { windowSamples } = await this.plan({ depth, windowS });
+    return (await this.planner.measure(windowSamples)).stepMs(depth);
+  }
+
   /** Free the memory that ONNX Runtime holds; the separator and its streams cannot be used afterwards. */
   async close(): Promise<void> {
     await this.engine.release();

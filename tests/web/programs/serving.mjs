@@ -20,7 +20,7 @@ export async function serve(folders) {
   const server = createServer(async (request, response) => {
     const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
     for (const [prefix, folder] of folders) {
-      const file = join(folder, path.slice(prefix.length));
+      const file = join(folder, path.slice(prefix.length), path.endsWith("/") ? "index.html" : "");
       if (!path.startsWith(prefix) || !(await stat(file).catch(() => undefined))?.isFile()) continue;
       response.writeHead(200, { "content-type": TYPES[extname(file)] ?? "application/octet-stream" });
       response.end(await readFile(file));

@@ -1,0 +1,60 @@
+/**
+ * Builds the page: `node build-demo.mjs [FOLDER]`, by default `page` beside this file. Any server of files can serve it.
+ */
+
+import { execFileSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { build } from "esbuild";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const demo = join(here, "demo");
+const target = process.argv[2] ?? join(here, "page");
+const python = join(here, "..", "tisdiss_rt");
+const require = createRequire(import.meta.url);
+const tsc = join(dirname(require.resolve("typescript")), "tsc.js");
+
+/** Bundle scripts of the page, with constants that they get. */
+async function bundle(names, define = {}) {
+  await build({
+    entryPoints: names.map((name) => join(demo, `${name}.ts`)),
+    outdir: target,
+    define,
+    bundle: true,
+    format: "esm",
+    target: "es2022",
+    platform: "browser",
+    minify: true,
+    logLevel: "warning",
+  });
+}
+
+/** Copy what a browser needs of a bundle: the manifest, and the graphs in fp32. */
+function copyBundle(name) {
+  const { graphs, parts } = JSON.parse(readFileSync(join(python, "bundles", name, "manifest.json"), "utf-8"));
+  const used = [...Object.values(graphs), ...parts.map((part) => part.graph)].filter((graph) => graph !== null);
+  mkdirSync(join(target, "bundles", name), { recursive: true });
+  for (const path of ["manifest.json", ...used.map((graph) => graph.files.fp32.path)]) {
+    copyFileSync(join(python, "bundles", name, path), join(target, "bundles", name, path));
+  }
+}
+
+rmSync(target, { recursive: true, force: true });
+mkdirSync(target, { recursive: true });
+execFileSync(process.execPath, [tsc, "-p", demo], { stdio: "inherit" });
+await bundle(["page", "worker"]);
+for (const file of ["index.html", "style.css"]) copyFileSync(join(demo, file), join(target, file));
+copyFileSync(require.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm"), join(target, "ort-wasm-simd-threaded.wasm"));
+copyFileSync(join(python, "example", "two_voices.wav"), join(target, "two_voices.wav"));
+copyBundle("edge-16k");
+
+const entries = readdirSync(target, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
+const files = entries.map((entry) => join(entry.parentPath ?? entry.path, entry.name)).sort();
+const hash = createHash("sha256");
+for (const file of files) hash.update(readFileSync(file));
+const names = ["./", ...files.map((file) => file.slice(target.length + 1).replaceAll("\\", "/"))];
+await bundle(["offline"], { FILES: JSON.stringify(names), VERSION: JSON.stringify(hash.digest("hex")) });
