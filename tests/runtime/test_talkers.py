@@ -146,7 +146,7 @@ def test_one_talker_is_told(voices, tmp_path):
     arguments = (tmp_path / "alone.wav", "-o", tmp_path, "--provider", "cpu", "--depth", 1)
     result = invoke("separate", *arguments)
     assert result.exit_code == 0
-    assert "one talker: the other voices are silent" in result.output
+    assert "one talker: the other voices are silent" in result.stderr
     assert soundfile.read(tmp_path / "alone_spk1.wav")[0].any()
     assert not soundfile.read(tmp_path / "alone_spk2.wav")[0].any()
     result = invoke("separate", *arguments, "--force", "--json", "--quiet")
