@@ -46,11 +46,12 @@ function copyBundle(name) {
 rmSync(target, { recursive: true, force: true });
 mkdirSync(target, { recursive: true });
 execFileSync(process.execPath, [tsc, "-p", demo], { stdio: "inherit" });
-await bundle(["page", "worker"]);
+await bundle(["page", "worker", "live-processor"]);
 for (const file of ["index.html", "style.css"]) copyFileSync(join(demo, file), join(target, file));
 copyFileSync(require.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm"), join(target, "ort-wasm-simd-threaded.wasm"));
 copyFileSync(join(python, "example", "two_voices.wav"), join(target, "two_voices.wav"));
 copyBundle("edge-16k");
+copyBundle("live-16k");
 
 const entries = readdirSync(target, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile());
 const files = entries.map((entry) => join(entry.parentPath ?? entry.path, entry.name)).sort();

@@ -1,7 +1,7 @@
 /** The worker, as the page calls it. */
 
 import type { Manifest, Plan, PlanOptions, Separation } from "../src/browser.js";
-import type { Reply, Request } from "./messages.js";
+import type { LiveReport, Reply, Request } from "./messages.js";
 
 /** A call without its number, which `Computer` gives. */
 type Call<T = Request> = T extends Request ? Omit<T, "id"> : never;
@@ -16,6 +16,7 @@ interface Waiting {
 export class Computer {
   private readonly worker = new Worker("worker.js", { type: "module" });
   private readonly waiting = new Map<number, Waiting>();
+  private onReport: (report: LiveReport) => void = () => {};
   private count = 0;
 
   constructor() {
@@ -51,16 +52,28 @@ export class Computer {
     return this.ask({ call: "predict", depth });
   }
 
-  private ask<T>(call: Call, onProgress: (share: number) => void = () => {}, signal?: AbortSignal): Promise<T> {
+  /** Separate what a port sends, chunk by chunk; reports come until it is closed. */
+  async live(bundle: string, budgetMs: number, port: MessagePort, onReport: (report: LiveReport) => void): Promise<void> {
+    this.onReport = onReport;
+    await this.ask({ call: "live", bundle, budgetMs, port }, () => {}, undefined, [port]);
+  }
+
+  private ask<T>(
+    call: Call,
+    onProgress: (share: number) => void = () => {},
+    signal?: AbortSignal,
+    transfer: Transferable[] = [],
+  ): Promise<T> {
     const id = ++this.count;
     signal?.addEventListener("abort", () => this.worker.postMessage({ id, call: "stop" }));
     return new Promise<T>((resolve, reject) => {
       this.waiting.set(id, { resolve: resolve as (result: unknown) => void, reject, onProgress });
-      this.worker.postMessage({ ...call, id });
+      this.worker.postMessage({ ...call, id }, transfer);
     });
   }
 
   private take(reply: Reply): void {
+    if ("report" in reply) return this.onReport(reply.report);
     const call = this.waiting.get(reply.id);
     if (call === undefined) return;
     if ("progress" in reply) return call.onProgress(reply.progress);

@@ -2,6 +2,7 @@
 
 import type { Manifest, Plan, PlanOptions, Separation } from "../src/browser.js";
 import { Computer } from "./computer.js";
+import { listenToLive } from "./live.js";
 import { decode, record } from "./sound.js";
 import { showTracks, type Shown } from "./tracks.js";
 
@@ -205,6 +206,12 @@ async function begin(): Promise<void> {
   listenToFiles();
   listenToRecording();
   listenToEffort();
+  listenToLive(() => {
+    if (!progress.hidden) say("Stopped, to go live.");
+    stop.abort();
+    progress.hidden = true;
+    if (shown?.player.isPlaying) shown.player.pause();
+  });
   find("example").addEventListener("click", () => void takeExample());
   await Promise.all([tellDepth(), tellBudget()]);
   await takeExample();

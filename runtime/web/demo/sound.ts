@@ -17,17 +17,21 @@ export async function decode(file: Blob, sampleRate: number): Promise<Float32Arr
   return mix;
 }
 
-/** A recording that began; `stop` returns it. Throws where the microphone is refused. */
-export async function record(): Promise<{ stop: () => Promise<Blob> }> {
+/** Open the microphone; throws where it is refused. */
+export async function openMicrophone(): Promise<MediaStream> {
   // What browsers do for calls would take one of two voices for noise.
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-  let stream: MediaStream;
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ audio: plain });
+    return await navigator.mediaDevices.getUserMedia({ audio: plain });
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new Error(`no microphone (${why}): allow it for this page, or choose a file`, { cause: error });
   }
+}
+
+/** A recording that began; `stop` returns it. Throws where the microphone is refused. */
+export async function record(): Promise<{ stop: () => Promise<Blob> }> {
+  const stream = await openMicrophone();
   const recorder = new MediaRecorder(stream);
   const parts: Blob[] = [];
   recorder.ondataavailable = ({ data }) => parts.push(data);

@@ -1,6 +1,7 @@
 /** Computes beside the page, which stays free for whoever looks at it. */
 
 import { Separator, loadBundle, type PlanOptions } from "../src/browser.js";
+import { beginLive } from "./live-worker.js";
 import type { Reply, Request } from "./messages.js";
 
 let separator: Separator;
@@ -41,6 +42,9 @@ async function answer(request: Request): Promise<void> {
       return tell({ id, result: await separator.plan(request.options) });
     case "predict":
       return tell({ id, result: await separator.predictedMs(request.depth) });
+    case "live":
+      await beginLive(request.bundle, request.budgetMs, request.port, (report) => tell({ id, report }));
+      return tell({ id, result: null });
     case "stop":
       return stops.get(request.id)?.abort();
   }

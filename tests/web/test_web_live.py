@@ -1,0 +1,57 @@
+"""Live in Chromium, whose own microphone plays the example: what is heard is one of its voices."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from embedding import run
+from node_package import BUILD
+
+import tisdiss_rt
+
+EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
+RATE, SECONDS = 16000, 8
+HALF = RATE // 2
+
+
+def likeness(heard: np.ndarray, played: np.ndarray) -> np.ndarray:
+    """How much each half second of what was heard is like any place of what was played: (parts,), 0 to 1."""
+    found = []
+    for part in np.split(heard[: len(heard) // HALF * HALF], len(heard) // HALF):
+        size = 1 << (len(played) + len(part)).bit_length()
+        products = np.fft.irfft(np.fft.rfft(played, size) * np.fft.rfft(part, size).conj())[: len(played)]
+        place = int(products.argmax())
+        length = np.linalg.norm(part) * np.linalg.norm(played[place : place + len(part)])
+        found.append(float(products[place] / (length + 1e-9)))
+    return np.array(found)
+
+
+@pytest.mark.realtime
+def test_live(chromium: str, programs: Path, tmp_path: Path) -> None:
+    command = ("node", programs / "live.mjs", BUILD / "page", tmp_path, EXAMPLE, str(SECONDS))
+    done = run(*command, env={"CHROMIUM": chromium})
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["errors"] == []
+    assert found["live-status"] == "Live. Nothing leaves your machine."
+    assert re.fullmatch(r"\d now, \d\.\d on the mean", found["live-depth"])
+    late = r"\d+ of (\d+) steps over 6 ms; \d+ chunks too late for the headphones, \d+ dropped"
+    steps = re.fullmatch(late, found["live-late"])
+    assert steps is not None and int(steps[1]) > 0.4 * SECONDS * 125  # where others compute, too
+    assert re.fullmatch(
+        r"\d+ ms: network 16, computing and waiting \d+, output \d+; .*", found["live-latency"]
+    )
+    assert found["pressed"] == "false"
+
+    heard = np.fromfile(tmp_path / "heard.f32", np.float32)
+    mix = np.tile(soundfile.read(EXAMPLE, dtype="float32")[0], 2)  # the microphone begins again at the end
+    stream = tisdiss_rt.Separator("live-16k", "cpu").stream(RATE, depth=1)
+    voices = np.concatenate([stream.process(mix), stream.flush()], axis=1)
+    of_voices = np.maximum(*(likeness(heard, voice) for voice in voices))
+    assert of_voices.max() > 0.7  # with gaps where the machine is busy; without, all parts are above 0.9
+    assert of_voices.mean() > likeness(heard, mix).mean() + 0.03
