@@ -82,6 +82,7 @@ class VirtualSound:
 
     def __enter__(self) -> VirtualSound:
         self._folder = Path(tempfile.mkdtemp(prefix="sound"))
+        self._messages = (self._folder / "messages").open("wb")
         ours = ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "PULSE_STATE_PATH")
         self.environment = {
             **os.environ,
@@ -99,11 +100,16 @@ class VirtualSound:
         for process in self._processes:
             process.kill()
             process.wait()
+        self._messages.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def messages(self) -> list[str]:
+        """Return the lines that servers and programs have written on standard error so far."""
+        return (self._folder / "messages").read_text(errors="replace").splitlines()
 
     def play(self, path: Path, sink: str = "virtmic") -> subprocess.Popen[bytes]:
         """Play a file into the microphone, or into the headphones if ``sink`` is ``virtspk``."""
-        return self._start("paplay", "--latency-msec=60", "-d", sink, str(path))
+        return self.start("paplay", "--latency-msec=60", "-d", sink, str(path))
 
     def add_microphone(self, name: str) -> str:
         """Make a silent microphone; return its module, for ``control("unload-module", ...)``."""
@@ -123,7 +129,7 @@ class VirtualSound:
     def tap_source(self, source: str) -> Tap:
         """Record a microphone."""
         form = ("--raw", "--format=float32le", f"--rate={self._rate}", "--channels=1", "--latency-msec=20")
-        process = self._start("parec", "-d", source, *form, stdout=subprocess.PIPE)
+        process = self.start("parec", "-d", source, *form, stdout=subprocess.PIPE)
         return Tap(process, self._rate)
 
     def launch(self) -> None:
@@ -134,11 +140,12 @@ class VirtualSound:
         modules = [f"module-native-protocol-unix auth-anonymous=1 socket={self._folder / 'socket'}"]
         modules += [f"module-null-sink sink_name={name} {form}" for name in ("virtmic", "virtspk")]
         loaded = [part for module in modules for part in ("-L", module)]
-        self._daemons = [self._start("pulseaudio", "-n", *options, *loaded)]
-        self._wait_for("pactl", "info")
+        self._daemons = [self.start("pulseaudio", "-n", *options, *loaded)]
+        self.wait_for("pactl", "info")
         _prompt(self._daemons[0].pid)  # it has given it up
 
-    def _wait_for(self, *command: str) -> None:
+    def wait_for(self, *command: str) -> None:
+        """Run a command over and over until it succeeds; without success the servers are stopped."""
         for _ in range(100):
             if self._run(*command).returncode == 0:
                 return
@@ -157,13 +164,14 @@ class VirtualSound:
             daemon.kill()
             daemon.wait()
 
-    def _start(self, *command: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    def start(self, *command: str, stdout: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start a program that ends with the block, with real-time priority where that is allowed."""
         process = subprocess.Popen(
             command,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=stdout,
-            stderr=subprocess.DEVNULL,
+            stderr=self._messages,
             preexec_fn=_prompt,
         )
         self._processes.append(process)
@@ -192,16 +200,16 @@ class VirtualPipeWire(VirtualSound):
             "PULSE_SERVER": f"unix:{self._folder / 'native'}",
             **{f"XDG_{kind}_HOME": str(self._folder) for kind in ("CONFIG", "STATE", "CACHE")},
         }
-        self._daemons = [self._start("dbus-daemon", "--session", "--nofork", f"--address={bus}")]
-        self._daemons.append(self._start("pipewire"))
-        self._wait_for("pw-cli", "info", "0")
-        self._daemons.append(self._start("wireplumber"))
-        self._daemons.append(self._start("pipewire-pulse"))
-        self._wait_for("pactl", "info")
+        self._daemons = [self.start("dbus-daemon", "--session", "--nofork", f"--address={bus}")]
+        self._daemons.append(self.start("pipewire"))
+        self.wait_for("pw-cli", "info", "0")
+        self._daemons.append(self.start("wireplumber"))
+        self._daemons.append(self.start("pipewire-pulse"))
+        self.wait_for("pactl", "info")
         form = (f"rate={self._rate}", "channels=2")  # as programs play; to one channel they would be louder
         for name in ("virtmic", "virtspk"):
             self.control("load-module", "module-null-sink", f"sink_name={name}", *form)
-        self._wait_for("pactl", "get-source-volume", "virtspk.monitor")
+        self.wait_for("pactl", "get-source-volume", "virtspk.monitor")
 
     def add_microphone(self, name: str) -> str:
         """Make a silent microphone; return its module, for ``control("unload-module", ...)``."""

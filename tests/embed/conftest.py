@@ -23,8 +23,16 @@ def release() -> Built:
 def sanitized() -> Built:
     """With AddressSanitizer and UndefinedBehaviorSanitizer, and the programs that are run with it."""
     flags = (f"-DCMAKE_{language}_FLAGS={SANITIZERS}" for language in ("C", "CXX"))
-    programs = ("conformance_c", "conformance_cpp", "of_0_1_0")
-    return built("sanitized", "-DCMAKE_BUILD_TYPE=Debug", *flags, programs=programs)
+    programs = ("conformance_c", "conformance_cpp", "of_0_1_0", "calls_cpp")
+    return built("sanitized", "-DCMAKE_BUILD_TYPE=Debug", "-DTISDISS_LADSPA=OFF", *flags, programs=programs)
+
+
+@pytest.fixture(scope="session")
+def watched() -> Built:
+    """With ThreadSanitizer, and the programs that are run with it."""
+    flags = (f"-DCMAKE_{language}_FLAGS=-fsanitize=thread" for language in ("C", "CXX"))
+    few = ("-DCMAKE_BUILD_TYPE=Debug", "-DTISDISS_EXAMPLES=OFF")
+    return built("watched", *few, *flags, programs=("calls_cpp", "plugins"))
 
 
 @pytest.fixture(scope="session")

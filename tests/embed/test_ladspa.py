@@ -1,0 +1,247 @@
+"""The LADSPA plug-in gives the voices that the C library gives, at every rate, in every kind of host."""
+
+from __future__ import annotations
+
+import ctypes as c
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.signal
+import soundfile
+from embedding import ONNXRUNTIME, Built, need, opened, pointer, run
+from ladspa_host import BUDGET, DEPTH, PORTS, VOICE, Instance, descriptor, hosted
+from test_conformance import BUNDLES, PACKAGE
+
+from benchmarks.c_library import OK, RunOptions
+from benchmarks.live import plugin as in_servers
+from benchmarks.live.virtual_sound import VirtualPipeWire, missing
+
+STEP = 128
+
+
+@pytest.fixture(scope="session")
+def plugin(release: Built) -> Path:
+    path = release.prefix / "lib" / "ladspa" / "tisdiss_ladspa.so"
+    if not path.exists():
+        pytest.skip("needs packages of Debian: ladspa-sdk libspeexdsp-dev")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def surroundings(monkeypatch: pytest.MonkeyPatch, toys: dict[str, Path], plugin: Path) -> None:
+    monkeypatch.setenv("TISDISS_ONNXRUNTIME", str(ONNXRUNTIME))
+    monkeypatch.setenv("TISDISS_BUNDLE", str(toys["stream-toy"]))
+    monkeypatch.setenv("LADSPA_PATH", str(plugin.parent))
+
+
+def noise(samples: int) -> np.ndarray:
+    return (0.1 * np.random.default_rng(0).standard_normal(samples)).astype(np.float32)
+
+
+@functools.cache
+def example() -> np.ndarray:
+    return soundfile.read(PACKAGE / "example" / "two_voices.wav", dtype="float32")[0]
+
+
+def stream_of_the_library(library: c.CDLL, bundle: Path, mix: np.ndarray, depth: int) -> np.ndarray:
+    """What a stream of the C library gives for (n,): (2, n)."""
+    status, text, handle = opened(library, bundle)
+    assert status == OK, text
+    stream, given = c.c_void_p(), c.c_size_t()
+    assert library.tisdiss_stream_open(handle, c.byref(RunOptions(depth=depth)), c.byref(stream)) == OK
+    mix = np.append(mix, np.zeros(2 * STEP, np.float32))  # instead of the end
+    rows = np.zeros((2, len(mix)), np.float32)
+    arguments = (stream, pointer(mix), len(mix), pointer(rows), len(mix), c.byref(given))
+    assert library.tisdiss_stream_process(*arguments) == OK
+    library.tisdiss_stream_free(stream)
+    library.tisdiss_close(handle)
+    return rows[:, : len(mix) - 2 * STEP]
+
+
+def voices_of(
+    instance: Instance, sound: np.ndarray, blocks: Sequence[int], paced: bool = False
+) -> np.ndarray:
+    """The voices of (n,) without the latency: (2, n)."""
+    longer = np.append(sound, np.zeros(3000 + max(blocks), np.float32))
+    given = instance.play(longer, blocks, paced)
+    assert not given[:, : instance.latency].any()
+    return given[:, instance.latency : instance.latency + len(sound)]
+
+
+def db_above_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(10 * np.log10((expected**2).sum() / ((found - expected) ** 2).sum()))
+
+
+def test_what_hosts_read(plugin: Path) -> None:
+    found = descriptor(plugin)
+    assert [found.names[i].decode() for i in range(found.port_count)] == list(PORTS)
+    need("listplugins", "analyseplugin")
+    assert "(7629171/tisdiss)" in run("listplugins").stdout
+    told = run("analyseplugin", plugin, "tisdiss").stdout
+    for line in (
+        '"Input" input, audio',
+        '"Output 2" output, audio',
+        '"Budget (ms)" input, control, 0 to 8, default 6',
+        '"Depth" input, control, 0 to 8, default 4, integer',
+        '"Voice" input, control, 0 to 2, default 0, integer',
+        '"latency" output, control',
+    ):
+        assert line in told, told
+
+
+@pytest.mark.parametrize("blocks", [(STEP,), (1000, 17, 300), (16_000,)])
+def test_every_block(library: c.CDLL, plugin: Path, toys: dict[str, Path], blocks: Sequence[int]) -> None:
+    mix = noise(30_000)
+    expected = stream_of_the_library(library, toys["stream-toy"], mix, 1)
+    with hosted(plugin, 16000) as instance:
+        np.testing.assert_allclose(voices_of(instance, mix, blocks), expected, atol=1e-6)
+        assert instance.latency == 2 * STEP + max(blocks) + STEP
+        instance.reset()
+        np.testing.assert_allclose(voices_of(instance, mix, blocks), expected, atol=1e-6)
+        instance.reset()
+        begun = [instance.run(mix[i : i + STEP], in_place=True) for i in range(0, 1024, STEP)]
+        at = instance.latency
+        np.testing.assert_allclose(np.hstack(begun)[:, at:], expected[:, : 1024 - at], atol=1e-6)
+
+
+def test_applyplugin(library: c.CDLL, plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that renders a file, with the bundle that is installed with the plug-in."""
+    need("applyplugin")
+    monkeypatch.delenv("TISDISS_BUNDLE")
+    soundfile.write(tmp_path / "talk.wav", example(), 16000, subtype="PCM_16")
+    command = ("applyplugin", "-s", "1", tmp_path / "talk.wav", tmp_path / "voices.wav", plugin, "tisdiss")
+    done = run(*command, "0", "1", "0")
+    assert done.returncode == 0, done.stderr
+    found = soundfile.read(tmp_path / "voices.wav", dtype="float32")[0].T
+    latency = 2 * STEP + 2048 + STEP  # its blocks
+    expected = stream_of_the_library(library, BUNDLES["live-16k"], example(), 1)
+    found = found[:, latency : latency + expected.shape[1]]
+    assert np.abs(found - expected).max() < 1e-6 + 1 / 32768
+
+
+@pytest.mark.parametrize("rate", [16000, 44100, 48000])
+def test_the_example(library: c.CDLL, plugin: Path, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TISDISS_BUNDLE", str(BUNDLES["live-16k"]))
+    sound = example()[: 2 * 16000]
+    if rate != 16000:
+        sound = scipy.signal.resample_poly(sound, rate, 16000).astype(np.float32)
+    mix = scipy.signal.resample_poly(sound, 16000, rate).astype(np.float32)
+    expected = stream_of_the_library(library, BUNDLES["live-16k"], mix, 1)
+    with hosted(plugin, rate) as instance:
+        instance.controls[DEPTH] = 1
+        found = voices_of(instance, sound, [256])
+        latency_ms = 1e3 * instance.latency / rate
+    if rate == 16000:
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        return
+    assert latency_ms < 16 + 8 + 1e3 * 256 / rate + 6
+    expected = scipy.signal.resample_poly(expected, rate, 16000, axis=1)[:, : len(sound)]
+    assert db_above_difference(found, expected) > 30
+
+
+def test_controls(
+    library: c.CDLL, plugin: Path, toys: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    mix = noise(16000)
+    expected = stream_of_the_library(library, toys["stream-toy"], mix, 3)
+    with hosted(plugin, 16000) as instance:
+        for voice, rows in ((0, [0, 1]), (1, [0, 0]), (2, [1, 1])):
+            instance.controls[[DEPTH, VOICE]] = 3, voice
+            instance.reset()
+            np.testing.assert_allclose(voices_of(instance, mix, [500]), expected[rows], atol=1e-6)
+        # A budget that is enough for all depths up to the trained one, from then on and back again.
+        instance.reset()
+        instance.controls[[DEPTH, VOICE]] = 1, 0
+        for budget_ms in (0, 1e6, 0, np.nan):
+            instance.controls[BUDGET] = budget_ms
+            given = instance.play(mix, [500])
+            assert np.abs(given).max() > 0.01
+        # From one voice to the other there is no step.
+        instance.reset()
+        instance.controls[[BUDGET, DEPTH]] = 0, 3
+        constant = np.full(8000, 0.5, np.float32)
+        before = instance.play(constant, [STEP])[0, -1]
+        instance.controls[VOICE] = 2
+        after = instance.play(constant, [STEP])[0]
+        assert abs(before - after[-1]) > 0.2
+        assert np.abs(np.diff(after, prepend=before)).max() < 0.02
+    assert capfd.readouterr() == ("", "")
+
+
+def test_sound_that_is_none(plugin: Path) -> None:
+    mix = noise(16000)
+    mix[3000:3100], mix[5000:5100], mix[7000:7100] = np.nan, np.inf, -1e30
+    with hosted(plugin, 16000) as instance:
+        given = instance.play(mix, [STEP])
+    assert np.abs(given).max() <= 1
+    assert np.abs(given[:, -1000:]).max() > 0.01
+
+
+def test_without_a_bundle(
+    plugin: Path, toys: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The host is told that there is no plug-in, and whoever reads its messages why."""
+    found = descriptor(plugin)
+    for variable, value, rate, message in (
+        ("TISDISS_BUNDLE", "/nowhere", 48000, "there is no such folder; TISDISS_BUNDLE names"),
+        ("TISDISS_BUNDLE", str(toys["toy"]), 48000, "for whole signals"),
+        ("TISDISS_ONNXRUNTIME", "/nowhere", 48000, "ONNX Runtime cannot be loaded from /nowhere"),
+        ("TISDISS_BUNDLE", str(toys["stream-toy"]), 0, "resampling"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, value)
+            assert not found.instantiate(c.addressof(found), rate)
+        text = capfd.readouterr().err
+        assert text.startswith("tisdiss_ladspa: ") and message in text
+
+
+@pytest.mark.realtime
+def test_a_host_that_plays(
+    library: c.CDLL, plugin: Path, toys: dict[str, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In time all is there; what is asked for too early is silent, and the rest comes when it is due."""
+    mix, block = noise(20000), 160
+    expected = stream_of_the_library(library, toys["stream-toy"], mix, 1)
+    with hosted(plugin, 16000) as instance:
+        found = voices_of(instance, mix, [block], paced=True)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        instance.reset()
+        assert capfd.readouterr().err == ""
+        first = instance.play(mix[:15000], [block], paced=True)
+        at_once = instance.play(mix[15000:16600], [block])
+        last = instance.play(mix[16600:], [block], paced=True)
+        found = np.hstack([first, at_once, last])[:, instance.latency :]
+    expected = expected[:, : found.shape[1]]
+    missing = (found == 0).all(axis=0) & (expected != 0).any(axis=0)
+    assert 0 < missing.sum() < 1600
+    np.testing.assert_allclose(found[:, ~missing], expected[:, ~missing], atol=1e-6)
+    ms = float(capfd.readouterr().err.removeprefix("tisdiss_ladspa: ").split()[0])
+    assert abs(ms - missing.sum() / 16) < 0.1
+
+
+@pytest.mark.realtime
+def test_nothing_waits_or_allocates_in_a_host_that_plays(release: Built, plugin: Path) -> None:
+    done = run(release.programs / "plugin_cpp", plugin, "48000")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0 0\n", "")
+
+
+@pytest.mark.realtime
+def test_no_data_races(watched: Built, plugin: Path) -> None:
+    done = run(watched.programs / "plugin_cpp", watched.prefix / "lib" / "ladspa" / plugin.name, "48000")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.realtime
+@pytest.mark.parametrize("server", ["pulseaudio", "pipewire"])
+def test_in_a_sound_server(server: str, toys: dict[str, Path], tmp_path: Path) -> None:
+    """As docs/ladspa.md does it; `python -m benchmarks.live.plugin` does it for ten minutes."""
+    needed = missing() if server == "pulseaudio" else f"{missing()} {VirtualPipeWire.missing()}".strip()
+    if needed:
+        pytest.skip(f"needs packages of Debian: {needed}")
+    same_db, told = in_servers.measure(server, toys["stream-toy"], 3, tmp_path)
+    assert not told
+    assert len(same_db) > 10
+    assert same_db.min() > in_servers.LEAST_DB
