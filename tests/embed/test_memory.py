@@ -27,6 +27,13 @@ def check_conformance(command: list[str | Path], bundle: Path, tmp_path: Path, d
         compare(found, wanted)
 
 
+def find_leaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suppressions = tmp_path / "leaks.txt"
+    suppressions.write_text(LEAK_SUPPRESSIONS)
+    monkeypatch.setenv("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
+
+
 @pytest.mark.parametrize("language", ["c", "cpp"])
 @pytest.mark.parametrize("name", ["edge-16k", "live-16k", "toy", "stream-toy"])
 def test_sanitizers(
@@ -38,29 +45,39 @@ def test_sanitizers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer on the conformance run."""
-    suppressions = tmp_path / "leaks.txt"
-    suppressions.write_text(LEAK_SUPPRESSIONS)
-    monkeypatch.setenv("LSAN_OPTIONS", f"suppressions={suppressions}:print_suppressions=0")
-    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
+    find_leaks(tmp_path, monkeypatch)
     program = sanitized.programs / f"conformance_{language}"
     assert f"{sanitized.prefix}/lib/libtisdiss_rt.so" in run("ldd", program).stdout
     bundle = BUNDLES.get(name) or toys[name]
     check_conformance([program], bundle, tmp_path, [1, 4])
 
 
-@pytest.mark.parametrize("name", ["toy", "stream-toy"])
-def test_valgrind(release: Built, toys: dict[str, Path], name: str, tmp_path: Path) -> None:
+def valgrind() -> list[str | Path]:
     need("valgrind")
     suppressions = Path(__file__).parent / "programs" / "valgrind.supp"
-    command = [
-        "valgrind",
-        "--quiet",
-        "--error-exitcode=9",
-        "--leak-check=full",
-        "--errors-for-leak-kinds=definite",
-    ]
-    command += [f"--suppressions={suppressions}", release.programs / "conformance_c"]
-    check_conformance(command, toys[name], tmp_path, [1, 4])
+    failing = ("--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite")
+    return ["valgrind", "--quiet", *failing, f"--suppressions={suppressions}"]
+
+
+@pytest.mark.parametrize("name", ["toy", "stream-toy"])
+def test_valgrind(release: Built, toys: dict[str, Path], name: str, tmp_path: Path) -> None:
+    check_conformance([*valgrind(), release.programs / "conformance_c"], toys[name], tmp_path, [1, 4])
+
+
+@pytest.mark.parametrize("tool", ["sanitized", "watched", "valgrind"])
+def test_calls_from_several_threads(
+    request: pytest.FixtureRequest,
+    tool: str,
+    toys: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Cancelling, a stream that two threads use, and bundles in memory."""
+    find_leaks(tmp_path, monkeypatch)
+    before = [*valgrind(), "--fair-sched=yes"] if tool == "valgrind" else []
+    programs = request.getfixturevalue("release" if tool == "valgrind" else tool).programs
+    done = run(*before, programs / "calls_cpp", toys["toy"], toys["stream-toy"])
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 
 @pytest.mark.parametrize("name", ["toy", "stream-toy"])
