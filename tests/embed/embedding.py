@@ -42,7 +42,7 @@ def need(*tools: str) -> None:
         pytest.skip(f"not on this machine: {', '.join(missing)}")
 
 
-def _json_headers() -> list[str]:
+def json_headers() -> list[str]:
     """Tell CMake where pip put nlohmann-json, if it did."""
     spec = find_spec("nlohmann_json")
     if spec is None or spec.origin is None:
@@ -94,7 +94,7 @@ class Built:
 def built(name: str, *options: str, programs: Sequence[str] = ("all",)) -> Built:
     """Build the library with options for CMake, install it, and build programs that use it."""
     need("cmake", "make", "cc", "c++", "npm")
-    common = [*options, "-DCMAKE_INSTALL_LIBDIR=lib", *_json_headers()]
+    common = [*options, "-DCMAKE_INSTALL_LIBDIR=lib", *json_headers()]
 
     def into(folder: Path) -> None:
         library, tests, prefix = (folder / part for part in ("library", "programs", "prefix"))

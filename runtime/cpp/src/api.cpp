@@ -9,7 +9,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <string_view>
@@ -19,6 +18,7 @@
 #include "error.h"
 #include "estimate.h"
 #include "files.h"
+#include "mutex.h"
 #include "need.h"
 #include "offline.h"
 #include "sessions.h"
@@ -55,7 +55,7 @@ struct tisdiss_bundle {
         planner(sessions->manifest, [this](int depth) { return tisdiss::open_steps(*sessions, depth); }) {}
 
   const std::shared_ptr<const tisdiss::Sessions> sessions;
-  std::mutex planning;  // whoever uses the planner
+  tisdiss::Mutex planning;  // whoever uses the planner
   tisdiss::Planner planner;
 };
 
@@ -171,13 +171,13 @@ void tell(const RunOptions& options, size_t done, size_t samples) {
 }
 
 Plan plan_of(tisdiss_bundle& bundle, const RunOptions& options) {
-  const std::lock_guard<std::mutex> lock(bundle.planning);
+  const Locked lock(bundle.planning);
   return bundle.planner.plan(options);
 }
 
 // What a step of the plan takes; nothing is measured without a budget.
 Timings timings_of(tisdiss_bundle& bundle, const Plan& plan) {
-  const std::lock_guard<std::mutex> lock(bundle.planning);
+  const Locked lock(bundle.planning);
   return plan.budget_ms ? bundle.planner.measure(plan.window_samples) : Timings();
 }
 
@@ -250,7 +250,7 @@ Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t sampl
   separate_windows(samples, plan.window_samples, separate, out);
   progress.quality = quality.mean();
   if (plan.budget_ms) {
-    const std::lock_guard<std::mutex> lock(bundle.planning);
+    const Locked lock(bundle.planning);
     bundle.planner.measure(plan.window_samples) = timings;
   }
   return progress;
@@ -290,8 +290,8 @@ tisdiss_status tisdiss_open(const char* folder, const tisdiss_open_options* opti
   return guarded([&] {
     need_argument(bundle, "the place for the bundle is NULL");
     const tisdiss_open_options set = complete(options);
-    static std::mutex opening;  // not every ONNX Runtime lets several threads start it at once
-    const std::lock_guard<std::mutex> lock(opening);
+    static Mutex opening;  // not every ONNX Runtime lets several threads start it at once
+    const Locked lock(opening);
     *bundle = new tisdiss_bundle(files_of(folder, set), read(set));
   });
 }

@@ -7,6 +7,8 @@
 
 #ifdef _WIN32
 #include <windows.h>
+
+#include <filesystem>
 #else
 #include <dlfcn.h>
 #endif
@@ -23,26 +25,68 @@ constexpr const char* kCudaProvider = "CUDAExecutionProvider";
 constexpr const char* kNoTelemetry = "ORT_DISABLE_TELEMETRY";
 
 #ifdef _WIN32
-constexpr std::array<const char*, 1> kUsualNames = {"onnxruntime.dll"};
+namespace fs = std::filesystem;
 
-void* load(const std::string& path) { return LoadLibraryW(std::filesystem::u8path(path).c_str()); }
+// The library finds those that lie beside it.
+void* load(const std::string& path) {
+  const fs::path file = fs::absolute(fs::u8path(path));
+  return LoadLibraryExW(file.c_str(), nullptr, LOAD_LIBRARY_SEARCH_DLL_LOAD_DIR | LOAD_LIBRARY_SEARCH_DEFAULT_DIRS);
+}
+
+// Where a module lies; null is the program.
+fs::path folder_of(HMODULE module) {
+  std::wstring name(32768, L'\0');  // longer there is none
+  name.resize(GetModuleFileNameW(module, name.data(), static_cast<DWORD>(name.size())));
+  return fs::path(name).parent_path();
+}
+
+// The system has an old one in its folder, which a name alone would find.
+std::vector<std::string> usual_places() {
+  HMODULE self = nullptr;
+  const auto inside = reinterpret_cast<LPCWSTR>(&usual_places);
+  constexpr DWORD how = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
+  GetModuleHandleExW(how, inside, &self);
+  std::vector<std::string> places;
+  for (HMODULE module : {HMODULE{nullptr}, self}) places.push_back((folder_of(module) / "onnxruntime.dll").u8string());
+  return places;
+}
+
 void* find(void* library, const char* name) {
   return reinterpret_cast<void*>(GetProcAddress(static_cast<HMODULE>(library), name));
 }
-std::string load_error() { return "error " + std::to_string(GetLastError()); }
-#else
-#ifdef __APPLE__
-constexpr std::array<const char*, 2> kUsualNames = {"libonnxruntime.dylib", "libonnxruntime.1.dylib"};
-#else
-constexpr std::array<const char*, 2> kUsualNames = {"libonnxruntime.so.1", "libonnxruntime.so"};
-#endif
 
+std::string load_error() { return "error " + std::to_string(GetLastError()); }
+
+std::string variable(const char* name) {
+  const wchar_t* value = _wgetenv(fs::path(name).c_str());
+  return value ? fs::path(value).u8string() : "";
+}
+
+void set_variable(const char* name, const char* value) { _putenv_s(name, value); }
+#else
 void* load(const std::string& path) { return dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL); }
+
+std::vector<std::string> usual_places() {
+#ifdef __APPLE__
+  return {"libonnxruntime.dylib", "libonnxruntime.1.dylib"};
+#else
+  return {"libonnxruntime.so.1", "libonnxruntime.so"};
+#endif
+}
+
 void* find(void* library, const char* name) { return dlsym(library, name); }
+
 std::string load_error() {
   const char* text = dlerror();
   return text ? text : "unknown error";
 }
+
+std::string variable(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
+}
+
+void set_variable(const char* name, const char* value) { setenv(name, value, 0); }
 #endif
 
 [[noreturn]] void fail(const std::string& text) {
@@ -50,36 +94,29 @@ std::string load_error() {
                                              "give its library's path in the options or in " + kEnvironmentVariable);
 }
 
-// Loads the library at a path, or else by its usual names. It is never unloaded: it may have threads.
+// Loads the library at a path, or else from the usual places. It is never unloaded: it may have threads.
 void* load_library(const std::string& path) {
   if (!path.empty()) {
     if (void* library = load(path)) return library;
     fail("ONNX Runtime cannot be loaded from " + path + " (" + load_error() + ")");
   }
-  for (const char* name : kUsualNames) {
-    if (void* library = load(name)) return library;
+  std::string looked_for;
+  for (const std::string& place : usual_places()) {
+    if (void* library = load(place)) return library;
+    looked_for += (looked_for.empty() ? "" : ", ") + place;
   }
-  fail("ONNX Runtime is not found by its usual names");
-}
-
-// From 1.32 on, ONNX Runtime sends what it was used for and keeps a number of the machine, unless this is set.
-void turn_telemetry_off() {
-  if (std::getenv(kNoTelemetry)) return;  // whoever has set it knows what they want
-#ifdef _WIN32
-  _putenv_s(kNoTelemetry, "1");
-#else
-  setenv(kNoTelemetry, "1", 0);
-#endif
+  fail("ONNX Runtime is not found as " + looked_for);
 }
 
 const OrtApiBase& load_base(std::string path) {
-  turn_telemetry_off();
-  const char* variable = std::getenv(kEnvironmentVariable);
-  if (path.empty() && variable) path = variable;
+  // From 1.32 on, it would send what it was used for and keep a number of the machine. Whoever has set the variable
+  // knows what they want.
+  if (variable(kNoTelemetry).empty()) set_variable(kNoTelemetry, "1");
+  if (path.empty()) path = variable(kEnvironmentVariable);
   void* library = load_library(path);
   using GetBase = const OrtApiBase*(ORT_API_CALL*)();
   const auto get_base = reinterpret_cast<GetBase>(find(library, "OrtGetApiBase"));
-  if (!get_base) fail((path.empty() ? kUsualNames[0] : path) + " is not ONNX Runtime");
+  if (!get_base) fail((path.empty() ? usual_places()[0] : path) + " is not ONNX Runtime");
   return *get_base();
 }
 
