@@ -1,23 +1,43 @@
 /* Separation of overlapping voices with a tisdiss bundle: an interface for C, and for anything that can call C.
  *
+ * A bundle is a folder with a network. The Python package brings edge-16k for whole signals and live-16k for live
+ * sound; `tisdiss-rt info live-16k` prints where. A whole signal:
+ *
  *     tisdiss_bundle *bundle = NULL;
- *     if (tisdiss_open("edge-16k", NULL, &bundle) != TISDISS_OK) { puts(tisdiss_error_text(NULL)); ... }
+ *     if (tisdiss_open("path/of/edge-16k", NULL, &bundle) != TISDISS_OK) { puts(tisdiss_error_text(NULL)); ... }
  *     tisdiss_separate(bundle, mix, samples, NULL, voices, samples, NULL);
  *     tisdiss_close(bundle);
  *
- * Sound is mono 32-bit float at the bundle's sample rate, see tisdiss_get_info: nothing here resamples. Output is
- * written in rows, one for each source. A row begins `capacity` floats after the previous one.
+ * Live sound, in chunks as they come, with a bundle that is opened in the same way:
+ *
+ *     tisdiss_stream_open(bundle, NULL, &stream);
+ *     while (...) tisdiss_stream_process(stream, chunk, samples, voices, capacity, &given);
+ *     tisdiss_stream_flush(stream, voices, capacity, &given);
+ *     tisdiss_stream_free(stream);
+ *
+ * Sound is mono 32-bit float, full scale 1, at the bundle's sample rate, see tisdiss_get_info: nothing here resamples.
+ * Output is written in rows, one for each source, which is a talker's voice with the level that it has in the mixture.
+ * A row begins `capacity` floats after the previous one. A talker stays in one row, as far as the bundle can tell.
+ *
+ * The network repeats one block: the more repetitions, the depth, the better the voices, and the longer it takes. It
+ * works on windows of a whole signal, up to some seconds long, and on steps of live sound, of some milliseconds. A
+ * budget is the time that each of them may take: the depth then follows from what they take on this machine. One that
+ * takes longer is counted in the report, and is no error.
+ *
+ * Memory that is given to a call is used during the call alone, and out of rows that overlap the input nothing useful
+ * comes. After a failure, the content of what would have been written is undefined.
  *
  * ONNX Runtime, 1.18 or newer, is loaded when a bundle is opened: from the path in the options, otherwise from the
- * path in the environment variable TISDISS_ONNXRUNTIME, otherwise by its usual names. It stays loaded. ONNX Runtime
- * has one environment for the whole process, with one logger, which is silent if it is created here: a program that
- * uses ONNX Runtime itself and needs its messages creates its own environment before it opens a bundle.
+ * path in the environment variable TISDISS_ONNXRUNTIME, otherwise by its usual names; on Windows from the folder of
+ * the program or of this library, not from the system's, which has an old one. It stays loaded. ONNX Runtime has one
+ * environment for the whole process, with one logger, which is silent if it is created here: a program that uses ONNX
+ * Runtime itself and needs its messages creates its own environment before it opens a bundle.
  *
  * Threads: calls on one bundle may overlap; only measuring the machine, for a first budget, is waited for. Different
  * handles are independent, so each stream of a bundle may run on a thread of its own. A call on a stream while another
  * thread is in one on the same stream returns TISDISS_ERROR_STATE and does nothing. A handle must not be freed while a
- * call on it runs. Nothing is printed, and no call ends the program. Handles that are still open at its end are left to
- * the system.
+ * call on it runs, nor used in a process that is forked. Nothing is printed, and no call ends the program. Handles that
+ * are still open at its end are left to the system.
  *
  * Versions: TISDISS_VERSION_MAJOR and the others are those that a program is compiled with, tisdiss_version is what it
  * runs with. The library's name carries the major version: with the same one, old programs run with newer libraries.
@@ -86,10 +106,10 @@ typedef struct tisdiss_open_options {
   const char *precision;   /* "auto" (32-bit floats; also NULL), or one that the bundle carries */
   int32_t threads;         /* 0 means one per physical core, or a single one for a streaming bundle */
   int32_t reserved;        /* 0 */
-  const tisdiss_file *files; /* instead of a folder: manifest, graphs of the precision, and voice.onnx where the manifest
-                              * has it. They are read during tisdiss_open alone. Since 0.2.0, as what follows */
+  const tisdiss_file *files; /* instead of a folder: manifest, graphs of the precision, and voice.onnx where the
+                              * manifest has it. Since 0.2.0, as what follows */
   size_t file_count;
-  const struct OrtApiBase *onnxruntime_api; /* where the program has ONNX Runtime itself, linked or loaded; NULL loads it */
+  const struct OrtApiBase *onnxruntime_api; /* of the program, if it has ONNX Runtime itself; NULL loads it */
 } tisdiss_open_options;
 #define TISDISS_OPEN_OPTIONS_INIT {sizeof(tisdiss_open_options), NULL, NULL, NULL, 0, 0, NULL, 0, NULL}
 
@@ -153,8 +173,9 @@ TISDISS_API const char *tisdiss_version(void);
 TISDISS_API const char *tisdiss_error_text(const tisdiss_bundle *bundle);
 TISDISS_API const char *tisdiss_stream_error_text(const tisdiss_stream *stream);
 
-/* Open the bundle in a folder (UTF-8), or, where that is NULL, in the files of the options, which may be NULL otherwise. The caller owns *bundle and frees it with tisdiss_close;
- * on failure it is NULL. */
+/* Open the bundle in a folder (UTF-8), or, where that is NULL, in the files of the options, which may be NULL
+ * otherwise. This takes some tenths of a second. The caller owns *bundle and frees it with tisdiss_close; on failure it
+ * is NULL. */
 TISDISS_API tisdiss_status tisdiss_open(const char *folder, const tisdiss_open_options *options,
                                         tisdiss_bundle **bundle);
 
@@ -187,7 +208,8 @@ TISDISS_API size_t tisdiss_stream_rest(const tisdiss_stream *stream);
 /* Push a chunk of any length, including 0, and write the output that has become ready: *given samples of each source,
  * in rows of `capacity`, which must be at least tisdiss_stream_ready. After TISDISS_ERROR_ARGUMENT the stream continues
  * as if the chunk had not been pushed. After the first step this library allocates nothing here, but once a second
- * where the bundle tells how good its voices are; and ONNX Runtime does in each step: call this on a thread of its own, not in the callback of a sound device. */
+ * where the bundle tells how good its voices are; and ONNX Runtime does in each step: call this on a thread of its own,
+ * not in the callback of a sound device. */
 TISDISS_API tisdiss_status tisdiss_stream_process(tisdiss_stream *stream, const float *mix, size_t samples,
                                                   float *out, size_t capacity, size_t *given);
 

@@ -72,7 +72,7 @@ Voices rows(size_t sources, size_t samples, Write&& write) {
 
 }  // namespace detail
 
-// Live sound, opened by Separator::stream. Not thread-safe.
+// Live sound, opened by Separator::stream; for one thread at a time.
 class Stream {
  public:
   // Push a chunk of any length; return the output that has become ready.
@@ -119,8 +119,8 @@ class Stream {
   size_t sources_;
 };
 
-// An opened bundle. Calls from several threads wait for each other; several streams of it may run at once, each on a
-// thread of its own.
+// An opened bundle. Calls from several threads may overlap, and several streams of it run at once, each on a thread of
+// its own.
 class Separator {
  public:
   explicit Separator(const std::string& folder, const OpenOptions& options = {}) : handle_(nullptr, tisdiss_close) {
