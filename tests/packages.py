@@ -11,6 +11,7 @@ from __future__ import annotations
 import array
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ SCRIPTS = "Scripts" if os.name == "nt" else "bin"
 TOOLS = Path(sys.executable).parent
 RUNTIME = REPOSITORY / "runtime"
 EXAMPLE = RUNTIME / "tisdiss_rt" / "example" / "two_voices.wav"
+OLDEST_ONNXRUNTIME = "1.18.0"  # as ort.cpp has it
 # What a program needs of the library, as docs/c.md has it.
 PROGRAM = """\
 cmake_minimum_required(VERSION 3.20)
@@ -112,6 +114,22 @@ def build_library() -> Path:
     return Path(shutil.move(archive, DIST))
 
 
+def oldest_onnxruntime() -> str:
+    """Fetch the oldest ONNX Runtime that the library loads; wheels have it as a library from 1.19 on."""
+    folder = BUILD / "onnxruntime-node"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    npm = shutil.which("npm") or "npm"
+    run(npm, "pack", "--silent", f"onnxruntime-node@{OLDEST_ONNXRUNTIME}", cwd=folder)
+    machine = {"aarch64": "arm64", "x86_64": "x64", "amd64": "x64"}
+    system = f"{platform.system().lower()}/{machine.get(platform.machine().lower(), platform.machine())}/"
+    (archive,) = folder.glob("*.tgz")
+    with tarfile.open(archive) as file:
+        names = [name for name in file.getnames() if system in name and "libonnxruntime." in name]
+        file.extract(names[0], folder)
+    return str(folder / names[0])
+
+
 def try_library(archive: Path, onnxruntime: str, voices: Path) -> None:
     """Build an example against the unpacked archive, and compare its voices with those of the wheel."""
     prefix, folder, source = BUILD / "unpacked", BUILD / "program", BUILD / "source"
@@ -140,7 +158,9 @@ def try_library(archive: Path, onnxruntime: str, voices: Path) -> None:
         assert len(found) == len(expected)
         assert max(abs(f - e) for f, e in zip(found, expected, strict=True)) <= 4
         assert max(map(abs, found)) > 1000
-    print(f"{archive.name}: a program built with it separates the example as the wheel does", flush=True)
+    print(
+        f"{archive.name}: a program built with it separates the example as the wheel does, with {onnxruntime}"
+    )
 
 
 def samples(path: Path) -> array.array[int]:
@@ -156,7 +176,8 @@ def try_dist(source: Path, wheel: Path) -> None:
     voices = BUILD / "voices"
     options = ("--bundle", "live-16k", "--provider", "cpu", "--precision", "fp32", "--force", "-o", voices)
     run(programs / "tisdiss-rt", "separate", EXAMPLE, *options, cwd=BUILD)
-    try_library(archive, onnxruntime, voices)
+    for path in (oldest_onnxruntime(), onnxruntime):
+        try_library(archive, path, voices)
     print("dist:", *(file.name for file in (source, wheel, archive)), sep="\n  ")
 
 

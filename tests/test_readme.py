@@ -45,6 +45,8 @@ NOT_OURS = {
     "ray start": "starts a cluster; tests/runtime/test_ray.py does",
     "cmake": "tests/embed builds and installs with these commands",
     "mcs": "tests/embed builds with it",
+    "applyplugin": "tests/embed/test_ladspa.py runs it",
+    "pactl": "tests/embed/test_ladspa.py takes it from the page, with other numbers",
     "dotnet": "Debian has none; tests/embed checks what it would pack",
     "cd runtime/web": "tests/web builds and packs as these commands do",
     "python3 -m http.server": "serves until it is stopped; tests/web serves the page by itself",
@@ -100,7 +102,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
-    """`text` is output or a drawing; tests/embed runs programs in C, C++ and C#, tests/web in JavaScript."""
+    """`text` is output, a drawing or settings; tests/embed runs C, C++ and C#, tests/web JavaScript."""
     known = {"python", "sh", "text", "yaml", "c", "cpp", "csharp", "js"}
     assert {block.language for block in BLOCKS} == known
     for language in ("c", "cpp", "csharp"):
@@ -162,6 +164,11 @@ CHECKS: list[tuple[str, Callable[[dict[str, Any], str], None]]] = [
     ("docs/other-languages.md", is_example_of_the_bundle),
     ("docs/python.md", is_meeting),
 ]
+
+
+def test_a_loop_for_any_language_is_short() -> None:
+    lengths = [len(block.text.splitlines()) for block in PYTHON if block.page == "docs/other-languages.md"]
+    assert len(lengths) == 2 and max(lengths) < 60
 
 
 def prepare_parquet() -> None:
