@@ -1,11 +1,13 @@
-"""The library is built for other systems, where their compilers are installed."""
+"""The library is built for other systems, where their compilers are, and started, where they are emulated."""
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
-from embedding import RUNTIME, Built, build, json_headers, need, once, run
+from embedding import PROGRAMS, RUNTIME, Built, build, json_headers, need, once, run
 
 TOOLCHAIN = """\
 set(CMAKE_SYSTEM_NAME {system})
@@ -61,3 +63,28 @@ def test_it_needs_nothing_but_the_system(system: str, prefix: Path) -> None:
     else:
         assert (prefix / "lib" / "libtisdiss_rt.dll.a").exists()
         assert needed(system, prefix / "bin" / "tisdiss_rt.dll") <= OF_WINDOWS
+
+
+def emulated(system: str) -> list[str | Path]:
+    """What starts a program of another system."""
+    if system == "aarch64":
+        need("qemu-aarch64")
+        return ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu"]
+    found = shutil.which("wine64", path=os.pathsep.join([os.environ["PATH"], "/usr/lib/wine"]))
+    if found is None:
+        pytest.skip("not on this machine: wine64")
+    return [found]
+
+
+def test_it_starts(system: str, prefix: Path, toys: dict[str, Path], tmp_path: Path) -> None:
+    """There is no ONNX Runtime for these systems here: the library says where it has looked."""
+    words = SYSTEMS[system]
+    compiler, binary = f"{words['prefix']}gcc{words['suffix']}", prefix / "bin" / "conformance.exe"
+    binary.parent.mkdir(exist_ok=True)
+    found = (f"-I{prefix}/include", f"-L{prefix}/lib", "-ltisdiss_rt", f"-Wl,-rpath,{prefix}/lib")
+    build(compiler, "-std=c99", PROGRAMS / "conformance.c", "-o", binary, *found)
+    env = {"TISDISS_ONNXRUNTIME": "", "WINEPREFIX": str(tmp_path / "wine"), "WINEDEBUG": "-all"}
+    done = run(*emulated(system), binary, toys["toy"], "mix.f32", env=env)
+    looked_for = "libonnxruntime.so.1, libonnxruntime.so" if system == "aarch64" else "bin\\onnxruntime.dll"
+    assert done.returncode == 1
+    assert "ONNX Runtime is not found as" in done.stderr and f"{looked_for}; get" in done.stderr, done.stderr

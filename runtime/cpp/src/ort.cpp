@@ -47,7 +47,10 @@ std::vector<std::string> usual_places() {
   constexpr DWORD how = GET_MODULE_HANDLE_EX_FLAG_FROM_ADDRESS | GET_MODULE_HANDLE_EX_FLAG_UNCHANGED_REFCOUNT;
   GetModuleHandleExW(how, inside, &self);
   std::vector<std::string> places;
-  for (HMODULE module : {HMODULE{nullptr}, self}) places.push_back((folder_of(module) / "onnxruntime.dll").u8string());
+  for (HMODULE module : {HMODULE{nullptr}, self}) {
+    const std::string place = (folder_of(module) / "onnxruntime.dll").u8string();
+    if (places.empty() || place != places[0]) places.push_back(place);
+  }
   return places;
 }
 
