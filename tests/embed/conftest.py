@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from embedding import PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, need, once, opened
+from embedding import PROGRAMS, RUNTIME, SANITIZERS, Built, build, built, json_headers, need, once, opened
 from toys import make_stream_toy, make_toy
 
 from benchmarks.c_library import OK, load
@@ -28,11 +28,20 @@ def sanitized() -> Built:
 
 
 @pytest.fixture(scope="session")
-def watched() -> Built:
-    """With ThreadSanitizer, and the programs that are run with it."""
-    flags = (f"-DCMAKE_{language}_FLAGS=-fsanitize=thread" for language in ("C", "CXX"))
-    few = ("-DCMAKE_BUILD_TYPE=Debug", "-DTISDISS_EXAMPLES=OFF")
-    return built("watched", *few, *flags, programs=("calls_cpp", "plugins"))
+def watched(release: Built) -> Path:
+    """A folder with programs and the plug-in, watched by ThreadSanitizer.
+
+    The library is static, a part of the project.
+    """
+    flags = [f"-DCMAKE_{language}_FLAGS=-fsanitize=thread" for language in ("C", "CXX")]
+    flags += ["-DCMAKE_BUILD_TYPE=Debug", "-DFROM_SOURCES=ON", "-DTISDISS_LADSPA=ON"]
+    headers = [f"-DONNXRUNTIME_INCLUDE_DIR={release.headers}", *json_headers()]
+
+    def into(folder: Path) -> None:
+        build("cmake", "-S", PROGRAMS, "-B", folder, *flags, *headers)
+        build("cmake", "--build", folder, "--parallel", "2", "--target", "calls_cpp", "plugins")
+
+    return once("watched", into)
 
 
 @pytest.fixture(scope="session")

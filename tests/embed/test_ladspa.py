@@ -229,8 +229,8 @@ def test_nothing_waits_or_allocates_in_a_host_that_plays(release: Built, plugin:
 
 
 @pytest.mark.realtime
-def test_no_data_races(watched: Built, plugin: Path) -> None:
-    done = run(watched.programs / "plugin_cpp", watched.prefix / "lib" / "ladspa" / plugin.name, "48000")
+def test_no_data_races(watched: Path, plugin: Path) -> None:
+    done = run(watched / "plugin_cpp", watched / "tisdiss_rt" / "ladspa" / plugin.name, "48000")
     assert (done.returncode, done.stderr) == (0, "")
 
 

@@ -75,8 +75,9 @@ def test_calls_from_several_threads(
     """Cancelling, a stream that two threads use, and bundles in memory."""
     find_leaks(tmp_path, monkeypatch)
     before = [*valgrind(), "--fair-sched=yes"] if tool == "valgrind" else []
-    programs = request.getfixturevalue("release" if tool == "valgrind" else tool).programs
-    done = run(*before, programs / "calls_cpp", toys["toy"], toys["stream-toy"])
+    programs = request.getfixturevalue("release" if tool == "valgrind" else tool)
+    folder = programs.programs if isinstance(programs, Built) else programs
+    done = run(*before, folder / "calls_cpp", toys["toy"], toys["stream-toy"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
 
 

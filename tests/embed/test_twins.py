@@ -120,7 +120,6 @@ OF_CPP_ALONE = {
     "denormals.h:kZeroes",
     "ort.cpp:kApiVersion",
     "ort.cpp:kEnvironmentVariable",
-    "ort.cpp:kUsualNames",
     "planner.cpp:kLongestHalf",
     "planner.cpp:kNothing",
     "sha256.cpp:kRound",

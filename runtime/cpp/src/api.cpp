@@ -27,7 +27,7 @@
 #include "structs.h"
 #include "windows.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 // A window whose peak is below this is silence: less than any integer format can hold.
@@ -47,28 +47,28 @@ std::unique_ptr<StepEngine> open_steps(const Sessions& sessions, int depth) {
 }
 
 }  // namespace
-}  // namespace tisdiss
+}  // namespace tisdiss::internal
 
 struct tisdiss_bundle {
-  tisdiss_bundle(const tisdiss::Files& files, const tisdiss::OpenOptions& options)
-      : sessions(std::make_shared<tisdiss::Sessions>(files, options)),
-        planner(sessions->manifest, [this](int depth) { return tisdiss::open_steps(*sessions, depth); }) {}
+  tisdiss_bundle(const tisdiss::internal::Files& files, const tisdiss::internal::OpenOptions& options)
+      : sessions(std::make_shared<tisdiss::internal::Sessions>(files, options)),
+        planner(sessions->manifest, [this](int depth) { return tisdiss::internal::open_steps(*sessions, depth); }) {}
 
-  const std::shared_ptr<const tisdiss::Sessions> sessions;
-  tisdiss::Mutex planning;  // whoever uses the planner
-  tisdiss::Planner planner;
+  const std::shared_ptr<const tisdiss::internal::Sessions> sessions;
+  tisdiss::internal::Mutex planning;  // whoever uses the planner
+  tisdiss::internal::Planner planner;
 };
 
 struct tisdiss_stream {
-  tisdiss_stream(tisdiss_bundle& bundle, const tisdiss::Plan& plan, const tisdiss::Timings& timings)
+  tisdiss_stream(tisdiss_bundle& bundle, const tisdiss::internal::Plan& plan, const tisdiss::internal::Timings& timings)
       : stream(bundle.sessions, plan, timings), sources(static_cast<size_t>(bundle.sessions->manifest.sources)) {}
 
-  tisdiss::Stream stream;
+  tisdiss::internal::Stream stream;
   const size_t sources;
   std::atomic_flag busy = ATOMIC_FLAG_INIT;  // a call runs
 };
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 // A text that is too long is cut between two characters of UTF-8, whose later bytes are 10xxxxxx.
@@ -275,9 +275,9 @@ Progress separate_streaming(tisdiss_bundle& bundle, const float* mix, size_t sam
 }
 
 }  // namespace
-}  // namespace tisdiss
+}  // namespace tisdiss::internal
 
-using namespace tisdiss;
+using namespace tisdiss::internal;
 
 const char* tisdiss_version(void) { return TISDISS_VERSION; }
 

@@ -8,7 +8,7 @@
 
 #include "voiceprints.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr double kActiveDb = -30.0;  // of the signal's level: what is quieter is silence
@@ -349,4 +349,4 @@ void settle(const Sessions& sessions, const Rows& voices, size_t samples) {
   }
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -2,7 +2,7 @@
 
 #include <chrono>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 double now_s() {
   using std::chrono::duration;
@@ -110,4 +110,4 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
   return {depth, took_ms, plan.budget_ms && took_ms > *plan.budget_ms};
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

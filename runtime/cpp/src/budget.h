@@ -15,7 +15,7 @@
 #include "manifest.h"
 #include "tisdiss_rt.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 constexpr double kMargin = 0.04;  // of the budget, to be ready earlier by
 constexpr double kQuantile = 0.95;
@@ -220,4 +220,4 @@ class Planner {
   std::map<Key, Plan> plans_;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <numeric>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr double kActiveDb = -30.0;  // of the stream's level: what is quieter is silence
@@ -147,4 +147,4 @@ void CausalOrder::learn() {
   }
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -6,7 +6,7 @@
 #include "voiceprints.h"
 #include "windows.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // Keeps every talker of a stream on one output; for bundles with the part `voice`.
 class CausalOrder {
@@ -43,4 +43,4 @@ class CausalOrder {
   std::vector<float> now_;                       // a sample of each source
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

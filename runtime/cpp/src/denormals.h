@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 class DenormalsAreZero {
  public:
@@ -39,4 +39,4 @@ class DenormalsAreZero {
   const uint64_t before_;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -1,4 +1,7 @@
 // One exception inside the library: a status of the C interface, and what to tell the user.
+//
+// What is inside has a namespace of its own: the wrapper for C++ has types of the same names, and where the library is
+// static, both are in one program.
 #pragma once
 
 #include <stdexcept>
@@ -6,7 +9,7 @@
 
 #include "tisdiss_rt.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 class Error : public std::runtime_error {
  public:
@@ -24,4 +27,4 @@ inline void need(bool condition, tisdiss_status status, const std::string& text)
   if (!condition) throw Error(status, text);
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr double kFrameS = 0.032;
@@ -197,4 +197,4 @@ double Estimator::gain_db(const Changes& changes, double window_s) const {
   return value_of(part_.gain, features);
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -9,7 +9,7 @@
 #include "manifest.h"
 #include "windows.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // What the SI-SDR of a voice is expected to be, and an interval that holds in 80 of 100 cases, in dB.
 struct Estimated {
@@ -53,4 +53,4 @@ class Estimator {
   const int sample_rate_;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

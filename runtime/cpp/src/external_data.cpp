@@ -5,7 +5,7 @@
 
 #include "error.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 // The messages of ONNX that are, or hold, tensors; see tisdiss_rt/external_data.py.
@@ -94,4 +94,4 @@ void refuse_external_data(const std::string& graph, const std::string& label) {
        label + " keeps data in other files, which is refused: export it into one file");
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -3,9 +3,9 @@
 
 #include <string>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // Fails if a tensor of an ONNX file is kept elsewhere, or if that cannot be told; `label` is for errors.
 void refuse_external_data(const std::string& graph, const std::string& label);
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

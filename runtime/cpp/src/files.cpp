@@ -6,12 +6,12 @@
 #include "error.h"
 #include "sha256.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr size_t kMostFileBytes = 536870912;  // of a graph
 
-void need(bool condition, const std::string& text) { tisdiss::need(condition, TISDISS_ERROR_BUNDLE, text); }
+void need(bool condition, const std::string& text) { tisdiss::internal::need(condition, TISDISS_ERROR_BUNDLE, text); }
 
 }  // namespace
 
@@ -62,4 +62,4 @@ std::string Files::read_verified(const FileRef& file) const {
   return content;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -8,7 +8,7 @@
 
 #include "manifest.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 class Files {
  public:
@@ -39,4 +39,4 @@ class Files {
   std::map<std::string, std::string_view> content_;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -10,7 +10,7 @@
 #include "error.h"
 #include "files.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 using nlohmann::json;
@@ -32,7 +32,7 @@ constexpr size_t kSplitFeatures = 10;     // of its polynomials
 constexpr size_t kRepeatedFeatures = 13;
 constexpr size_t kGainFeatures = 5;
 
-void need(bool condition, const string& text) { tisdiss::need(condition, TISDISS_ERROR_BUNDLE, text); }
+void need(bool condition, const string& text) { tisdiss::internal::need(condition, TISDISS_ERROR_BUNDLE, text); }
 
 // Keys that are not known are errors, so that a misspelt or newer entry is never ignored in silence.
 void check_keys(const json& value, const string& where, std::initializer_list<const char*> known) {
@@ -435,4 +435,4 @@ size_t elements(const TensorSpec& tensor) {
   return count;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 enum GraphIndex { kStem, kBlock, kDecoder };
 constexpr std::array<const char*, 3> kGraphNames = {"stem", "block", "decoder"};
@@ -102,4 +102,4 @@ size_t position(const std::vector<TensorSpec>& tensors, const std::string& name)
 // How many numbers a tensor of fixed shape holds.
 size_t elements(const TensorSpec& tensor);
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -7,7 +7,7 @@
 #include <windows.h>
 #endif
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 #ifdef _WIN32
 class Mutex {
@@ -24,4 +24,4 @@ using Mutex = std::mutex;
 
 using Locked = std::lock_guard<Mutex>;
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

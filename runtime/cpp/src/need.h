@@ -3,7 +3,7 @@
 
 #include "estimate.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 class Need : public Watch {
  public:
@@ -48,4 +48,4 @@ class Need : public Watch {
   size_t known_ = 0;  // repetitions that ran since the beginning
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -6,7 +6,7 @@
 #include "denormals.h"
 #include "error.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 void OfflineSteps::start(const float* mix, size_t samples) {
   samples_ = samples;
@@ -91,4 +91,4 @@ std::vector<Value> OfflineSteps::run(GraphIndex graph, const OrtValue* into, con
   return outputs;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -11,7 +11,7 @@
 #include "budget.h"
 #include "sessions.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 class OfflineSteps : public StepEngine {
  public:
@@ -34,4 +34,4 @@ class OfflineSteps : public StepEngine {
   std::vector<float> change_;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -13,7 +13,7 @@
 #include <dlfcn.h>
 #endif
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr int kApiVersion = 11;      // the oldest that has all that is used here: CUDA's options by name
@@ -261,4 +261,4 @@ Value Ort::tensor(float* data, size_t count, const std::vector<int64_t>& shape) 
   return {value, api.ReleaseValue};
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -11,7 +11,7 @@
 
 #include "manifest.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // An object that ONNX Runtime created, released by a function of its interface.
 template <class T>
@@ -78,4 +78,4 @@ class Ort {
   OrtEnv* env_ = nullptr;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -5,7 +5,7 @@
 #include "budget.h"
 #include "error.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr int kMeasuredSteps = 3;
@@ -107,7 +107,7 @@ Timings& Planner::measure(size_t samples) {
 
 void Planner::check(const RunOptions& options) const {
   const auto need = [](bool condition, const std::string& what) {
-    tisdiss::need(condition, TISDISS_ERROR_OPTION, what);
+    tisdiss::internal::need(condition, TISDISS_ERROR_OPTION, what);
   };
   need(!options.budget_ms || !options.depth, "a budget and a fixed depth exclude each other: leave one out");
   need(!options.budget_ms || (*options.budget_ms > 0 && std::isfinite(*options.budget_ms)),
@@ -164,4 +164,4 @@ Plan Planner::make(const RunOptions& options) {
   return *best;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

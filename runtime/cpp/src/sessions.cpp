@@ -14,7 +14,7 @@
 #include <sched.h>
 #endif
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr int kMostThreads = 256;  // each takes memory, and no graph has work for so many
@@ -166,4 +166,4 @@ void Sessions::check_tensors() const {
   }
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

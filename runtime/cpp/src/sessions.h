@@ -6,7 +6,7 @@
 #include "manifest.h"
 #include "ort.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 struct OpenOptions {
   std::string onnxruntime;  // path of the library; may be empty
@@ -44,4 +44,4 @@ class Sessions {
   Owned<OrtSession> voice_;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -3,7 +3,7 @@
 #include <array>
 #include <cstdint>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 using Words = std::array<uint32_t, 8>;
@@ -63,4 +63,4 @@ std::string sha256(const std::string& content) {
   return digest;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

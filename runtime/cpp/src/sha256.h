@@ -3,9 +3,9 @@
 
 #include <string>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // The digest of a content, in lower-case hexadecimal.
 std::string sha256(const std::string& content);
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

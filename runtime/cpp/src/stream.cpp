@@ -4,7 +4,7 @@
 
 #include "error.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 namespace {
 
@@ -145,4 +145,4 @@ size_t Stream::step(const Rows& out, size_t most) {
   return wanted;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -16,7 +16,7 @@
 #include "trailing.h"
 #include "windows.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // What happened so far.
 struct Progress {
@@ -81,4 +81,4 @@ class Stream {
   State state_ = State::kOpen;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

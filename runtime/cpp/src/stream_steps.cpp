@@ -6,7 +6,7 @@
 #include "denormals.h"
 #include "error.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 namespace {
 
@@ -167,4 +167,4 @@ void StreamSteps::append(GraphIndex graph, Memory& memory, bool nothing_ran) con
   }
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

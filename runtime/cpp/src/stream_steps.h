@@ -13,7 +13,7 @@
 #include "budget.h"
 #include "sessions.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // The newest L entries along one axis, always in one piece and in order, zeros at the start.
 //
@@ -105,4 +105,4 @@ class StreamSteps : public StepEngine {
   int depth_ = 0;              // of the step under way
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

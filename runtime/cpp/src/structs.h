@@ -16,7 +16,7 @@
 
 #include "error.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 constexpr size_t kLargestStruct = 4096;  // in bytes; a size beyond it was never set
 
@@ -63,4 +63,4 @@ void write_struct(Struct values, Struct* out) {
   if (out->size > sizeof(Struct)) std::memset(out + 1, 0, out->size - sizeof(Struct));
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

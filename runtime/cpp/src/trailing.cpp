@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr double kEveryS = 1.0;   // from one estimate to the next
@@ -80,4 +80,4 @@ Changes Trailing::mean_changes() const {
   return mean;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -3,7 +3,7 @@
 
 #include "estimate.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 constexpr double kTrailingS = 2.0;  // that an estimate is of
 
@@ -34,4 +34,4 @@ class Trailing {
   std::vector<Estimated> voices_;
 };
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -4,7 +4,7 @@
 
 #include "denormals.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 constexpr double kBlockS = 0.256;
@@ -73,4 +73,4 @@ double squared_distance(const float* one, const float* two, size_t size) {
   return sum;
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -5,7 +5,7 @@
 
 #include "sessions.h"
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // Runs the graph on stretches of one length. All tensors are made once, so that a step may use it.
 class Voiceprints {
@@ -41,4 +41,4 @@ void to_point(float* print, size_t size);
 // Their squared distance.
 double squared_distance(const float* one, const float* two, size_t size);
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

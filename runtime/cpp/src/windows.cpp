@@ -6,7 +6,7 @@
 #include <numeric>
 #include <vector>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 namespace {
 
 // An order must be better by this share of the overlap's energy before it replaces the last known one.
@@ -106,4 +106,4 @@ void separate_windows(size_t samples, size_t window, const SeparateWindow& separ
   }
 }
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -6,7 +6,7 @@
 #include <functional>
 #include <vector>
 
-namespace tisdiss {
+namespace tisdiss::internal {
 
 // Rows of numbers, `stride` apart.
 struct Rows {
@@ -33,4 +33,4 @@ using SeparateWindow = std::function<void(size_t start, size_t samples, float* e
 // Separates a signal of `samples` in windows of `window`, which is even, into `out`.
 void separate_windows(size_t samples, size_t window, const SeparateWindow& separate, const Rows& out);
 
-}  // namespace tisdiss
+}  // namespace tisdiss::internal

@@ -13,6 +13,8 @@
 #include "budget.h"
 #include "files.h"
 
+using namespace tisdiss::internal;
+
 namespace {
 
 double clock_s = 0.0;
@@ -20,7 +22,7 @@ double clock_s = 0.0;
 double read_clock() { return clock_s; }
 
 // Takes the given times.
-class Timed : public tisdiss::StepEngine {
+class Timed : public StepEngine {
  public:
   explicit Timed(std::map<size_t, std::vector<double>> by_samples) : by_samples_(std::move(by_samples)) {}
 
@@ -41,12 +43,12 @@ class Timed : public tisdiss::StepEngine {
 };
 
 void replay_steps() {
-  tisdiss::Plan plan{};
+  Plan plan{};
   double budget_ms = 0.0;
   std::cin >> budget_ms >> plan.min_depth >> plan.max_depth >> plan.advance_s >> std::ws;
   plan.budget_ms = budget_ms;
-  tisdiss::Timings timings;
-  for (tisdiss::History<tisdiss::kHistory>* history : {&timings.stem, &timings.repetition, &timings.decoder}) {
+  Timings timings;
+  for (History<kHistory>* history : {&timings.stem, &timings.repetition, &timings.decoder}) {
     history->add(1.0);
   }
   Timed engine({});
@@ -55,27 +57,27 @@ void replay_steps() {
     std::vector<double> times_ms;
     for (double time_ms; numbers >> time_ms;) times_ms.push_back(time_ms);
     engine.set(times_ms);
-    const auto step = tisdiss::run_step(engine, nullptr, 0, plan, timings, nullptr, read_clock);
+    const auto step = run_step(engine, nullptr, 0, plan, timings, nullptr, read_clock);
     std::printf("%d %.17g %d\n", step.depth, step.elapsed_ms, step.missed);
   }
 }
 
 using Times = std::map<size_t, std::vector<double>>;
 
-void replay_plan(const tisdiss::Manifest& manifest, const tisdiss::RunOptions& options, const Times& by_samples) {
-  tisdiss::Planner planner(manifest, [&](int) { return std::make_unique<Timed>(by_samples); }, read_clock);
+void replay_plan(const Manifest& manifest, const RunOptions& options, const Times& by_samples) {
+  Planner planner(manifest, [&](int) { return std::make_unique<Timed>(by_samples); }, read_clock);
   for (int turn = 0; turn < 2; ++turn) {
-    const tisdiss::Plan plan = planner.plan(options);
+    const Plan plan = planner.plan(options);
     std::printf("%g %d %d %.6f\n", plan.window_s, plan.depth, plan.max_depth, plan.predicted_ms);
     for (const auto& entry : by_samples) {
-      tisdiss::Timings& timings = planner.measure(entry.first);
+      Timings& timings = planner.measure(entry.first);
       for (auto* history : {&timings.stem, &timings.repetition, &timings.decoder}) history->add(1000.0);
     }
   }
 }
 
 void replay_plans(const char* bundle) {
-  const tisdiss::Manifest manifest = tisdiss::load_manifest(tisdiss::Files(bundle));
+  const Manifest manifest = load_manifest(Files(bundle));
   Times by_samples;
   size_t count = 0, samples = 0;
   std::cin >> count;
@@ -83,7 +85,7 @@ void replay_plans(const char* bundle) {
     std::cin >> samples >> stem >> repetition >> decoder;
     by_samples[samples] = {stem, decoder, repetition, repetition};
   }
-  tisdiss::RunOptions options;
+  RunOptions options;
   for (double budget_ms = 0.0; std::cin >> budget_ms >> options.min_depth;) {
     options.budget_ms = budget_ms;
     replay_plan(manifest, options, by_samples);
