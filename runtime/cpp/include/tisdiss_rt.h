@@ -16,16 +16,16 @@
  *     tisdiss_stream_free(stream);
  *
  * Sound is mono 32-bit float, full scale 1, at the bundle's sample rate, see tisdiss_get_info: nothing here resamples.
- * Output is written in rows, one for each source, which is a talker's voice with the level that it has in the mixture.
- * A row begins `capacity` floats after the previous one. A talker stays in one row, as far as the bundle can tell.
+ * Output is written in rows, one for each source: a talker's voice, at the level that it has in the mixture. A row
+ * begins `capacity` floats after the previous one. A talker stays in one row, as far as can be told.
  *
- * The network repeats one block: the more repetitions, the depth, the better the voices, and the longer it takes. It
- * works on windows of a whole signal, up to some seconds long, and on steps of live sound, of some milliseconds. A
- * budget is the time that each of them may take: the depth then follows from what they take on this machine. One that
- * takes longer is counted in the report, and is no error.
+ * The network repeats one block. The number of repetitions is the depth: with more, voices are better and take longer.
+ * A whole signal is separated in windows of up to some seconds, live sound in steps of some milliseconds. A budget is
+ * the time that each of these may take; the depth then follows from what they take on this machine. One that takes
+ * longer is counted in the report, and is no error.
  *
- * Memory that is given to a call is used during the call alone, and out of rows that overlap the input nothing useful
- * comes. After a failure, the content of what would have been written is undefined.
+ * Memory given to a call is used during that call only. Output must not overlap the input. After a failure, the content
+ * of the output is undefined. Paths and texts are UTF-8, on Windows too.
  *
  * ONNX Runtime, 1.18 or newer, is loaded when a bundle is opened: from the path in the options, otherwise from the
  * path in the environment variable TISDISS_ONNXRUNTIME, otherwise by its usual names; on Windows from the folder of
@@ -173,7 +173,7 @@ TISDISS_API const char *tisdiss_version(void);
 TISDISS_API const char *tisdiss_error_text(const tisdiss_bundle *bundle);
 TISDISS_API const char *tisdiss_stream_error_text(const tisdiss_stream *stream);
 
-/* Open the bundle in a folder (UTF-8), or, where that is NULL, in the files of the options, which may be NULL
+/* Open the bundle in a folder, or, where that is NULL, in the files of the options, which may be NULL
  * otherwise. This takes some tenths of a second. The caller owns *bundle and frees it with tisdiss_close; on failure it
  * is NULL. */
 TISDISS_API tisdiss_status tisdiss_open(const char *folder, const tisdiss_open_options *options,
@@ -185,9 +185,9 @@ TISDISS_API void tisdiss_close(tisdiss_bundle *bundle);
 TISDISS_API tisdiss_status tisdiss_get_info(tisdiss_bundle *bundle, tisdiss_info *info);
 
 /* Separate a whole signal. The caller owns `out`: a row of `capacity` floats for each source, where `capacity` is at
- * least `samples`; it must not overlap `mix`. With a bundle that has voiceprints, as the shipped ones do, every talker is
- * in one row throughout, and somebody who talks alone in the first. `options` and `report` may be NULL. The first call
- * with a budget measures the machine for up to a few seconds. */
+ * least `samples`; it must not overlap `mix`. With a bundle that has voiceprints, as the shipped ones do, every talker
+ * is in one row throughout, and somebody who talks alone in the first. `options` and `report` may be NULL. The first
+ * call with a budget measures the machine for up to a few seconds. */
 TISDISS_API tisdiss_status tisdiss_separate(tisdiss_bundle *bundle, const float *mix, size_t samples,
                                             const tisdiss_run_options *options, float *out, size_t capacity,
                                             tisdiss_report *report);
