@@ -40,7 +40,7 @@ STEP = 128
 PIECE_S = 0.05
 TALKS = 0.02  # root mean square of a piece
 LEAST_DB = 6.0  # of signal to difference; where a quarter of a piece is missing, it is less
-BEGINS_S = 20  # by then
+BEGINS_S = 4  # by then; the example begins anew after 6 s
 SETTLED_S = 1.0  # what the stream remembers from before the sound
 
 
@@ -108,7 +108,7 @@ def start(sound: VirtualSound, folder: Path) -> tuple[str, Tap, Callable[[], Non
 def decibels(heard: Array, expected: Array) -> Array:
     """Compare pieces of (n,) with what was expected, where that talks: return signal to difference in dB."""
     size = round(PIECE_S * RATE)
-    begin = find(expected[: 2 * RATE], heard[: BEGINS_S * RATE])
+    begin = find(expected[: 2 * RATE], heard[: (BEGINS_S + 2) * RATE])
     heard = heard[begin : begin + len(expected)]
     heard = heard * (heard @ expected[: len(heard)]) / (heard @ heard)  # PipeWire adds two channels for one
     pieces = len(heard) // size
