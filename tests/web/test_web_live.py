@@ -38,20 +38,27 @@ def test_live(chromium: str, programs: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)
     assert found["errors"] == []
+    assert re.match(r"Your recording: \d+\.\d s of sound in [\d.]+ s; expected quality", found["recording"])
     assert found["live-status"] == "Live. Nothing leaves your machine."
     assert re.fullmatch(r"\d now, \d\.\d on the mean", found["live-depth"])
-    late = r"\d+ of (\d+) steps over 6 ms; \d+ chunks too late for the headphones, \d+ dropped"
-    steps = re.fullmatch(late, found["live-late"])
-    assert steps is not None and int(steps[1]) > 0.4 * SECONDS * 125  # where others compute, too
+    told = re.fullmatch(
+        r"\d+ of (\d+) steps over 6 ms; (\d+) chunks too late for the headphones, (\d+) dropped",
+        found["live-late"],
+    )
+    assert told is not None
+    steps, late, dropped = (int(number) for number in told.groups())
+    assert steps > 0.3 * SECONDS * 125
     assert re.fullmatch(
         r"\d+ ms: network 16, computing and waiting \d+, output \d+; .*", found["live-latency"]
     )
     assert found["pressed"] == "false"
 
+    if late + dropped > 0.05 * steps:
+        pytest.skip(f"too busy a machine to listen: {late} of {steps} chunks were late, {dropped} dropped")
     heard = np.fromfile(tmp_path / "heard.f32", np.float32)
     mix = np.tile(soundfile.read(EXAMPLE, dtype="float32")[0], 2)  # the microphone begins again at the end
     stream = tisdiss_rt.Separator("live-16k", "cpu").stream(RATE, depth=1)
     voices = np.concatenate([stream.process(mix), stream.flush()], axis=1)
     of_voices = np.maximum(*(likeness(heard, voice) for voice in voices))
-    assert of_voices.max() > 0.7  # with gaps where the machine is busy; without, all parts are above 0.9
+    assert of_voices.max() > 0.8
     assert of_voices.mean() > likeness(heard, mix).mean() + 0.03

@@ -115,7 +115,7 @@ function listen(box: HTMLElement, rows: readonly Row[], player: Player, signal: 
   document.addEventListener(
     "keydown",
     (event) => {
-      const isFree = !(event.target as HTMLElement).closest("button, input, a") && !event.ctrlKey && !event.metaKey;
+      const isFree = !(event.target as HTMLElement).closest("button, input, select, a") && !event.ctrlKey && !event.metaKey;
       if (isFree && event.key === " ") {
         event.preventDefault();
         void toggle();

@@ -46,8 +46,6 @@ export class Engine {
     readonly provider: string,
     /** That runs; graphs that do not have it run in fp32. */
     readonly precision: string,
-    /** 0 where ONNX Runtime chose. */
-    readonly threads: number,
     readonly graphs: Readonly<Record<GraphName, Graph>>,
     /** The graph of the part `voice`, where the bundle has it. */
     readonly voice: Graph | null,
@@ -73,7 +71,7 @@ export class Engine {
     const voice =
       spec && (await Graph.open(platform, await bundle.readGraph(spec, "fp32"), spec, 1, "voice graph"));
     const all = graphs as Record<GraphName, Graph>;
-    return new Engine(manifest, platform.provider, precision, threads, all, voice);
+    return new Engine(manifest, platform.provider, precision, all, voice);
   }
 
   /** Begin a signal whose steps run at most `maxDepth` repetitions; many may run side by side. */

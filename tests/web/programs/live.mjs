@@ -1,6 +1,6 @@
 /**
- * Goes live with Chromium's own microphone, which plays a file: `node live.mjs PAGE OUT SOUND SECONDS` prints as JSON what the
- * page showed. What the headphones would get is kept as raw floats at 16 kHz in OUT/heard.f32.
+ * Records and goes live with Chromium's own microphone, which plays a file: `node live.mjs PAGE OUT SOUND SECONDS` prints
+ * as JSON what the page showed. What the headphones would get is kept as raw floats at 16 kHz in OUT/heard.f32.
  */
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
@@ -36,6 +36,12 @@ try {
   });
   await page.goto(`${address}/`);
   await page.locator("#status", { hasText: "Separating" }).waitFor();
+  await page.locator("#record").click();
+  await page.locator("#record", { hasText: "Stop" }).waitFor();
+  await page.waitForTimeout(1500);
+  await page.locator("#record").click();
+  await page.locator("#status", { hasText: / in [\d.]+ s; / }).waitFor();
+  found.recording = await page.locator("#status").textContent();
   await page.locator("#live").click();
   await page.locator("#live-status", { hasText: "Live." }).waitFor();
   await page.waitForFunction((count) => globalThis.kept.length > count, 16000 * seconds);
