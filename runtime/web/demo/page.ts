@@ -82,12 +82,12 @@ async function separate(): Promise<void> {
     const result = await computer.separate(mix, optionsOf(chosen()), signal, (share) => (progress.value = share));
     if (signal.aborted) return;
     showResult(name, mix, result, (performance.now() - beganMs) / 1e3);
-    await measure();
   } catch (error) {
-    if (!signal.aborted) say(`${name} cannot be separated: ${(error as Error).message}`);
-  } finally {
-    if (!signal.aborted) progress.hidden = true;
+    if (signal.aborted) return;
+    say(`${name} cannot be separated: ${(error as Error).message}`);
   }
+  progress.hidden = true;
+  await measure();
 }
 
 function showResult(name: string, mix: Float32Array, result: Separation, tookS: number): void {

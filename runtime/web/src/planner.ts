@@ -28,8 +28,8 @@ export interface PlanOptions {
 
 /** Makes the plans for a bundle, one for each combination of options. */
 export class Planner {
-  /** What was measured here, by the length of windows or steps in samples. */
-  readonly timings = new Map<number, Timings>();
+  /** What was measured here, or is being measured, by the length of windows or steps in samples. */
+  private readonly timings = new Map<number, Promise<Timings>>();
   private readonly plans = new Map<string, Plan>();
 
   /** @param open makes steps for measuring that can run so many repetitions. */
@@ -53,10 +53,18 @@ export class Planner {
   }
 
   /** Return the times of windows or steps of this many samples, measured the first time. */
-  async measure(samples: number): Promise<Timings> {
-    const timings = this.timings.get(samples) ?? (await this.measureSteps(samples));
+  measure(samples: number): Promise<Timings> {
+    const known = this.timings.get(samples);
+    if (known !== undefined) return known;
+    const timings = this.measureSteps(samples);
     this.timings.set(samples, timings);
+    timings.catch(() => this.timings.delete(samples));
     return timings;
+  }
+
+  /** Keep newer times for later plans. */
+  keep(samples: number, timings: Timings): void {
+    this.timings.set(samples, Promise.resolve(timings));
   }
 
   /** Time a few steps on noise, after one to warm up. */

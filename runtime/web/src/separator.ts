@@ -191,7 +191,7 @@ export class Separator {
       const last = steps.pop()!;
       steps.push({ ...last, voices: last.voices && order.map((source) => last.voices![source]!) });
     });
-    if (plan.budgetMs !== null) this.planner.timings.set(plan.windowSamples, timings);
+    if (plan.budgetMs !== null) this.planner.keep(plan.windowSamples, timings);
     return voices;
   }
 
