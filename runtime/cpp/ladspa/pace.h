@@ -2,6 +2,7 @@
 //
 //     playing     |run|          |run|          |run|          most of a block's duration passes between two calls
 //     rendering   |run|run|run|run|run|
+//     held up     |run|                    |run|run|run|       a host that plays makes up for what it has missed
 #pragma once
 
 #include <algorithm>
@@ -14,7 +15,9 @@ class Pace {
   void begin(double now_s, double sound_s) {
     if (called_) {
       const double waited = std::clamp((now_s - ended_s_) / sound_s_, 0.0, 1.0);
-      share_ += std::min(1.0, sound_s_ / kMemoryS) * (waited - share_);
+      for (Share* share : {&long_, &short_}) {
+        share->value += std::min(1.0, sound_s_ / share->memory_s) * (waited - share->value);
+      }
     }
     called_ = true;
     sound_s_ = sound_s;
@@ -22,17 +25,22 @@ class Pace {
 
   void end(double now_s) { ended_s_ = now_s; }
 
-  // Whether the host plays. Not until it has waited for a clock for a while: two thirds of a second.
-  bool plays() const { return share_ > kPlays; }
+  // Whether the host cannot wait: it has kept time for a while, two thirds of a second, and does not make up for
+  // anything right now.
+  bool plays() const { return long_.value > kPlays && short_.value > kMakesUp; }
 
  private:
-  static constexpr double kMemoryS = 0.5;
-  static constexpr double kPlays = 0.7;  // so that a host that always makes two calls at once does not: it is ahead
+  static constexpr double kPlays = 0.7;  // so that a host that always makes two calls at once does not
+  static constexpr double kMakesUp = 0.3;
+
+  struct Share {  // of the sound's duration that passes between calls, lately
+    double memory_s, value;
+  };
 
   bool called_ = false;
   double ended_s_ = 0.0;
   double sound_s_ = 0.0;  // of the last call
-  double share_ = 0.0;    // of the sound's duration that passes between calls, lately
+  Share long_{0.5, 0.0}, short_{0.01, 0.0};
 };
 
 }  // namespace tisdiss::ladspa
