@@ -9,6 +9,7 @@ a limit on the size of files: results must be whole or absent.
     python -m benchmarks.faults --inputs 600 --runs 10       # quickly
     python -m benchmarks.faults --library libtisdiss_rt.so   # the C library reads manifests, too
     python -m benchmarks.faults --hours 24                   # and sound of many hours, see `endurance.py`
+    python -m benchmarks.faults --files 500                  # and a corpus of files, see `stopped_corpora.py`
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from typing import Any
 import onnxruntime
 import soundfile
 
-from benchmarks import c_library, endurance, stopped_runs
+from benchmarks import c_library, endurance, stopped_corpora, stopped_runs
 from benchmarks.endurance import EXAMPLE
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.audio.files import AudioReader
@@ -299,6 +300,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="runs that are killed or meet a full disk")
     parser.add_argument("--library", help="path of the C library, to read manifests with it too")
     parser.add_argument("--hours", type=float, default=0, help="length of a file, and up to 1 of a stream")
+    parser.add_argument("--files", type=int, default=0, help="of a corpus that is killed over and over")
     options = parser.parse_args()
     begin_s, faults = time.monotonic(), []
     found = kinds(options.library)
@@ -310,6 +312,8 @@ def main() -> None:
     faults += bad
     if options.hours:
         faults += endurance.faults(options.hours)
+    if options.files:
+        faults += stopped_corpora.faults_of(options.files)
     print(f"{options.runs} runs stopped, {whole} of them after their results")
     print(f"{time.monotonic() - begin_s:.0f} s in all; {len(faults)} faults")
     for fault in faults:

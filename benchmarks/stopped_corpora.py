@@ -1,7 +1,4 @@
-"""A corpus that is killed over and over: the same voices as one run for each file, none made twice.
-
-    python -m benchmarks.stopped_corpora                         # 500 files, 20 kills
-    python -m benchmarks.stopped_corpora --files 60 --kills 4    # quickly
+"""Part of `faults.py`: a corpus that is killed over and over gives the same voices as one run for each file.
 
 Files are of many formats and rates, and one in ten is broken. Every one is separated by itself; then
 `separate --manifest` separates all with two workers, and is killed at random moments and resumed until it
@@ -11,7 +8,6 @@ is there is never written again.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import signal
@@ -32,6 +28,7 @@ FORMATS = (".wav", ".flac", ".ogg", ".mp3", ".aiff")
 RATES_HZ = (8000, 16000, 22050, 44100, 48000)
 BROKEN = ("cut", "text", "no samples", "no numbers", "gone")
 SHARE_BROKEN = 0.1
+KILLS = 20
 ENGINE = ("--provider", "cpu", "--precision", "fp32", "--threads", "1", "--depth", "0", "--quiet")
 
 
@@ -78,10 +75,10 @@ def rows_of(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def killed_and_resumed(manifest: Path, out: Path, kills: int) -> tuple[int, list[str]]:
-    """Separate the manifest, killed so often; returns the last exit status and the voices made twice."""
+def killed_and_resumed(manifest: Path, out: Path) -> tuple[int, list[str]]:
+    """Separate the manifest, killed `KILLS` times; returns the last exit status and the voices made twice."""
     rng, times, twice, early = random.Random(1), dict[Path, int](), [], 0
-    for left in range(kills, -1, -1):
+    for left in range(KILLS, -1, -1):
         process = start("--manifest", manifest, "-o", out, "--workers", "2", "--resume")
         if left:
             with suppress(subprocess.TimeoutExpired):
@@ -94,18 +91,23 @@ def killed_and_resumed(manifest: Path, out: Path, kills: int) -> tuple[int, list
         told = {out / str(row["audio_filepath"]) for row in rows_of(out / "manifest.jsonl")}
         twice += [path.name for path in times if now[path] != times[path]]
         times = {path: at for path, at in now.items() if path in told}
-        print(f"{len(told)} voices after {kills - left + 1} runs, {early} of them killed", flush=True)
+        print(f"{len(told)} voices after {KILLS - left + 1} runs, {early} of them killed", flush=True)
     return status, twice
 
 
-def faults_of(folder: Path, files: int, kills: int) -> list[str]:
+def faults_of(files: int) -> list[str]:
     """Make files, separate them both ways, and return what is wrong."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _faults_in(Path(folder), files)
+
+
+def _faults_in(folder: Path, files: int) -> list[str]:
     (folder / "in").mkdir()
     paths, broken = make(folder / "in", files)
     manifest = folder / "in.jsonl"
     manifest.write_text("".join(json.dumps({"audio_filepath": f"in/{path.name}"}) + "\n" for path in paths))
     start(*paths, "-o", folder / "alone").wait()
-    status, twice = killed_and_resumed(manifest, folder / "out", kills)
+    status, twice = killed_and_resumed(manifest, folder / "out")
     faults = [f"{name} was made twice" for name in twice] + ["exit status 0"] * (
         bool(broken) == (status == 0)
     )
@@ -119,24 +121,5 @@ def faults_of(folder: Path, files: int, kills: int) -> list[str]:
     for name in made.keys() & alone.keys():
         if (folder / "out" / str(made[name])).read_bytes() != alone[name]:
             faults.append(f"{name} differs")
-    print(f"{len(alone)} voices of {files} files, {len(broken)} of them broken, {kills} kills")
+    print(f"{len(alone)} voices of {files} files, {len(broken)} of them broken, {KILLS} kills", flush=True)
     return faults
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--files", type=int, default=500)
-    parser.add_argument("--kills", type=int, default=20)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        faults = faults_of(Path(folder), options.files, options.kills)
-    print(f"{len(faults)} faults")
-    for fault in faults:
-        print(fault)
-    sys.exit(bool(faults))
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,8 @@
 
 The example is played over and over again into a sink of `module-ladspa-sink`, or into the microphone of which
 the configuration in docs/ladspa.md takes one voice. What comes out is compared with what a stream gives in
-Python, in pieces of 50 ms: where the voice talks, a piece that is not the same is a dropout.
+Python, in pieces of 50 ms: where the voice talks, a piece that is not the same is a dropout. So is whatever
+the plug-in tells to be late, which may be less than a piece.
 """
 
 from __future__ import annotations
@@ -153,7 +154,7 @@ def main() -> None:
         f"with speech, {lost} dropouts; {same_db.min():.1f} dB to the stream in Python at least, "
         f"{np.median(same_db):.1f} dB in the median; the plug-in tells: {told or 'nothing'}"
     )
-    sys.exit(lost > 0)
+    sys.exit(lost > 0 or bool(told))
 
 
 if __name__ == "__main__":

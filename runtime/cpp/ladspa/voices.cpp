@@ -67,7 +67,7 @@ void VoicesOfHost::stop() {
   sem_post(&wake_);
   thread_.join();
   if (missed_ > 0) {
-    tell(std::to_string(1e3 * static_cast<double>(missed_) / host_hz_) +
+    tell(std::to_string(static_cast<long>(std::ceil(1e3 * static_cast<double>(missed_) / host_hz_))) +
          " ms were not ready in time: set a lower budget or depth");
   }
 }

@@ -1,6 +1,7 @@
 /** Live sound: from the microphone through worklet and worker to the headphones. */
 
 import { Computer } from "./computer.js";
+import { find } from "./find.js";
 import type { LiveReport } from "./messages.js";
 import { openMicrophone } from "./sound.js";
 
@@ -12,10 +13,6 @@ interface Live {
   readonly context: AudioContext;
   readonly microphone: MediaStream;
   readonly exchange: AudioWorkletNode;
-}
-
-function find<T extends HTMLElement>(id: string): T {
-  return document.getElementById(id) as T;
 }
 
 /**

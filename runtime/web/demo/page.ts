@@ -2,17 +2,13 @@
 
 import type { Manifest, Plan, PlanOptions, Separation } from "../src/browser.js";
 import { Computer } from "./computer.js";
+import { find } from "./find.js";
 import { listenToLive } from "./live.js";
 import { decode, record } from "./sound.js";
 import { showTracks, type Shown } from "./tracks.js";
 
 const BUNDLE = "bundles/edge-16k/";
 const EXAMPLE = "two_voices.wav";
-
-/** Return an element of the page. */
-function find<T extends HTMLElement>(id: string): T {
-  return document.getElementById(id) as T;
-}
 
 const status = find("status");
 const progress = find<HTMLProgressElement>("progress");

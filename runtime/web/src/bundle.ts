@@ -2,6 +2,9 @@
  * A bundle: a folder or an address with `manifest.json` and the graphs that it names, each checked when it is read.
  */
 
+import { sha256 } from "@noble/hashes/sha2.js"; // browsers have it only on pages that came by HTTPS
+import { bytesToHex } from "@noble/hashes/utils.js";
+
 import { BundleError, firstLine } from "./errors.js";
 import { refuseExternalData } from "./external-data.js";
 import {
@@ -15,7 +18,6 @@ import {
 } from "./manifest.js";
 import type { Platform } from "./onnx-runtime.js";
 import { filesOf, parseManifest } from "./parse-manifest.js";
-import { sha256 } from "./sha256.js";
 
 /** Where the files of a bundle are. */
 export interface Files {
@@ -60,7 +62,7 @@ export class Bundle {
   /** Return a file's content; throws BundleError unless it has the SHA-256 of the manifest. */
   async read(file: FileRef): Promise<Uint8Array> {
     const content = await this.files.read(file.path, MOST_FILE_BYTES);
-    if (sha256(content) !== file.sha256) {
+    if (bytesToHex(sha256(content)) !== file.sha256) {
       throw new BundleError(`${this.files.label(file.path)} is damaged: its SHA-256 is not the manifest's`);
     }
     return content;
