@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -75,24 +74,27 @@ def rows_of(path: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def killed_and_resumed(manifest: Path, out: Path) -> tuple[int, list[str]]:
-    """Separate the manifest, killed `KILLS` times; returns the last exit status and the voices made twice."""
-    rng, times, twice, early = random.Random(1), dict[Path, int](), [], 0
+def killed_and_resumed(manifest: Path, out: Path, files: int) -> tuple[int, list[str]]:
+    """Separate the manifest, killed `KILLS` times after some voices; returns exit status and faults."""
+    rng, times, faults = random.Random(1), dict[Path, int](), []
     for left in range(KILLS, -1, -1):
         process = start("--manifest", manifest, "-o", out, "--workers", "2", "--resume")
         if left:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(rng.uniform(1.0, 5.0))
-            early += process.poll() is None
+            most = len(rows_of(out / "manifest.jsonl")) + rng.randrange(3 * files // KILLS)
+            while process.poll() is None and len(rows_of(out / "manifest.jsonl")) < most:
+                time.sleep(0.01)
+            time.sleep(rng.uniform(0.0, 0.2))
+            if process.poll() is not None:
+                faults.append("it ended before it was killed so often")
             process.send_signal(signal.SIGKILL)
         status = process.wait()
         time.sleep(0.5)  # its workers end with it
         now = {path: path.stat().st_mtime_ns for path in out.rglob("[!.]*.wav")}
         told = {out / str(row["audio_filepath"]) for row in rows_of(out / "manifest.jsonl")}
-        twice += [path.name for path in times if now[path] != times[path]]
+        faults += [f"{path.name} was made twice" for path in times if now[path] != times[path]]
         times = {path: at for path, at in now.items() if path in told}
-        print(f"{len(told)} voices after {KILLS - left + 1} runs, {early} of them killed", flush=True)
-    return status, twice
+        print(f"{len(told)} voices after {KILLS - left + 1} runs", flush=True)
+    return status, faults
 
 
 def faults_of(files: int) -> list[str]:
@@ -107,10 +109,8 @@ def _faults_in(folder: Path, files: int) -> list[str]:
     manifest = folder / "in.jsonl"
     manifest.write_text("".join(json.dumps({"audio_filepath": f"in/{path.name}"}) + "\n" for path in paths))
     start(*paths, "-o", folder / "alone").wait()
-    status, twice = killed_and_resumed(manifest, folder / "out")
-    faults = [f"{name} was made twice" for name in twice] + ["exit status 0"] * (
-        bool(broken) == (status == 0)
-    )
+    status, faults = killed_and_resumed(manifest, folder / "out", files)
+    faults += [f"exit status {status}"] * (status != bool(broken))
     failed = {Path(str(row["audio_filepath"])).name for row in rows_of(folder / "out" / "failed.jsonl")}
     faults += [f"{name} is broken, or said to be, but not both" for name in failed ^ broken]
     rows = rows_of(folder / "out" / "manifest.jsonl")
