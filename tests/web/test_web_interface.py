@@ -27,6 +27,7 @@ OPTIONS = {
     "precision": "bundle toy has no precision 'int8', only fp32",
     "threads": "threads must be from 1 to 256, not 0",
     "too deep for the stream": "the depth must be from 0 to 2, which the stream was opened with, not 3",
+    "least depth of a stream without a budget": "without a budget, the depth is fixed: use setDepth",
     "depth of a stream with a budget": "the budget chooses the depth: open the stream without one",
 }
 AUDIO = {
@@ -103,4 +104,5 @@ def test_streams(found: dict[str, Any]) -> None:
     assert found["after loud"] == [4992, 4992]
     assert found["flush"] == [144, 144]
     assert found["again"] == [True, 2, [[2, 39]], 39]
+    assert found["least depth"] == [1, 0, 2]
     assert found["no samples"] == [0, 0]

@@ -58,6 +58,11 @@ export class CausalOrder {
     this.order = this.orders[0]!;
   }
 
+  /** Return whether a block ends with a piece of so many samples, which takes longer than other pieces. */
+  endsBlock(samples: number): boolean {
+    return this.filled + samples >= this.block;
+  }
+
   /** Put the next piece (sources, m) of what was separated into the order of the talkers. */
   async inOrder(piece: readonly Float32Array[]): Promise<Float32Array[]> {
     const before = this.order;

@@ -9,15 +9,15 @@
 
 import { checkLevel, checkMix } from "./audio.js";
 import { CausalOrder } from "./causal.js";
-import { runStep } from "./controller.js";
+import { nowMs, runStep } from "./controller.js";
 import type { Engine, StepEngine } from "./engine.js";
 import { AudioError, OptionError } from "./errors.js";
 import { estimatorOf, type Estimated } from "./estimate.js";
-import { high, type Timings } from "./forecast.js";
+import { high, History, type Timings } from "./forecast.js";
 import { qualityDb, type StreamTiming } from "./manifest.js";
 import { Need } from "./need.js";
 import { zeros } from "./numbers.js";
-import type { Plan, Step } from "./plan.js";
+import type { Plan, Step, StepResult } from "./plan.js";
 import { Trailing, WINDOW_S } from "./trailing.js";
 import type { Voiceprints } from "./voiceprints.js";
 
@@ -50,8 +50,8 @@ export class Stream {
   private readonly opened: Plan; // as the stream was opened
   private readonly timing: StreamTiming;
   private readonly stepsOfNetwork: StepEngine;
-  private readonly inOrder: StepEngine; // the same, with every talker on one output
   private readonly talkers: CausalOrder | null;
+  private readonly blocksMs = new History(); // that it took to tell who is who, at the end of a block
   private readonly need: Need | null;
   private readonly trailing: Trailing | null;
   private readonly waiting: Float32Array; // the next step
@@ -81,7 +81,6 @@ export class Stream {
     const talkers = voiceprints && new CausalOrder(voiceprints, manifest.sources, manifest.sampleRate);
     this.stepsOfNetwork = steps;
     this.talkers = talkers;
-    this.inOrder = talkers === null ? steps : ordered(steps, talkers);
     const estimator = estimatorOf(manifest);
     const share = Math.min(1, plan.advanceS / AVERAGE_S);
     this.need = estimator && new Need(estimator, WINDOW_S, plan.minGainDb, share);
@@ -128,15 +127,18 @@ export class Stream {
 
   /** Let the next steps run another depth, up to the one that the stream was opened with. Throws OptionError. */
   setDepth(depth: number): void {
-    const most = this.opened.maxDepth;
     if (this.plan.budgetMs !== null) {
       throw new OptionError("the budget chooses the depth: open the stream without one");
     }
-    if (!(Number.isInteger(depth) && 0 <= depth && depth <= most)) {
-      throw new OptionError(`the depth must be from 0 to ${most}, which the stream was opened with, not ${depth}`);
-    }
+    this.checked(depth);
     const promised = qualityDb(this.engine.manifest, this.plan.windowS).get(depth) ?? null;
     this.plan = { ...this.plan, depth, minDepth: depth, maxDepth: depth, qualityDb: promised };
+  }
+
+  /** Let the next steps run at least a depth, whether there is time for it or not. Throws OptionError. */
+  setMinDepth(depth: number): void {
+    if (this.plan.budgetMs === null) throw new OptionError("without a budget, the depth is fixed: use setDepth");
+    this.plan = { ...this.plan, minDepth: this.checked(depth) };
   }
 
   /**
@@ -186,6 +188,12 @@ export class Stream {
     });
   }
 
+  private checked(depth: number): number {
+    const most = this.opened.maxDepth;
+    if (Number.isInteger(depth) && 0 <= depth && depth <= most) return depth;
+    throw new OptionError(`the depth must be from 0 to ${most}, which the stream was opened with, not ${depth}`);
+  }
+
   private refuseUnlessOpen(): void {
     if (this.state === "open") return;
     const why = {
@@ -211,7 +219,7 @@ export class Stream {
   /** Run a step on what waits, and write what of it is wanted to `out` from a place on; returns how much that is. */
   private async step(out: readonly Float32Array[], at: number): Promise<number> {
     const mix = this.waiting.slice();
-    const result = await runStep(this.inOrder, mix, this.plan, this.timings, this.need);
+    const result = await this.separated(mix);
     const voices = this.trailing?.add(mix, result.estimate, this.need!.changes) ?? null;
     this.voices = voices ?? this.voices;
     const { depth, elapsedMs, missed } = result;
@@ -228,17 +236,22 @@ export class Stream {
     out.forEach((voice, source) => voice.set(result.estimate[source]!.subarray(dropped, dropped + wanted), at));
     return wanted;
   }
-}
 
-/** Return steps whose estimates are put into the order of the talkers, so that a budget counts the time for that. */
-function ordered(steps: StepEngine, talkers: CausalOrder): StepEngine {
-  return {
-    get change() {
-      return steps.change;
-    },
-    start: (mix) => steps.start(mix),
-    repeat: () => steps.repeat(),
-    decode: async () => talkers.inOrder(await steps.decode()),
-    reset: () => steps.reset(),
-  };
+  /**
+   * Run a step, and put its voices into the order of the talkers. The time that a block's end takes is set aside before:
+   * a pause that comes as surely as this one does not have to be feared in every step.
+   */
+  private async separated(mix: Float32Array): Promise<StepResult> {
+    const { plan, talkers } = this;
+    const endsBlock = talkers?.endsBlock(mix.length) ?? false;
+    const budgetMs = plan.budgetMs && plan.budgetMs - (endsBlock ? this.blocksMs.high : 0);
+    const result = await runStep(this.stepsOfNetwork, mix, { ...plan, budgetMs }, this.timings, this.need);
+    if (talkers === null) return result;
+    const beforeMs = nowMs();
+    const estimate = await talkers.inOrder(result.estimate);
+    const tookMs = nowMs() - beforeMs;
+    if (endsBlock) this.blocksMs.add(tookMs);
+    const elapsedMs = result.elapsedMs + tookMs;
+    return { ...result, estimate, elapsedMs, missed: plan.budgetMs !== null && elapsedMs > plan.budgetMs };
+  }
 }

@@ -88,5 +88,16 @@ await keep("again", async () => {
   return [given[0][0] === given[1][0], ...given[1].slice(1)];
 });
 await keep("depth of a stream with a budget", async () => (await streaming.stream({ budgetMs: 5 })).setDepth(1));
+await keep("least depth of a stream without a budget", () => stream.setMinDepth(1));
+await keep("least depth", async () => {
+  const hurried = await streaming.stream({ budgetMs: 1e-6 });
+  const depths = [];
+  for (const depth of [1, 0, 2]) {
+    hurried.setMinDepth(depth);
+    await hurried.process(mix.subarray(0, 128));
+    depths.push(hurried.depth);
+  }
+  return depths;
+});
 await keep("no samples", async () => (await stream.process(new Float32Array(0))).map((voice) => voice.length));
 console.log(JSON.stringify(found));
