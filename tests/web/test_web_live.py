@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -31,6 +32,33 @@ def likeness(heard: np.ndarray, played: np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
+@pytest.fixture(scope="module")
+def ends(chromium: str, programs: Path) -> dict[str, Any]:
+    """What the page said, and what became of the microphone, where live sound ends or nearly does."""
+    done = run("node", programs / "live-ends.mjs", BUILD / "page", EXAMPLE, env={"CHROMIUM": chromium})
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert found["errors"] == []
+    return cast("dict[str, Any]", found)
+
+
+def test_the_microphone_is_let_go(ends: dict[str, Any]) -> None:
+    """Whatever fails after it was opened says why, and closes it; one can go live again."""
+    assert ends["recording"] == ["no room for a recording", "ended"]
+    assert ends["no output"] == ["no sound device", "ended"]
+    assert ends["live"] == ["Live. Nothing leaves your machine.", "live"]
+    assert ends["failed"] == ["Live has ended: the clock has stopped", "ended"]
+    assert ends["unplugged"] == ["Live has ended: the microphone is gone", "ended"]
+    assert ends["stopped"] == ["", "ended"]
+
+
+def test_in_the_background(ends: dict[str, Any]) -> None:
+    """Live goes on behind other tabs; where the browser stops the sound, the page says so."""
+    assert ends["background"] and ends["goes on"]
+    assert ends["suspended"] == "Your browser has stopped the sound. It goes on when this page is in front."
+    assert re.fullmatch(r"Live again; your browser had stopped the sound for \d+\.\d s\.", ends["resumed"])
+
+
 @pytest.mark.realtime
 def test_live(chromium: str, programs: Path, tmp_path: Path) -> None:
     command = ("node", programs / "live.mjs", BUILD / "page", tmp_path, EXAMPLE, str(SECONDS))
@@ -40,7 +68,7 @@ def test_live(chromium: str, programs: Path, tmp_path: Path) -> None:
     assert found["errors"] == []
     assert re.match(r"Your recording: \d+\.\d s of sound in [\d.]+ s; expected quality", found["recording"])
     assert found["live-status"] == "Live. Nothing leaves your machine."
-    assert re.fullmatch(r"\d now, \d\.\d on the mean", found["live-depth"])
+    assert re.fullmatch(r"\d now, \d\.\d\d on the mean", found["live-depth"])
     told = re.fullmatch(
         r"\d+ of (\d+) steps over 6 ms; (\d+) chunks too late for the headphones, (\d+) dropped",
         found["live-late"],

@@ -6,6 +6,12 @@ import type { LiveReport, Reply, Request } from "./messages.js";
 /** A call without its number, which `Computer` gives. */
 type Call<T = Request> = T extends Request ? Omit<T, "id"> : never;
 
+/** Called while sound is live: several times a second, and where it ends by a failure. */
+export interface Listener {
+  readonly onReport: (report: LiveReport) => void;
+  readonly onFailure: (message: string) => void;
+}
+
 interface Waiting {
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: Error) => void;
@@ -16,7 +22,7 @@ interface Waiting {
 export class Computer {
   private readonly worker = new Worker("worker.js", { type: "module" });
   private readonly waiting = new Map<number, Waiting>();
-  private onReport: (report: LiveReport) => void = () => {};
+  private live: Listener | null = null;
   private count = 0;
 
   constructor() {
@@ -24,6 +30,7 @@ export class Computer {
     this.worker.onerror = (event) => {
       const error = new Error(event.message || "the worker does not start: reload the page");
       for (const call of this.waiting.values()) call.reject(error);
+      this.live?.onFailure(error.message);
     };
   }
 
@@ -52,9 +59,9 @@ export class Computer {
     return this.ask({ call: "predict", depth });
   }
 
-  /** Separate what a port sends, chunk by chunk; reports come until it is closed. */
-  async live(bundle: string, budgetMs: number, port: MessagePort, onReport: (report: LiveReport) => void): Promise<void> {
-    this.onReport = onReport;
+  /** Separate what a port sends, chunk by chunk, until it is closed. */
+  async goLive(bundle: string, budgetMs: number, port: MessagePort, listener: Listener): Promise<void> {
+    this.live = listener;
     await this.ask({ call: "live", bundle, budgetMs, port }, () => {}, undefined, [port]);
   }
 
@@ -73,7 +80,8 @@ export class Computer {
   }
 
   private take(reply: Reply): void {
-    if ("report" in reply) return this.onReport(reply.report);
+    if ("report" in reply) return this.live?.onReport(reply.report);
+    if ("failure" in reply) return this.live?.onFailure(reply.failure);
     const call = this.waiting.get(reply.id);
     if (call === undefined) return;
     if ("progress" in reply) return call.onProgress(reply.progress);

@@ -20,17 +20,22 @@ export interface LiveReport {
   readonly steps: number;
   /** Steps over budget. */
   readonly misses: number;
-  /** Chunks that came too fast to be separated. */
-  readonly dropped: number;
   readonly algorithmicMs: number;
   /** Of mixture and voices, full scale 1. */
   readonly levels: readonly number[];
 }
 
-/** The share that is done, and at last a result or an error. */
+/** The share that is done, and at last a result or an error; of live sound, what comes after the result. */
 export type Reply = { readonly id: number } & (
   | { readonly progress: number }
   | { readonly report: LiveReport }
+  | { readonly failure: string }
   | { readonly result: unknown }
   | { readonly error: { readonly name: string; readonly message: string } }
 );
+
+/** What the worklet sends to the worker: 128 samples, and when they are due, by `Date.now`. */
+export interface Recorded {
+  readonly chunk: Float32Array;
+  readonly dueMs: number;
+}

@@ -1,6 +1,6 @@
 /** The page: a sound, the effort to spend on it, and the voices. */
 
-import type { Manifest, Plan, PlanOptions, Separation } from "../src/browser.js";
+import type { Plan, PlanOptions, Separation } from "../src/browser.js";
 import { Computer } from "./computer.js";
 import { find } from "./find.js";
 import { listenToLive } from "./live.js";
@@ -16,7 +16,8 @@ const depth = find<HTMLInputElement>("depth");
 const budget = find<HTMLInputElement>("budget");
 const computer = new Computer();
 
-let manifest: Manifest;
+const opened = computer.open(new URL(BUNDLE, location.href).href);
+let hasBegun = false; // with a file, a recording, or live: the example is not wanted any more
 let sound: { name: string; mix: Float32Array } | null = null;
 let stop = new AbortController();
 let shown: Shown | null = null;
@@ -77,7 +78,8 @@ async function separate(): Promise<void> {
   try {
     const result = await computer.separate(mix, optionsOf(chosen()), signal, (share) => (progress.value = share));
     if (signal.aborted) return;
-    showResult(name, mix, result, (performance.now() - beganMs) / 1e3);
+    const { manifest } = await opened;
+    showResult(name, mix, result, manifest.sampleRate, (performance.now() - beganMs) / 1e3);
   } catch (error) {
     if (signal.aborted) return;
     say(`${name} cannot be separated: ${(error as Error).message}`);
@@ -86,13 +88,19 @@ async function separate(): Promise<void> {
   await measure();
 }
 
-function showResult(name: string, mix: Float32Array, result: Separation, tookS: number): void {
-  const lengthS = (mix.length / manifest.sampleRate).toFixed(1);
+function showResult(
+  name: string,
+  mix: Float32Array,
+  result: Separation,
+  sampleRate: number,
+  tookS: number,
+): void {
+  const lengthS = (mix.length / sampleRate).toFixed(1);
   const { lowDb, siSdrDb, highDb } = result.estimate ?? { siSdrDb: 0, lowDb: 0, highDb: 0 };
   const quality = `; expected quality ${siSdrDb.toFixed(1)} dB (${lowDb.toFixed(1)} to ${highDb.toFixed(1)})`;
   const alone = result.oneTalker ? "; one person talks, the second voice is silent" : "";
   say(`${name}: ${lengthS} s of sound in ${tookS.toFixed(1)} s${result.estimate === null ? "" : quality}${alone}.`);
-  shown = showTracks(find("player"), name, [mix, ...result.sources], manifest.sampleRate, shown);
+  shown = showTracks(find("player"), name, [mix, ...result.sources], sampleRate, shown);
 }
 
 /** Find out what each depth takes here, once. */
@@ -106,10 +114,12 @@ async function measure(): Promise<void> {
 
 /** Take a sound from a file, a recording or the example. */
 async function take(name: string, file: Blob): Promise<void> {
+  hasBegun = true;
   stop.abort();
   progress.hidden = true;
   say(`Reading ${name}…`);
   try {
+    const { manifest } = await opened;
     const mix = await decode(file, manifest.sampleRate);
     if (mix.length === 0) throw new Error("it has no sound");
     sound = { name, mix };
@@ -157,14 +167,17 @@ function listenToRecording(): void {
       await take("Your recording", await ended.stop());
       return;
     }
+    button.disabled = true;
     try {
       recording = await record();
+      hasBegun = true;
       button.textContent = "Stop";
       button.ariaPressed = "true";
       say("Recording. Stop to separate it.");
     } catch (error) {
       say((error as Error).message);
     }
+    button.disabled = false;
   });
 }
 
@@ -188,29 +201,28 @@ function listenToEffort(): void {
 }
 
 async function begin(): Promise<void> {
-  try {
-    const opened = await computer.open(new URL(BUNDLE, location.href).href);
-    manifest = opened.manifest;
-    find("runtime").textContent = `${manifest.name} runs in ${opened.provider === "wasm" ? "WebAssembly" : opened.provider}.`;
-  } catch (error) {
-    say(`The network cannot be loaded: ${(error as Error).message}`);
-    return;
-  }
-  const measured = manifest.quality?.depths.map((entry) => entry.depth) ?? [];
-  depth.max = String(Math.max(manifest.depth.trained, ...measured));
-  depth.value = String(manifest.depth.trained);
   listenToFiles();
   listenToRecording();
-  listenToEffort();
   listenToLive(() => {
+    hasBegun = true;
     if (!progress.hidden) say("Stopped, to go live.");
     stop.abort();
     progress.hidden = true;
     if (shown?.player.isPlaying) shown.player.pause();
   });
-  find("example").addEventListener("click", () => void takeExample());
+  try {
+    const { manifest, provider } = await opened;
+    find("runtime").textContent = `${manifest.name} runs in ${provider === "wasm" ? "WebAssembly" : provider}.`;
+    const measured = manifest.quality?.depths.map((entry) => entry.depth) ?? [];
+    depth.max = String(Math.max(manifest.depth.trained, ...measured));
+    depth.value = String(manifest.depth.trained);
+  } catch (error) {
+    say(`The network cannot be loaded: ${(error as Error).message}`);
+    return;
+  }
+  listenToEffort();
   await Promise.all([tellDepth(), tellBudget()]);
-  await takeExample();
+  if (!hasBegun) await takeExample();
   if ("serviceWorker" in navigator) await navigator.serviceWorker.register("offline.js");
 }
 

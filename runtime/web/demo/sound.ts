@@ -29,23 +29,32 @@ export async function openMicrophone(): Promise<MediaStream> {
   }
 }
 
+/** Let go of the microphone. */
+export function stopMicrophone(microphone: MediaStream): void {
+  for (const track of microphone.getTracks()) track.stop();
+}
+
 /** A recording that began; `stop` returns it. Throws where the microphone is refused. */
 export async function record(): Promise<{ stop: () => Promise<Blob> }> {
-  const stream = await openMicrophone();
-  const recorder = new MediaRecorder(stream);
-  const parts: Blob[] = [];
-  recorder.ondataavailable = ({ data }) => parts.push(data);
-  recorder.start();
-  return {
-    stop: async () => {
-      await new Promise((resolve) => {
-        recorder.onstop = resolve;
-        recorder.stop();
-      });
-      for (const track of stream.getTracks()) track.stop();
-      return new Blob(parts);
-    },
-  };
+  const microphone = await openMicrophone();
+  try {
+    const recorder = new MediaRecorder(microphone);
+    const parts: Blob[] = [];
+    recorder.ondataavailable = ({ data }) => parts.push(data);
+    const ended = new Promise((resolve) => (recorder.onstop = resolve)); // also where the microphone is gone
+    recorder.start();
+    return {
+      stop: async () => {
+        if (recorder.state !== "inactive") recorder.stop();
+        await ended;
+        stopMicrophone(microphone);
+        return new Blob(parts);
+      },
+    };
+  } catch (error) {
+    stopMicrophone(microphone);
+    throw error;
+  }
 }
 
 /** Return a WAV file of one channel in 16 bits. */

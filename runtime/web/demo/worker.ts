@@ -43,7 +43,13 @@ async function answer(request: Request): Promise<void> {
     case "predict":
       return tell({ id, result: await separator.predictedMs(request.depth) });
     case "live":
-      await beginLive(request.bundle, request.budgetMs, request.port, (report) => tell({ id, report }));
+      await beginLive(
+        request.bundle,
+        request.budgetMs,
+        request.port,
+        (report) => tell({ id, report }),
+        (error) => tell({ id, failure: error.message }),
+      );
       return tell({ id, result: null });
     case "stop":
       return stops.get(request.id)?.abort();
