@@ -102,7 +102,7 @@ def start(sound: VirtualSound, folder: Path) -> tuple[str, Tap, Callable[[], Non
         sound.wait_for("pactl", "get-source-volume", "voice")
         return "virtmic", sound.tap_source("voice"), filters.terminate
     (command,) = re.findall(r"^pactl (load-module module-ladspa-sink .*)$", PAGE, re.MULTILINE)
-    words = replaced(command, "control=6,4,1", f"control=0,{DEPTH},{VOICE}").split()
+    words = replaced(command, "control=6,4,1,", f"control=0,{DEPTH},{VOICE},").split()
     module = sound.control(*words, "sink_master=virtspk", f"rate={RATE}")
     return "voices", sound.tap("virtspk"), lambda: print(sound.control("unload-module", module), end="")
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-PORTS = ("Input", "Output 1", "Output 2", "Budget (ms)", "Depth", "Voice", "latency")
-BUDGET, DEPTH, VOICE, LATENCY = range(3, 7)
+PORTS = ("Input", "Output 1", "Output 2", "Budget (ms)", "Depth", "Voice", "Buffer (ms)", "latency")
+BUDGET, DEPTH, VOICE, BUFFER, LATENCY = range(3, 8)
 
 Instantiate = c.CFUNCTYPE(c.c_void_p, c.c_void_p, c.c_ulong)
 Connect = c.CFUNCTYPE(None, c.c_void_p, c.c_ulong, c.c_void_p)
@@ -59,7 +59,7 @@ class Instance:
 
     def __init__(self, plugin: Descriptor, handle: int, rate: int) -> None:
         self._plugin, self._handle, self._rate = plugin, handle, rate
-        self.controls = np.array([0, 0, 0, 0, 1, 0, -1], np.float32)
+        self.controls = np.array([0, 0, 0, 0, 1, 0, 8, -1], np.float32)
         for port in range(BUDGET, len(PORTS)):
             plugin.connect_port(handle, port, self.controls[port:].ctypes.data)
 

@@ -13,7 +13,7 @@ import pytest
 import scipy.signal
 import soundfile
 from embedding import ONNXRUNTIME, Built, need, opened, pointer, run
-from ladspa_host import BUDGET, DEPTH, PORTS, VOICE, Instance, descriptor, hosted
+from ladspa_host import BUDGET, BUFFER, DEPTH, PORTS, VOICE, Instance, descriptor, hosted
 from test_conformance import BUNDLES, PACKAGE
 
 from benchmarks.c_library import OK, RunOptions
@@ -89,6 +89,7 @@ def test_what_hosts_read(plugin: Path) -> None:
         '"Budget (ms)" input, control, 0 to 8, default 6',
         '"Depth" input, control, 0 to 8, default 4, integer',
         '"Voice" input, control, 0 to 2, default 0, integer',
+        '"Buffer (ms)" input, control, 8 to 100, default 8',
         '"latency" output, control',
     ):
         assert line in told, told
@@ -115,7 +116,7 @@ def test_applyplugin(library: c.CDLL, plugin: Path, tmp_path: Path, monkeypatch:
     monkeypatch.delenv("TISDISS_BUNDLE")
     soundfile.write(tmp_path / "talk.wav", example(), 16000, subtype="PCM_16")
     command = ("applyplugin", "-s", "1", tmp_path / "talk.wav", tmp_path / "voices.wav", plugin, "tisdiss")
-    done = run(*command, "0", "1", "0")
+    done = run(*command, "0", "1", "0", "8")
     assert done.returncode == 0, done.stderr
     found = soundfile.read(tmp_path / "voices.wav", dtype="float32")[0].T
     latency = 2 * STEP + 2048 + STEP  # its blocks
@@ -171,6 +172,21 @@ def test_controls(
         assert abs(before - after[-1]) > 0.2
         assert np.abs(np.diff(after, prepend=before)).max() < 0.02
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_a_longer_buffer(plugin: Path, rate: int) -> None:
+    """It adds to the latency and changes nothing else; while the plug-in is active, it does not shrink."""
+    mix = noise(8000)
+    with hosted(plugin, rate) as instance:
+        expected, latency = voices_of(instance, mix, [STEP]), instance.latency
+        instance.controls[BUFFER] = 32
+        instance.reset()
+        np.testing.assert_array_equal(voices_of(instance, mix, [STEP]), expected)
+        assert instance.latency == latency + rate * 24 // 1000
+        instance.controls[BUFFER] = 8
+        instance.run(mix[:STEP])
+        assert instance.latency == latency + rate * 24 // 1000
 
 
 def test_sound_that_is_none(plugin: Path) -> None:

@@ -15,7 +15,7 @@ namespace {
 
 constexpr const char* kEnvironmentVariable = "TISDISS_BUNDLE";
 
-enum Port : unsigned long { kInput, kFirst, kSecond, kBudget, kDepth, kVoice, kLatency, kPorts };
+enum Port : unsigned long { kInput, kFirst, kSecond, kBudget, kDepth, kVoice, kBuffer, kLatency, kPorts };
 
 constexpr LADSPA_PortDescriptor kAudioIn = LADSPA_PORT_AUDIO | LADSPA_PORT_INPUT;
 constexpr LADSPA_PortDescriptor kAudioOut = LADSPA_PORT_AUDIO | LADSPA_PORT_OUTPUT;
@@ -23,12 +23,15 @@ constexpr LADSPA_PortDescriptor kControl = LADSPA_PORT_CONTROL | LADSPA_PORT_INP
 constexpr LADSPA_PortDescriptor kTold = LADSPA_PORT_CONTROL | LADSPA_PORT_OUTPUT;
 constexpr LADSPA_PortRangeHintDescriptor kBounded = LADSPA_HINT_BOUNDED_BELOW | LADSPA_HINT_BOUNDED_ABOVE;
 
-constexpr LADSPA_PortDescriptor kKinds[kPorts] = {kAudioIn, kAudioOut, kAudioOut, kControl, kControl, kControl, kTold};
-constexpr const char* kNames[kPorts] = {"Input", "Output 1", "Output 2", "Budget (ms)", "Depth", "Voice", "latency"};
+constexpr LADSPA_PortDescriptor kKinds[kPorts] = {kAudioIn, kAudioOut, kAudioOut, kControl, kControl, kControl, kControl, kTold};
+constexpr const char* kNames[kPorts] = {"Input", "Output 1", "Output 2",    "Budget (ms)",
+                                        "Depth", "Voice",    "Buffer (ms)", "latency"};
 
-// Defaults are shares of the range: a budget of 6 ms as `live` has, and the depth 4 that bundles are trained for.
+// Defaults are shares of the range: a budget of 6 ms as `live` has, the depth 4 that bundles are trained for, and the
+// shortest buffer, a step.
 constexpr float kMostBudgetMs = 8.0f, kMostDepth = 8.0f;
 constexpr float kDefaultBudgetMs = 0.75f * kMostBudgetMs, kDefaultDepth = 0.5f * kMostDepth;
+constexpr float kLeastBufferMs = 8.0f, kMostBufferMs = 100.0f;
 constexpr LADSPA_PortRangeHint kHints[kPorts] = {
     {0, 0, 0},
     {0, 0, 0},
@@ -36,6 +39,7 @@ constexpr LADSPA_PortRangeHint kHints[kPorts] = {
     {kBounded | LADSPA_HINT_DEFAULT_HIGH, 0, kMostBudgetMs},
     {kBounded | LADSPA_HINT_INTEGER | LADSPA_HINT_DEFAULT_MIDDLE, 0, kMostDepth},
     {kBounded | LADSPA_HINT_INTEGER | LADSPA_HINT_DEFAULT_0, 0, kVoices},
+    {kBounded | LADSPA_HINT_DEFAULT_MINIMUM, kLeastBufferMs, kMostBufferMs},
     {0, 0, 0},
 };
 
@@ -59,7 +63,8 @@ struct Plugin {
   void run(size_t count) {
     const Controls controls{{control(kBudget, kMostBudgetMs, kDefaultBudgetMs),
                              static_cast<int>(std::lround(control(kDepth, kMostDepth, kDefaultDepth)))},
-                            static_cast<int>(std::lround(control(kVoice, kVoices, 0)))};
+                            static_cast<int>(std::lround(control(kVoice, kVoices, 0))),
+                            control(kBuffer, kMostBufferMs, kLeastBufferMs)};
     voices.run(ports[kInput], count, controls, {ports[kFirst], ports[kSecond]});
     if (ports[kLatency]) *ports[kLatency] = static_cast<LADSPA_Data>(voices.latency());
   }

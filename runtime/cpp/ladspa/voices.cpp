@@ -68,7 +68,7 @@ void VoicesOfHost::stop() {
   thread_.join();
   if (missed_ > 0) {
     tell(std::to_string(static_cast<long>(std::ceil(1e3 * static_cast<double>(missed_) / host_hz_))) +
-         " ms were not ready in time: set a lower budget or depth");
+         " ms were not ready in time: set a longer buffer, or a lower budget or depth");
   }
 }
 
@@ -89,7 +89,7 @@ void VoicesOfHost::run(const float* mix, size_t count, const Controls& controls,
     for (float*& row : rows) {
       if (row) row += done;
     }
-    play(piece, controls.voice, rows);
+    play(piece, controls, rows);
     done += piece;
   }
   pace_.end(now_s());
@@ -124,8 +124,8 @@ void VoicesOfHost::wait_for(int64_t end) const {
   }
 }
 
-void VoicesOfHost::play(size_t count, int voice, const std::array<float*, kVoices>& out) {
-  const size_t needed = lag_ + count + step_;
+void VoicesOfHost::play(size_t count, const Controls& controls, const std::array<float*, kVoices>& out) {
+  const size_t needed = lag_ + count + std::max(step_, samples_of(controls.buffer_ms / 1e3, host_hz_));
   if (needed > latency_) {
     silence_ += needed - latency_;
     latency_ = needed;
@@ -141,7 +141,7 @@ void VoicesOfHost::play(size_t count, int voice, const std::array<float*, kVoice
     if (i >= silent && position_ < end) now = {voices_[0].get(position_), voices_[1].get(position_)};
     position_ += i >= silent;
     for (size_t output = 0; output < kVoices; ++output) {
-      const float wanted = voice == static_cast<int>(kVoices - output) ? 1.0f : 0.0f;
+      const float wanted = controls.voice == static_cast<int>(kVoices - output) ? 1.0f : 0.0f;
       float& other = other_[output];
       other = fresh_ ? wanted : std::clamp(wanted, other - step, other + step);
       const float sample = now[output] + other * (now[1 - output] - now[output]);

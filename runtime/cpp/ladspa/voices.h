@@ -3,7 +3,7 @@
 //     run()  ──sound──> ring ──> Separation ──voices──> two rings ──> run(), later by a fixed latency
 //
 // The latency is what the separation is late at most, a block of the host, as the thread computes while the host waits
-// for the next one, and a step for computing. It grows where a larger block comes.
+// for the next one, and a buffer, a step at least, for computing. It grows where a larger block or buffer comes.
 //
 // Voices that are not there in time are silent, and those after them come when they are due. Only where the host does
 // not play, but renders to a file, run() waits for them.
@@ -25,6 +25,7 @@ namespace tisdiss::ladspa {
 struct Controls {
   Settings settings;
   int voice;  // on both outputs; 0 for each on its own
+  double buffer_ms;
 };
 
 class VoicesOfHost {
@@ -47,7 +48,7 @@ class VoicesOfHost {
   void follow_priority();
   void listen(const float* mix, size_t count);
   void wait_for(int64_t end) const;
-  void play(size_t count, int voice, const std::array<float*, kVoices>& out);
+  void play(size_t count, const Controls& controls, const std::array<float*, kVoices>& out);
 
   // Of the thread.
   void work();
