@@ -225,8 +225,8 @@ def on_ray() -> str:
     count, depth = 2, 1
     lines = [
         f"Depth {depth}, {RAY_FILES} files of {RAY_SECONDS:g} s, {count} workers with one thread each, and",
-        f"as many nodes with one actor each; median of {ROUNDS} rounds (least and greatest). The rate is from",
-        "the first file to the last; Ray starts its actors before, which takes some seconds.",
+        f"as many nodes with one actor each; median of {ROUNDS} rounds (least and greatest). The rate is",
+        "from the first file to the last; Ray starts its actors before, which takes some seconds.",
         "",
         "| | times real time | of plain workers |",
         "|---|---|---|",
