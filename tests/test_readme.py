@@ -8,7 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -243,7 +243,7 @@ def test_commands(workplace: Path, exporting: None, monkeypatch: pytest.MonkeyPa
 def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Put SPEECH and CHECKPOINT there; a training ends before its first step, one of a voiceprint soon."""
     torch = pytest.importorskip("torch")
-    from exported_networks import BAND_SPLIT, random_network
+    from exported_networks import STREAMING, random_network
     from synthetic import write_corpus
 
     from tisdiss_models import checkpoint, training, voiceprint
@@ -251,9 +251,7 @@ def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     speech = write_corpus(workplace / "SPEECH", speakers=12, length_s=5.0, rate=16000)
     shutil.copytree(speech / "train", speech / "noise" / "train")
-    checkpoint.save_checkpoint(
-        workplace / "network.pt", random_network(replace(BAND_SPLIT, sample_rate=16000)), {"steps": 7}
-    )
+    checkpoint.save_checkpoint(workplace / "network.pt", random_network(STREAMING), {"steps": 7})
     (workplace / "CHECKPOINT").symlink_to("network.pt")
     short = {"clean": (torch.randn(1, 8000), torch.randn(1, 2, 8000))}
     monkeypatch.setattr(training, "validation_sets", lambda recordings: short)
