@@ -42,7 +42,7 @@ def prefix(system: str, release: Built) -> Path:
         toolchain.write_text(TOOLCHAIN.format(**SYSTEMS[system]))
         found = [f"-DONNXRUNTIME_INCLUDE_DIR={release.headers}", *json_headers()]
         common = (f"-DCMAKE_TOOLCHAIN_FILE={toolchain}", "-DCMAKE_INSTALL_LIBDIR=lib", *found)
-        quickly = ("-DCMAKE_BUILD_TYPE=Debug", "-DCMAKE_CXX_FLAGS=-Werror")
+        quickly = ("-DCMAKE_BUILD_TYPE=None", "-DCMAKE_CXX_FLAGS=-Werror")
         build("cmake", "-S", RUNTIME / "cpp", "-B", folder / "library", *quickly, *common)
         build("cmake", "--build", folder / "library", "--parallel", "2")
         build("cmake", "--install", folder / "library", "--prefix", folder / "prefix")
