@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -43,6 +44,13 @@ def test_the_example_is_there_at_once(used: tuple[dict[str, Any], Path]) -> None
         saved, its_rate = soundfile.read(folder / f"{number}.wav", dtype="float32")
         assert (its_rate, found[f"file {number}"]) == (rate, f"The_example_spk{number}.wav")
         assert np.abs(saved - voice).max() < 1e-4 * np.abs(voice).max() + 1 / 32768
+
+
+def test_what_is_fetched(used: tuple[dict[str, Any], Path]) -> None:
+    """Until the example is separated, as servers compress it."""
+    names = [path.strip("/") or "index.html" for path in used[0]["fetched"]]
+    assert {"worker.js", "two_voices.wav", "bundles/edge-16k/block.onnx"} <= set(names)
+    assert sum(len(gzip.compress((BUILD / "page" / name).read_bytes())) for name in names) < 8e6
 
 
 def test_effort(used: tuple[dict[str, Any], Path]) -> None:

@@ -34,8 +34,11 @@ try {
   page.setDefaultTimeout(MOST_MS / 2);
   page.on("pageerror", (error) => found.errors.push(String(error)));
   page.on("console", (message) => message.type() === "error" && found.errors.push(message.text()));
+  const fetched = new Set();
+  page.on("request", (request) => fetched.add(new URL(request.url()).pathname));
   await page.goto(`${address}/`);
   found.example = await said(page, / in [\d.]+ s; /);
+  found.fetched = [...fetched];
   found.runtime = await page.locator("#runtime").textContent();
   for (const voice of [1, 2]) {
     const [file] = await Promise.all([
