@@ -9,7 +9,7 @@ import pytest
 from embedding import estimates
 from test_conformance import BUNDLES, compare
 
-DEPTHS = (0, 1, 4)  # tests/embed has the same sources at every depth, in Node
+DEPTHS = (0, 1, 4)  # tests/embed has more, in Node
 
 
 @pytest.fixture(scope="session")
