@@ -2,18 +2,13 @@
  * Live sound that cannot begin, that fails, and that goes on in the background: `node live-ends.mjs PAGE SOUND` prints as
  * JSON what the page said. Chromium's own microphone plays the file SOUND.
  */
-import { openChromium, serve } from "./serving.mjs";
+import { microphoneThatPlays, openChromium, serve } from "./serving.mjs";
 
 const [, , folder, sound] = process.argv;
 const MOST_MS = 180_000; // for everything
 setTimeout(() => process.exit(3), MOST_MS).unref();
 const address = await serve([["/", folder]]);
-const browser = await openChromium(
-  "--use-fake-ui-for-media-stream",
-  "--use-fake-device-for-media-stream",
-  `--use-file-for-fake-audio-capture=${sound}`,
-  "--autoplay-policy=no-user-gesture-required",
-);
+const browser = await openChromium(...microphoneThatPlays(sound));
 const found = { errors: [] };
 try {
   const page = await browser.newPage();

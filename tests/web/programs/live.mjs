@@ -5,18 +5,13 @@
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
-import { openChromium, serve } from "./serving.mjs";
+import { microphoneThatPlays, openChromium, serve } from "./serving.mjs";
 
 const [, , folder, out, sound, seconds] = process.argv;
 const MOST_MS = 120_000 + 1e3 * seconds; // for everything
 setTimeout(() => process.exit(3), MOST_MS).unref();
 const address = await serve([["/", folder]]);
-const browser = await openChromium(
-  "--use-fake-ui-for-media-stream",
-  "--use-fake-device-for-media-stream",
-  `--use-file-for-fake-audio-capture=${sound}`,
-  "--autoplay-policy=no-user-gesture-required",
-);
+const browser = await openChromium(...microphoneThatPlays(sound));
 const found = { errors: [] };
 try {
   const page = await browser.newPage({ viewport: { width: 1000, height: 1400 } });

@@ -6,7 +6,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 
-import { openChromium, serve } from "./serving.mjs";
+import { microphoneThatPlays, openChromium, serve } from "./serving.mjs";
 
 const HELD_UP_MS = 300;
 const AFTERWARDS = 6; // seconds
@@ -15,12 +15,7 @@ const [, , folder, sound, seconds] = process.argv;
 const MOST_MS = 120_000 + 1e3 * seconds;
 setTimeout(() => process.exit(3), MOST_MS).unref();
 const address = await serve([["/", folder]]);
-const browser = await openChromium(
-  "--use-fake-ui-for-media-stream",
-  "--use-fake-device-for-media-stream",
-  `--use-file-for-fake-audio-capture=${sound}`,
-  "--autoplay-policy=no-user-gesture-required",
-);
+const browser = await openChromium(...microphoneThatPlays(sound));
 try {
   const page = await browser.newPage();
   page.setDefaultTimeout(MOST_MS);

@@ -39,3 +39,13 @@ export async function openChromium(...switches) {
   const args = ["--no-sandbox", "--disable-dev-shm-usage", ...switches];
   return chromium.launch({ executablePath: process.env.CHROMIUM, args });
 }
+
+/** Return the switches that give Chromium a microphone, allowed without asking, that plays a file. */
+export function microphoneThatPlays(sound) {
+  return [
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    `--use-file-for-fake-audio-capture=${sound}`,
+    "--autoplay-policy=no-user-gesture-required",
+  ];
+}
