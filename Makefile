@@ -14,9 +14,9 @@ demo: .venv/.runtime
 	$(BIN)/tisdiss-rt separate runtime/tisdiss_rt/example/two_voices.wav -o demo --force
 	$(BIN)/python -m benchmarks.demo demo
 
-# What measures time runs last, with nothing beside it.
+# What measures time runs last, with nothing beside it. Before, tests run side by side with one thread each.
 test: lint docs
-	$(BIN)/pytest -m "not realtime" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not realtime" $(PARALLEL)
 	$(BIN)/pytest -m realtime --numprocesses 3 --dist load
 
 # The library for C and the binding for C#, built in build/embed and tested: a part of `test` where there are compilers.

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import pytest
 
 from tisdiss_rt.engine.backends import BACKENDS
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several workers a core of its own: threads of theirs would wait for one another, and spin.
+
+    Tests that measure time are not kept from any core.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker and config.option.markexpr == "not realtime" and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 
 @pytest.fixture(autouse=True, scope="session")
