@@ -21,7 +21,6 @@ from tisdiss_models.acoustics import SCENES, draw_batch
 from tisdiss_models.data import Corpus, load_corpus
 from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.engine.streaming import StreamingEngine
 from tisdiss_rt.estimate.features import Numbers
 from tisdiss_rt.estimate.statistics import Statistics, statistics_of
 from tisdiss_rt.streaming.trailing import EVERY_S, WINDOW_S
@@ -97,9 +96,9 @@ def _watched(
     engine: Engine, number: int, mix: Array, voices: Array, windows_s: Sequence[float] | None
 ) -> Iterator[dict[str, Any]]:
     """Return what is seen of a mixture (n,), all but its scene and number."""
-    if isinstance(engine, StreamingEngine):
-        return _in_steps(engine, mix, voices)
     lengths_s = windows_s or engine.manifest.windows_s
+    if not lengths_s:
+        return _in_steps(engine, mix, voices)
     size = engine.manifest.length_samples(lengths_s[-1 if number % 2 else number // 2 % len(lengths_s)])
     return in_windows(engine, mix, voices, size, [(len(mix) - size) // 2])
 
@@ -138,53 +137,32 @@ def in_windows(
         part, references = mix[start : start + size], voices[:, start : start + size]
         if not part.any():
             continue
-        estimates, changes = _every_depth(engine, part, deepest)
-        for depth, estimate in enumerate(estimates):
+        changes: list[Array] = []
+        for depth, estimate in enumerate(engine.every_depth(part, deepest, changes)):
             yield {
                 "window_s": size / manifest.sample_rate,
                 "start_s": start / manifest.sample_rate,
                 "depth": depth,
-                "changes": changes[:depth],
+                "changes": changes[0][:depth],
                 "statistics": statistics_of(part, estimate, manifest.sample_rate),
                 "true_db": true_db(estimate, references, part),
             }
 
 
-def _every_depth(engine: Engine, part: Array, deepest: int) -> tuple[list[Array], Array]:
-    """Separate a window at each depth; returns the estimates and the changes (deepest, sources)."""
-    steps = engine.open(deepest)
-    state = steps.start(part)
-    changes, estimates = [], [steps.decode(state)]
-    for _ in range(deepest):
-        steps.repeat(state)
-        changes.append(steps.change(state).copy())
-        estimates.append(steps.decode(state))
-    return estimates, np.array(changes, np.float32).reshape(deepest, engine.manifest.sources)
-
-
-def _in_steps(engine: StreamingEngine, mix: Array, voices: Array) -> Iterator[dict[str, Any]]:
+def _in_steps(engine: Engine, mix: Array, voices: Array) -> Iterator[dict[str, Any]]:
     """Yield what the last seconds of a stream are like at each depth, once a second."""
     manifest = engine.manifest
     rate = manifest.sample_rate
     deepest = min(manifest.depth.trained + BEYOND, manifest.depth.max)
-    steps, decoders = engine.open(deepest), [engine.memory("decoder") for _ in range(deepest + 1)]
-    estimates: list[list[Array]] = [[] for _ in decoders]
-    squares = []
-    for part in engine.cut(mix):
-        state = steps.start(part)
-        for depth, memory in enumerate(decoders):
-            if depth:
-                steps.repeat(state)
-                squares.append(np.square(steps.change(state)))
-            estimates[depth].append(engine.run("decoder", state.tensors, memory)[0]["est"])
-    whole = [engine.join(each, len(mix)) for each in estimates]
-    changed = np.array(squares).reshape(-1, deepest, manifest.sources)  # (steps, depth, sources)
+    of_steps: list[Array] = []
+    whole = engine.every_depth(mix, deepest, of_steps)
+    squares = np.square(of_steps)  # (steps, depth, sources)
     size, step = round(WINDOW_S * rate), manifest.length_samples(0.0)
     for start in range(round(EVERY_S * rate), len(mix) - size + 1, round(EVERY_S * rate)):
         part, references = mix[start : start + size], voices[:, start : start + size]
         if not part.any():
             continue
-        changes = np.sqrt(changed[start // step : (start + size) // step].mean(0))
+        changes = np.sqrt(squares[start // step : (start + size) // step].mean(0))
         for depth, estimate in enumerate(whole):
             found = estimate[:, start : start + size]
             yield {

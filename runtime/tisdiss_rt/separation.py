@@ -154,6 +154,7 @@ def found_in(task: Task, recordings: list[Recording]) -> dict[str, Any]:
         choice.is_passed_on and one_talker for choice, one_talker in zip(task.choices, alone, strict=True)
     ]
     return {
+        "plan": task.plan,
         "steps": [step for recording in recordings for step in recording.steps],
         "one_talker": all(alone),
         "talk_s": tuple(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import os
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from pathlib import Path
@@ -25,7 +24,6 @@ from tisdiss_rt.audio import Array, files, results
 from tisdiss_rt.audio.blocks import reporting
 from tisdiss_rt.audio.channels import number_of, of_array
 from tisdiss_rt.bundle import load, shipped
-from tisdiss_rt.errors import SeparationWarning
 from tisdiss_rt.estimate.estimator import estimator_of
 from tisdiss_rt.planning.autoselect import open_fastest
 from tisdiss_rt.planning.forecast import Timings
@@ -33,7 +31,7 @@ from tisdiss_rt.planning.plan import Plan, Step
 from tisdiss_rt.planning.planner import Planner
 from tisdiss_rt.separation import FileSeparation, Progress, Separation, Task, at_rate, decoded, found_in
 from tisdiss_rt.streaming import sliding_core
-from tisdiss_rt.streaming.opening import in_steps, open_stream
+from tisdiss_rt.streaming.opening import in_steps, open_stream, warn_of_falling_behind
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
 from tisdiss_rt.talkers.causal import CausalOrder
 from tisdiss_rt.talkers.meeting import MOST
@@ -123,8 +121,7 @@ class Separator:
         progress: Progress | None = None,
         min_gain_db: float | None = None,
     ) -> Separation:
-        """Separate an array; the options from ``budget_ms`` to ``voice``, and ``min_gain_db``, are
-        those of the class.
+        """Separate an array; ``budget_ms`` to ``voice``, and ``min_gain_db``, are options of the class.
 
         Args:
             mix: (n,) or (n, channels) floating point, n at least 1, up to 32 channels.
@@ -146,8 +143,7 @@ class Separator:
         for piece in self._separate_each(task, recordings, None, progress):
             pieces[len(recordings) - 1].append(piece)
         sources = np.concatenate([np.concatenate(of_channel).T for of_channel in pieces])  # (S, n)
-        found = found_in(task, recordings)
-        return Separation(np.ascontiguousarray(sources), sample_rate, plan=plan, **found)
+        return Separation(np.ascontiguousarray(sources), sample_rate, **found_in(task, recordings))
 
     def separate_file(
         self,
@@ -198,26 +194,18 @@ class Separator:
             digest = None if reader.is_part else results.digest_of(reader.path, number_of(channels))
             rate = given.sample_rate
             with results.WavWriters(targets, rate, reader.subtype, given.expected, digest) as writers:
-                recordings = self._write(task, writers, targets[0].parent, progress)
+                recordings: list[Recording] = []
+                for piece in self._separate_each(task, recordings, targets[0].parent, progress):
+                    writers.write(piece, self._sources * (len(recordings) - 1))
+                if talkers is not None:
+                    writers.keep(piece.shape[1])  # the others are not needed
                 writers.fault = reader.fault
                 if rttm is not None and recordings[0].turns is not None:
                     writers.add_text(Path(rttm), as_rttm(recordings[0].turns, Path(rttm).stem))
         lost = (reader.missing_s, reader.problem, writers.clipped)
-        found = found_in(task, recordings)
-        written = FileSeparation(writers.paths, rate, reader.done, *lost, plan=plan, **found)
+        written = FileSeparation(writers.paths, rate, reader.done, *lost, **found_in(task, recordings))
         written.warn(reader.label)
         return written
-
-    def _write(
-        self, task: Task, writers: results.WavWriters, folder: Path, progress: Progress | None
-    ) -> list[Recording]:
-        """Write what was separated to the files, and give up those that are not needed."""
-        recordings: list[Recording] = []
-        for piece in self._separate_each(task, recordings, folder, progress):
-            writers.write(piece, self._sources * (len(recordings) - 1))
-        if task.wanted.talkers is not None:
-            writers.keep(piece.shape[1])
-        return recordings
 
     def stream(
         self,
@@ -243,10 +231,7 @@ class Separator:
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s, min_gain_db)
         talkers = CausalOrder(self._voiceprints, self._sources, self._model_hz, point)
         stream = self._open_stream(sample_rate, plan, STEPS_KEPT, talkers)
-        if budget_ms is not None and budget_ms > 1e3 * stream.step_s:
-            longer = f"a budget of {budget_ms:g} ms is longer than a step of {1e3 * stream.step_s:g} ms"
-            message = f"{longer}: a stream that uses it up falls behind live sound"
-            warnings.warn(message, SeparationWarning, stacklevel=2)
+        warn_of_falling_behind(stream)
         return stream
 
     def plan(
@@ -296,15 +281,13 @@ class Separator:
         self, recording: Recording, plan: Plan, waiting: Waiting, progress: Progress | None
     ) -> Iterator[Array]:
         """Separate a recording into pieces (m, sources), as many samples in all."""
-        model_hz, rate = self._model_hz, recording.sample_rate
-        with closing(decoded(recording, plan, model_hz)) as mono:
+        with closing(decoded(recording, plan, model_hz := self._model_hz)) as mono:
             if plan.overlaps:
                 separated = self._in_windows(mono, plan, recording.steps)
             else:
                 separated = in_steps(self._open_stream(model_hz, plan, None, None), mono, recording.steps)
             if progress is not None:
-                total_s = None if recording.expected is None else recording.expected / rate
-                separated = reporting(separated, model_hz, total_s, progress)
+                separated = reporting(separated, model_hz, recording.expected_s, progress)
             voices = settled(separated, self._voiceprints, model_hz, waiting, recording)
             yield from at_rate(voices, recording, model_hz, self._sources)
 

@@ -89,8 +89,12 @@ class Engine(ABC):
         """Begin a signal whose steps run at most ``max_depth`` repetitions; many may run side by side."""
 
     @abstractmethod
-    def every_depth(self, mix: Array, deepest: int) -> list[Array]:
-        """Separate a whole mixture (n,) at each depth from 0 to ``deepest``: estimates (sources, n)."""
+    def every_depth(self, mix: Array, deepest: int, changes: list[Array] | None = None) -> list[Array]:
+        """Separate a whole mixture (n,) at each depth from 0 to ``deepest``: estimates (sources, n).
+
+        With ``changes``, of bundles that tell them, adds to it what each repetition of a step changed:
+        (deepest, sources).
+        """
 
     @abstractmethod
     def cut(self, mix: Array) -> Sequence[Array]:

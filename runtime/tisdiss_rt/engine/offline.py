@@ -44,13 +44,17 @@ class OfflineEngine(Engine):
     def reset(self) -> None:
         """See `StepEngine`; there is nothing to forget."""
 
-    def every_depth(self, mix: Array, deepest: int) -> list[Array]:
+    def every_depth(self, mix: Array, deepest: int, changes: list[Array] | None = None) -> list[Array]:
         """See `Engine`; the mixture is one window."""
         state = self.start(mix)
-        estimates = [self.decode(state)]
+        estimates, changed = [self.decode(state)], []
         for _ in range(deepest):
             self.repeat(state)
+            if changes is not None:
+                changed.append(self.change(state).copy())
             estimates.append(self.decode(state))
+        if changes is not None:
+            changes.append(np.array(changed, np.float32))
         return estimates
 
     def cut(self, mix: Array) -> Sequence[Array]:

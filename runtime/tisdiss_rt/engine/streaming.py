@@ -131,17 +131,21 @@ class StreamingEngine(Engine):
         """See `Engine`."""
         return StatefulSteps(self, max_depth)
 
-    def every_depth(self, mix: Array, deepest: int) -> list[Array]:
+    def every_depth(self, mix: Array, deepest: int, changes: list[Array] | None = None) -> list[Array]:
         """See `Engine`; every step runs all repetitions, and after each a decoder with its own memory."""
         steps = self.open(deepest)
         decoders = [self.memory("decoder") for _ in range(deepest + 1)]
         estimates: list[list[Array]] = [[] for _ in decoders]
         for part in self.cut(mix):
-            step = steps.start(part)
+            step, changed = steps.start(part), []
             for depth, memory in enumerate(decoders):
                 if depth:
                     steps.repeat(step)
+                    if changes is not None:
+                        changed.append(steps.change(step).copy())
                 estimates[depth].append(self.run("decoder", step.tensors, memory)[0]["est"])
+            if changes is not None:
+                changes.append(np.array(changed, np.float32))
         return [self.join(of_depth, len(mix)) for of_depth in estimates]
 
     def cut(self, mix: Array) -> Sequence[Array]:

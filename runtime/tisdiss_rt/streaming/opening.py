@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import Engine
+from tisdiss_rt.errors import SeparationWarning
 from tisdiss_rt.estimate.estimator import Estimator
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.plan import Plan, Step
@@ -38,6 +40,15 @@ def open_stream(
     else:
         core = NativeCore(engine, plan, timings, talkers=talkers, estimator=estimator)
     return Stream(core, manifest.sources, manifest.sample_rate, sample_rate, steps_kept, estimator)
+
+
+def warn_of_falling_behind(stream: Stream) -> None:
+    """Warn the caller's caller if the budget of a stream is longer than its steps."""
+    budget_ms, step_ms = stream.plan.budget_ms, 1e3 * stream.step_s
+    if budget_ms is not None and budget_ms > step_ms:
+        longer = f"a budget of {budget_ms:g} ms is longer than a step of {step_ms:g} ms"
+        message = f"{longer}: a stream that uses it up falls behind live sound"
+        warnings.warn(message, SeparationWarning, stacklevel=3)
 
 
 def in_steps(stream: Stream, blocks: Iterable[Array], steps: list[Step]) -> Iterator[Array]:

@@ -115,6 +115,11 @@ class Recording:
     activity: list[Activity] = field(default_factory=list)
     found: bool | None = None
 
+    @property
+    def expected_s(self) -> float | None:
+        """How long the recording will be in seconds; None where nobody knows."""
+        return None if self.expected is None else self.expected / self.sample_rate
+
 
 def settled(
     pieces: Iterable[Array],
