@@ -38,6 +38,7 @@ TWINS: dict[str, list[Any]] = {
     "assignment.cpp:kFewBlocks": [assignment.FEW_BLOCKS],
     "assignment.cpp:kLongest": [assignment.LONGEST],
     "assignment.cpp:kMost": [assignment.MOST],
+    "assignment.cpp:kResidueShare": [assignment.RESIDUE_SHARE],
     "assignment.cpp:kRounds": [assignment.ROUNDS],
     "assignment.cpp:kStepS": [recording._STEP_S],
     "assignment.cpp:kTogether": [blocks._TOGETHER],

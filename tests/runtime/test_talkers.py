@@ -124,11 +124,12 @@ def test_the_change_is_in_the_quietest_moment_and_is_a_fade():
     np.testing.assert_array_equal(result[:, quiet.stop :], voices[::-1, quiet.stop :])
 
 
-def test_one_talker_is_on_the_first_output_and_the_others_are_silent():
+@pytest.mark.parametrize("residue", [0.01, 0.25])  # more in noise, where networks take voices for two
+def test_one_talker_is_on_the_first_output_and_the_others_are_silent(residue):
     """Wherever the network had them, and what it left on the other output."""
     voices, _ = exchanged(40)
     talker = np.where(voices > 0, 0.8, 0).astype(np.float32)
-    talker += 0.01 * talker[::-1]
+    talker += residue * talker[::-1]
     findings = unknown()
     with Waiting(None, 2) as waiting:
         result = np.concatenate(list(settled([talker], Tags(), RATE, waiting, findings)), axis=1)
@@ -137,7 +138,7 @@ def test_one_talker_is_on_the_first_output_and_the_others_are_silent():
     assert not result[1].any()
     first, second = findings.activity
     assert first.speech_s == pytest.approx((talker.sum(0) > 0.1).sum() / RATE, rel=0.05)
-    assert first.level_db == pytest.approx(20 * np.log10(0.808), abs=0.2)
+    assert first.level_db == pytest.approx(10 * np.log10(0.64 * (1 + residue**2)), abs=0.2)
     assert (first.overlap_s, second) == (0.0, Activity())
 
 

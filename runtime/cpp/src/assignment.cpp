@@ -21,7 +21,8 @@ constexpr int kRounds = 6;
 constexpr double kAlike = 0.6;  // of the distance at which two voices may be one talker's
 constexpr double kFewBlocks = 4.0;  // from which voices usually seem twice as far apart as they are,
 constexpr double kTooFewBlocks = 12.0;  // and at the worst
-constexpr double kTogetherShare = 0.1;  // of the sound in which two are heard at once
+constexpr double kResidueShare = 0.1;    // of a block's power: what a source has of a louder voice, or of noise
+constexpr double kTogetherShare = 0.12;  // of the sound in which a second voice is louder than that
 constexpr size_t kTogether = 16;        // blocks that are described in one go, with one of context on either side
 constexpr double kFadeS = 0.016;        // from one order to another
 constexpr double kStepS = 0.008;        // of the search for the quietest moment
@@ -189,17 +190,19 @@ std::vector<Pool> grouped(std::vector<Pool> pools, size_t groups) {
   return found;
 }
 
-// Whether two are heard at once, for more of the time than a residue of one would be.
+// Whether two are heard at once: louder than a residue, and not only in moments.
 bool are_together(const Evidence& evidence) {
   double heard = 0.0, together = 0.0;
   for (size_t block = 0; block < evidence.blocks; ++block) {
-    double first = 0.0, second = 0.0;
+    double loudest = 0.0, first = 0.0, second = 0.0;
     for (size_t source = 0; source < evidence.sources; ++source) {
       const double active = evidence.active[evidence.at(block, source)];
+      loudest = std::max(loudest, active);
+      if (evidence.counts[evidence.at(block, source)] <= kResidueShare * active) continue;
       second = std::max(second, std::min(first, active));
       first = std::max(first, active);
     }
-    heard += first;
+    heard += loudest;
     together += second;
   }
   return together >= kTogetherShare * heard;

@@ -29,7 +29,8 @@ ALIKE = 0.6  # of the distance at which two voices may be one talker's: nearer a
 # Voices that are known from few blocks seem farther apart than they are: from so many, twice as far at the
 # usual, and at the worst; between the two the network's order stands.
 FEW_BLOCKS, TOO_FEW_BLOCKS = 4.0, 12.0
-TOGETHER_SHARE = 0.1  # of the sound in which two are heard at once
+RESIDUE_SHARE = 0.1  # of a block's power: what an output has of a louder voice on another one, or of noise
+TOGETHER_SHARE = 0.12  # of the sound in which a second voice is louder than that
 _TOGETHER = 4096  # blocks, of which as much is computed at once
 
 Order = npt.NDArray[np.int64]
@@ -105,10 +106,10 @@ def _repeated(talkers: range, sources: int) -> Iterable[tuple[int, ...]]:
 
 
 def are_together(evidence: Evidence) -> bool:
-    """Return whether two are heard at once, for more of the time than a residue of one would be."""
-    heard = evidence.active.max(1)
-    second = np.sort(evidence.active, 1)[:, -2]
-    return float(np.minimum(heard, second).sum()) >= TOGETHER_SHARE * float(heard.sum())
+    """Return whether two are heard at once: louder than a residue, and not only in moments."""
+    voices = np.where(evidence.counts > RESIDUE_SHARE * evidence.active, evidence.active, 0)
+    second = np.sort(voices, 1)[:, -2]
+    return float(second.sum()) >= TOGETHER_SHARE * float(evidence.active.max(1).sum())
 
 
 def stretches_of(evidence: Evidence) -> list[tuple[int, int, int]]:

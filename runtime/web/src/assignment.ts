@@ -22,7 +22,8 @@ export const ROUNDS = 6;
 export const ALIKE = 0.6; // of the distance at which two voices may be one talker's
 export const FEW_BLOCKS = 4; // from which voices usually seem twice as far apart as they are,
 export const TOO_FEW_BLOCKS = 12; // and at the worst
-export const TOGETHER_SHARE = 0.1; // of the sound in which two are heard at once
+export const RESIDUE_SHARE = 0.1; // of a block's power: what a source has of a louder voice, or of noise
+export const TOGETHER_SHARE = 0.12; // of the sound in which a second voice is louder than that
 
 const TINY = 1e-20; // against division by nothing
 
@@ -169,13 +170,14 @@ function argleast(numbers: Float32Array): number {
   return best;
 }
 
-/** Return whether two are heard at once, for more of the time than a residue of one would be. */
+/** Return whether two are heard at once: louder than a residue, and not only in moments. */
 function areTogether(evidence: readonly Evidence[][]): boolean {
   let heard = 0;
   let together = 0;
   for (const block of evidence) {
-    const [first, second] = block.map((source) => source.active).sort((a, b) => b - a);
-    heard += first!;
+    const voices = block.filter(({ counts, active }) => counts > RESIDUE_SHARE * active);
+    const [, second] = voices.map(({ active }) => active).sort((a, b) => b - a);
+    heard += Math.max(...block.map(({ active }) => active));
     together += second ?? 0;
   }
   return together >= TOGETHER_SHARE * heard;
