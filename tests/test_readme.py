@@ -344,7 +344,7 @@ def test_readme_is_short_and_its_pictures_are_found() -> None:
     assert f"repo_url: {source}\n" in (REPOSITORY / "mkdocs.yml").read_text(encoding="utf-8")
     raw = source.replace("github.com", "raw.githubusercontent.com") + "/main/"
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", readme)
-    assert len(pictures) == 2
+    assert len(pictures) == 3
     for address in pictures:
         assert address.startswith(raw)
         assert (REPOSITORY / address.removeprefix(raw)).is_file()
