@@ -11,6 +11,8 @@ import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
+const FOR_WEBGPU = "ort-wasm-simd-threaded.asyncify.wasm"; // large: kept for use without a network only where it is used
+
 const here = dirname(fileURLToPath(import.meta.url));
 const demo = join(here, "demo");
 const target = process.argv[2] ?? join(here, "page");
@@ -25,6 +27,7 @@ async function bundle(names, define = {}) {
     outdir: target,
     define,
     bundle: true,
+    splitting: true, // what is not needed at first is fetched later
     format: "esm",
     target: "es2022",
     platform: "browser",
@@ -48,7 +51,9 @@ mkdirSync(target, { recursive: true });
 execFileSync(process.execPath, [tsc, "-p", demo], { stdio: "inherit" });
 await bundle(["page", "worker", "live-processor"]);
 for (const file of ["index.html", "style.css"]) copyFileSync(join(demo, file), join(target, file));
-copyFileSync(require.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm"), join(target, "ort-wasm-simd-threaded.wasm"));
+for (const file of ["ort-wasm-simd-threaded.wasm", FOR_WEBGPU]) {
+  copyFileSync(require.resolve(`onnxruntime-web/${file}`), join(target, file));
+}
 copyFileSync(join(python, "example", "two_voices.wav"), join(target, "two_voices.wav"));
 copyBundle("edge-16k");
 copyBundle("live-16k");
@@ -58,4 +63,8 @@ const files = entries.map((entry) => join(entry.parentPath ?? entry.path, entry.
 const hash = createHash("sha256");
 for (const file of files) hash.update(readFileSync(file));
 const names = ["./", ...files.map((file) => file.slice(target.length + 1).replaceAll("\\", "/"))];
-await bundle(["offline"], { FILES: JSON.stringify(names), VERSION: JSON.stringify(hash.digest("hex")) });
+await bundle(["offline"], {
+  FILES: JSON.stringify(names.filter((name) => name !== FOR_WEBGPU)),
+  LATER: JSON.stringify(FOR_WEBGPU),
+  VERSION: JSON.stringify(hash.digest("hex")),
+});

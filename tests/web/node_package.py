@@ -58,9 +58,12 @@ def built() -> Path:
         build("node", BUILD / "node_modules" / "typescript" / "lib" / "tsc.js", "--noEmit", "-p", programs)
         for source, target, platform in (
             ("decisions.ts", "decisions.mjs", "node"),
+            ("providers.ts", "providers.mjs", "node"),
             ("page.mjs", "page.js", "browser"),
         ):
             options = ("--bundle", f"--platform={platform}", "--format=esm", "--log-level=warning")
+            if platform == "node":
+                options += ("--external:onnxruntime-*",)
             esbuild = ("node", BUILD / "node_modules" / "esbuild" / "bin" / "esbuild")
             build(*esbuild, programs / source, *options, f"--outfile={programs / target}")
 

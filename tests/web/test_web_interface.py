@@ -25,6 +25,7 @@ OPTIONS = {
     "negative gain": "the least gain must be from 0 dB on, not -1",
     "stream of an offline bundle": "bundle toy is for whole signals: use separate, or a streaming bundle",
     "precision": "bundle toy has no precision 'int8', only fp32",
+    "provider": "no provider 'webgpu' here, only auto, cpu",
     "threads": "threads must be from 1 to 256, not 0",
     "too deep for the stream": "the depth must be from 0 to 2, which the stream was opened with, not 3",
     "least depth of a stream without a budget": "without a budget, the depth is fixed: use setDepth",
@@ -84,6 +85,10 @@ def test_progress_and_records(found: dict[str, Any]) -> None:
 def test_integers(found: dict[str, Any]) -> None:
     """A bundle that is installed with the package opens by its name, in a precision that it carries."""
     assert found["integers"] == "int8"
+
+
+def test_node_has_one_provider(found: dict[str, Any]) -> None:
+    assert found["no choice"] == "cpu"
 
 
 def test_silence_runs_nothing(found: dict[str, Any]) -> None:

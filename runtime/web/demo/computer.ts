@@ -1,7 +1,7 @@
 /** The worker, as the page calls it. */
 
 import type { Manifest, Plan, PlanOptions, Separation } from "../src/browser.js";
-import type { LiveReport, Reply, Request } from "./messages.js";
+import type { LiveReport, Reply, Request, Running } from "./messages.js";
 
 /** A call without its number, which `Computer` gives. */
 type Call<T = Request> = T extends Request ? Omit<T, "id"> : never;
@@ -52,6 +52,11 @@ export class Computer {
   /** Choose window and depth; with a budget, this measures the machine the first time. */
   plan(options: PlanOptions): Promise<Plan> {
     return this.ask({ call: "plan", options });
+  }
+
+  /** Choose what runs the graphs from here on; the first time this compares WebAssembly with WebGPU, where there is any. */
+  choose(): Promise<Running> {
+    return this.ask({ call: "choose" });
   }
 
   /** Return the milliseconds that the longest window takes at a depth. */

@@ -7,10 +7,17 @@ export type Request = { readonly id: number } & (
   | { readonly call: "open"; readonly bundle: string }
   | { readonly call: "separate"; readonly mix: Float32Array; readonly options: PlanOptions }
   | { readonly call: "plan"; readonly options: PlanOptions }
+  | { readonly call: "choose" }
   | { readonly call: "predict"; readonly depth: number }
   | { readonly call: "live"; readonly bundle: string; readonly budgetMs: number; readonly port: MessagePort }
   | { readonly call: "stop" }
 );
+
+/** What runs the graphs, and why not WebGPU, where it was tried. */
+export interface Running {
+  readonly provider: string;
+  readonly fallbackReason: string | null;
+}
 
 /** How a stream is doing, several times a second. */
 export interface LiveReport {

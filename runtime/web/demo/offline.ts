@@ -1,6 +1,7 @@
 /** A service worker: once loaded, the page works without a network. A new version takes over when its pages are closed. */
 
-declare const FILES: readonly string[]; // of the page; both are filled in where it is built
+declare const FILES: readonly string[]; // of the page; all are filled in where it is built
+declare const LATER: string; // a file that not everyone needs, kept when it is fetched
 declare const VERSION: string;
 
 interface LifeEvent extends Event {
@@ -19,7 +20,11 @@ async function forgetOthers(): Promise<void> {
 
 async function answer(request: Request): Promise<Response> {
   const cache = await caches.open(VERSION);
-  return (await cache.match(request)) ?? fetch(request);
+  const kept = await cache.match(request);
+  if (kept !== undefined) return kept;
+  const response = await fetch(request);
+  if (response.ok && request.url.endsWith(`/${LATER}`)) await cache.put(request, response.clone());
+  return response;
 }
 
 addEventListener("install", (event) => {

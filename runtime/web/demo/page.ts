@@ -9,6 +9,7 @@ import { showTracks, type Shown } from "./tracks.js";
 
 const BUNDLE = "bundles/edge-16k/";
 const EXAMPLE = "two_voices.wav";
+const PLACES: Record<string, string> = { wasm: "in WebAssembly", webgpu: "on WebGPU" };
 
 const status = find("status");
 const progress = find<HTMLProgressElement>("progress");
@@ -85,6 +86,20 @@ async function separate(): Promise<void> {
     say(`${name} cannot be separated: ${(error as Error).message}`);
   }
   progress.hidden = true;
+  await measure();
+  await tellProvider();
+}
+
+/** Show what runs, where and why; after a change, the machine is measured again. */
+async function tellProvider(): Promise<void> {
+  const { manifest, provider: first } = await opened;
+  const { provider, fallbackReason } = await computer.choose();
+  const before = find("runtime").dataset["provider"] ?? first;
+  const why = fallbackReason === null ? "" : ` (${fallbackReason})`;
+  find("runtime").textContent = `${manifest.name} runs ${PLACES[provider]}${why}.`;
+  find("runtime").dataset["provider"] = provider;
+  if (provider === before) return;
+  predictedMs.clear();
   await measure();
 }
 
@@ -212,7 +227,7 @@ async function begin(): Promise<void> {
   });
   try {
     const { manifest, provider } = await opened;
-    find("runtime").textContent = `${manifest.name} runs in ${provider === "wasm" ? "WebAssembly" : provider}.`;
+    find("runtime").textContent = `${manifest.name} runs ${PLACES[provider]}.`;
     const measured = manifest.quality?.depths.map((entry) => entry.depth) ?? [];
     depth.max = String(Math.max(manifest.depth.trained, ...measured));
     depth.value = String(manifest.depth.trained);

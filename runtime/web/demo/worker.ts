@@ -40,6 +40,9 @@ async function answer(request: Request): Promise<void> {
       return separate(id, request.mix, request.options);
     case "plan":
       return tell({ id, result: await separator.plan(request.options) });
+    case "choose":
+      await separator.chooseProvider();
+      return tell({ id, result: { provider: separator.provider, fallbackReason: separator.fallbackReason } });
     case "predict":
       return tell({ id, result: await separator.predictedMs(request.depth) });
     case "live":

@@ -1,9 +1,10 @@
-/** The package for browsers: bundles are addresses, and onnxruntime-web runs them in WebAssembly. */
+/** The package for browsers: bundles are addresses, and onnxruntime-web runs them in WebAssembly or on WebGPU. */
 
 import { readBundle, type Bundle } from "./bundle.js";
 import { ProviderError, firstLine } from "./errors.js";
 import { FetchedFiles } from "./fetched-files.js";
 import type { Platform } from "./onnx-runtime.js";
+import { openWebGpu } from "./webgpu.js";
 
 export * from "./api.js";
 
@@ -14,8 +15,10 @@ async function platform(): Promise<Platform> {
     return {
       ort,
       provider: "wasm",
+      providers: ["wasm", "webgpu"],
       // More than one thread needs a page that is isolated from others (COOP and COEP).
       useThreads: (asked) => (ort.env.wasm.numThreads = Math.max(1, globalThis.crossOriginIsolated ? asked : 1)),
+      accelerate: openWebGpu,
     };
   } catch (error) {
     throw new ProviderError(`ONNX Runtime does not start: ${firstLine(error)}`, { cause: error });

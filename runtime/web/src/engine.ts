@@ -2,9 +2,9 @@
 
 import type { Bundle } from "./bundle.js";
 import { BundleError, OptionError } from "./errors.js";
-import { GRAPHS, VOICE, partOf, type GraphName, type Manifest } from "./manifest.js";
+import { CHANGE, GRAPHS, VOICE, partOf, type GraphName, type Manifest } from "./manifest.js";
 import { OfflineSteps } from "./offline.js";
-import { Graph } from "./onnx-runtime.js";
+import { Graph, type Platform } from "./onnx-runtime.js";
 import { StreamSteps } from "./stream-steps.js";
 
 export const MOST_THREADS = 256; // each takes memory, and no graph has work for so many
@@ -34,6 +34,11 @@ export interface StepEngine {
 export interface OpenOptions {
   /** `auto`, which is fp32, or one that the bundle carries. */
   readonly precision?: string;
+  /**
+   * `auto`, or what runs the graphs: `cpu` in Node, `wasm` or `webgpu` in browsers. `auto` begins with WebAssembly, and
+   * goes on with WebGPU where a graphics card was found to be faster.
+   */
+  readonly provider?: string;
   /** Threads of the processor: by default as many as ONNX Runtime likes, or one in browsers and for streams. */
   readonly threads?: number;
 }
@@ -51,9 +56,9 @@ export class Engine {
     readonly voice: Graph | null,
   ) {}
 
-  /** Open the graphs of a bundle; throws BundleError or OptionError. */
-  static async open(bundle: Bundle, options: OpenOptions = {}): Promise<Engine> {
-    const { manifest, platform } = bundle;
+  /** Open the graphs of a bundle; throws BundleError, OptionError or ProviderError. */
+  static async open(bundle: Bundle, options: OpenOptions = {}, platform: Platform = bundle.platform): Promise<Engine> {
+    const { manifest } = bundle;
     const precision = precisionOf(bundle, options.precision ?? "auto");
     const { threads: asked } = options;
     if (asked !== undefined && !(Number.isInteger(asked) && 1 <= asked && asked <= MOST_THREADS)) {
@@ -65,11 +70,12 @@ export class Engine {
     for (const name of GRAPHS) {
       const spec = manifest.graphs[name];
       const content = await bundle.readGraph(spec, precision);
-      graphs[name] = await Graph.open(platform, content, spec, threads, `${name} graph`);
+      const stay = name === "decoder" ? [] : spec.outputs.map((output) => output.name).filter((one) => one !== CHANGE);
+      graphs[name] = await Graph.open(platform, content, spec, threads, `${name} graph`, stay);
     }
     const spec = partOf(manifest, VOICE)?.graph ?? null;
     const voice =
-      spec && (await Graph.open(platform, await bundle.readGraph(spec, "fp32"), spec, 1, "voice graph"));
+      spec && (await Graph.open(bundle.platform, await bundle.readGraph(spec, "fp32"), spec, 1, "voice graph"));
     const all = graphs as Record<GraphName, Graph>;
     return new Engine(manifest, platform.provider, precision, all, voice);
   }

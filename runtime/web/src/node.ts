@@ -56,7 +56,7 @@ async function platform(): Promise<Platform> {
   process.env[NO_TELEMETRY] ??= "1";
   try {
     const ort = await import("onnxruntime-node");
-    return { ort, provider: "cpu", useThreads: (asked) => asked };
+    return { ort, provider: "cpu", providers: ["cpu"], useThreads: (asked) => asked };
   } catch (error) {
     const how = "npm install onnxruntime-node, 1.22 or newer";
     throw new ProviderError(`ONNX Runtime does not start: ${firstLine(error)}; ${how}`, { cause: error });

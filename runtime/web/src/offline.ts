@@ -8,7 +8,7 @@
 import { refuseUnusable, type Engine, type StepEngine } from "./engine.js";
 import { BundleError } from "./errors.js";
 import { CHANGE } from "./manifest.js";
-import { numbersOf, type Tensors } from "./onnx-runtime.js";
+import { free, numbersOf, type Tensors } from "./onnx-runtime.js";
 
 /** Steps remember nothing of each other: each is a window, of any length. */
 export class OfflineSteps implements StepEngine {
@@ -19,6 +19,7 @@ export class OfflineSteps implements StepEngine {
   constructor(private readonly engine: Engine) {}
 
   reset(): void {
+    free(this.tensors);
     this.tensors = {};
   }
 
@@ -29,6 +30,7 @@ export class OfflineSteps implements StepEngine {
     padded.set(mix);
     this.samples = mix.length;
     this.change = null;
+    this.reset();
     const tensors = { mix: graphs.stem.tensor(padded, [1, padded.length]) };
     this.tensors = { ...tensors, ...(await graphs.stem.run(tensors)) };
   }
@@ -36,6 +38,7 @@ export class OfflineSteps implements StepEngine {
   async repeat(): Promise<void> {
     const { graphs, manifest } = this.engine;
     const outputs = await graphs.block.run(this.tensors);
+    free({ z: this.tensors["z"]! });
     this.tensors["z"] = outputs[manifest.graphs.block.outputs[0]!.name]!;
     const change = outputs[CHANGE];
     this.change = change === undefined ? null : numbersOf(change);

@@ -4,7 +4,7 @@
 
 import type { InferenceSession, Tensor, TensorConstructor } from "onnxruntime-common";
 
-import { BundleError, firstLine } from "./errors.js";
+import { BundleError, ProviderError, firstLine } from "./errors.js";
 import type { GraphSpec, TensorSpec } from "./manifest.js";
 
 /** What a package of ONNX Runtime offers, as far as it is used here. */
@@ -20,8 +20,18 @@ export interface Platform {
   readonly ort: OnnxRuntime;
   /** What runs the graphs, by ONNX Runtime's name. */
   readonly provider: string;
+  /** Those that may be asked for by name. */
+  readonly providers: readonly string[];
   /** Return how many threads to use, 0 for ONNX Runtime's own choice; called before the first graph is opened. */
   useThreads(asked: number): number;
+  /**
+   * Return what may be faster, where there is such a thing; throws ProviderError where it is not available.
+   *
+   * @param isAsked takes it also where it is not expected to be faster.
+   */
+  readonly accelerate?: (isAsked: boolean) => Promise<Platform>;
+  /** Makes calls of graphs one after the other, each to its end; for a device that has maps of its own. */
+  readonly inTurn?: <T>(call: () => Promise<T>) => Promise<T>;
 }
 
 /** Tensors by name. */
@@ -31,48 +41,76 @@ export type Tensors = Record<string, Tensor>;
 export class Graph {
   private constructor(
     private readonly session: InferenceSession,
-    private readonly ort: OnnxRuntime,
+    private readonly platform: Platform,
     private readonly label: string,
   ) {}
 
-  /** Open a graph; throws BundleError where it has other tensors than the manifest lists. */
+  /**
+   * Open a graph.
+   *
+   * @param stay outputs that stay on the device, where the platform has one.
+   * @throws BundleError where it has other tensors than the manifest lists.
+   */
   static async open(
     platform: Platform,
     content: Uint8Array,
     spec: GraphSpec,
     threads: number,
     label: string,
+    stay: readonly string[] = [],
   ): Promise<Graph> {
+    const options = optionsOf(platform.provider, threads);
+    if (platform.inTurn) {
+      const locations = spec.outputs.map(({ name }) => [name, stay.includes(name) ? "gpu-buffer" : "cpu"]);
+      options.preferredOutputLocation = Object.fromEntries(locations);
+    }
+    const open = (): Promise<InferenceSession> => platform.ort.InferenceSession.create(content, options);
     let session: InferenceSession;
     try {
-      session = await platform.ort.InferenceSession.create(content, optionsOf(platform.provider, threads));
+      session = await inTurn(platform, open);
     } catch (error) {
-      throw new BundleError(`ONNX Runtime cannot load the ${label}: ${firstLine(error)}`, { cause: error });
+      throw failure(platform, `ONNX Runtime cannot load the ${label}`, error);
     }
     checkTensors(session.inputMetadata, spec.inputs, label);
     checkTensors(session.outputMetadata, spec.outputs, label);
-    return new Graph(session, platform.ort, label);
+    return new Graph(session, platform, label);
   }
 
   /** Return a tensor over numbers, which are not copied. */
   tensor(data: Float32Array, shape: readonly number[]): Tensor {
-    return new this.ort.Tensor("float32", data, shape);
+    return new this.platform.ort.Tensor("float32", data, shape);
   }
 
   /** Run the graph with its inputs, found by name; returns its outputs. */
   async run(tensors: Tensors): Promise<Tensors> {
     const inputs = Object.fromEntries(this.session.inputNames.map((name) => [name, tensors[name]!]));
     try {
-      return (await this.session.run(inputs)) as Tensors;
+      return (await inTurn(this.platform, () => this.session.run(inputs))) as Tensors;
     } catch (error) {
-      throw new BundleError(`the ${this.label} failed: ${firstLine(error)}`, { cause: error });
+      throw failure(this.platform, `the ${this.label} failed`, error);
     }
   }
 
   /** Free what ONNX Runtime holds. */
   async release(): Promise<void> {
-    await this.session.release();
+    await inTurn(this.platform, () => this.session.release());
   }
+}
+
+function inTurn<T>(platform: Platform, call: () => Promise<T>): Promise<T> {
+  return platform.inTurn ? platform.inTurn(call) : call();
+}
+
+/** Return the error for what ONNX Runtime refuses: a bundle's fault, or on a device, that of the device. */
+function failure({ inTurn, provider }: Platform, what: string, cause: unknown): Error {
+  if (cause instanceof ProviderError) return cause;
+  if (inTurn) return new ProviderError(`${what} on ${provider}: ${firstLine(cause)}`, { cause });
+  return new BundleError(`${what}: ${firstLine(cause)}`, { cause });
+}
+
+/** Free tensors that are on a device; those in main memory need nothing. */
+export function free(tensors: Tensors): void {
+  for (const tensor of Object.values(tensors)) if (tensor.location === "gpu-buffer") tensor.dispose();
 }
 
 /** Return the numbers of a tensor that is in main memory. */

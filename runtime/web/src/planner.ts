@@ -80,6 +80,7 @@ export class Planner {
       await runStep(engine, mix, plan, timings, null, this.clock);
       if (this.clock() - beginMs > 1e3 * MEASURING_S) break;
     }
+    engine.reset();
     return timings;
   }
 
@@ -152,7 +153,7 @@ function isGreater(a: readonly number[], b: readonly number[]): boolean {
 }
 
 /** Return noise (samples,) to run a network on, always the same; silence may take another time. */
-function noise(samples: number): Float32Array {
+export function noise(samples: number): Float32Array {
   let state = 1;
   const uniform = (): number => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;

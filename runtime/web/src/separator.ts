@@ -10,7 +10,7 @@
 import { checkMix } from "./audio.js";
 import type { Bundle } from "./bundle.js";
 import { runStep } from "./controller.js";
-import { Engine, type OpenOptions } from "./engine.js";
+import type { OpenOptions } from "./engine.js";
 import { AudioError, OptionError } from "./errors.js";
 import { estimatorOf, type Estimated } from "./estimate.js";
 import { Timings } from "./forecast.js";
@@ -18,7 +18,8 @@ import type { Manifest } from "./manifest.js";
 import { Need } from "./need.js";
 import { isBelow, zeros } from "./numbers.js";
 import { meanOf, type Plan, type Step } from "./plan.js";
-import { Planner, type PlanOptions } from "./planner.js";
+import type { PlanOptions } from "./planner.js";
+import { Providers, type Way } from "./providers.js";
 import { ofOne, ordered } from "./records.js";
 import { settle } from "./settling.js";
 import { Stream } from "./stream.js";
@@ -53,32 +54,45 @@ export interface Separation {
 
 /** Separates mixtures with a bundle. */
 export class Separator {
-  private readonly planner: Planner;
   private readonly voiceprints: Voiceprints | null;
 
-  private constructor(private readonly engine: Engine) {
-    this.planner = new Planner(engine.manifest, (depth) => engine.steps(depth));
+  private constructor(private readonly providers: Providers) {
+    const { engine } = providers.way;
     this.voiceprints = engine.voice && new Voiceprints(engine);
   }
 
-  /** Open the graphs of a bundle; throws BundleError where they are damaged, or OptionError. */
+  /** Open the graphs of a bundle; throws BundleError where they are damaged, OptionError, or ProviderError. */
   static async open(bundle: Bundle, options: OpenOptions = {}): Promise<Separator> {
-    return new Separator(await Engine.open(bundle, options));
+    return new Separator(await Providers.open(bundle, options));
   }
 
   /** Everything that the bundle says of itself. */
   get manifest(): Manifest {
-    return this.engine.manifest;
+    return this.providers.way.engine.manifest;
   }
 
-  /** What runs the graphs, by ONNX Runtime's name. */
+  /** What runs the graphs now, by ONNX Runtime's name. */
   get provider(): string {
-    return this.engine.provider;
+    return this.providers.way.engine.provider;
+  }
+
+  /** Why WebGPU does not run where `auto` might use it; null where that has not been tried, or it runs. */
+  get fallbackReason(): string | null {
+    return this.providers.fallbackReason;
+  }
+
+  /**
+   * With the provider `auto` in browsers, compare WebAssembly with WebGPU now, and return what runs from here on. Without
+   * this call it is fetched after the first `separate`, and compared at the beginning of a later one, for some seconds.
+   */
+  async chooseProvider(): Promise<string> {
+    await this.providers.choose();
+    return this.provider;
   }
 
   /** The precision that runs. */
   get precision(): string {
-    return this.engine.precision;
+    return this.providers.way.engine.precision;
   }
 
   /**
@@ -87,14 +101,21 @@ export class Separator {
    * @param mix (n,) of one channel at the bundle's rate, n at least 1, full scale 1.
    * @throws AudioError where the mixture is empty, or has NaN or infinity.
    * @throws OptionError where an option has an impossible value.
+   * @throws ProviderError where WebGPU was asked for and fails; with `auto`, all is done again in WebAssembly.
    */
   async separate(mix: Float32Array, options: SeparateOptions = {}): Promise<Separation> {
     checkMix(mix);
     if (mix.length === 0) throw new AudioError("the mixture is empty");
-    const plan = await this.plan(options);
+    const found = await this.providers.run((way) => this.separateBy(way, mix, options));
+    void this.providers.prepare();
+    return found;
+  }
+
+  private async separateBy(way: Way, mix: Float32Array, options: SeparateOptions): Promise<Separation> {
+    const plan = await way.planner.plan(options);
     const steps: Step[] = [];
     const separate = this.manifest.kind === "streaming" ? this.inSteps : this.inWindows;
-    const sources = await separate.call(this, mix, plan, steps, (done) => this.tell(options, done, mix.length));
+    const sources = await separate.call(this, way, mix, plan, steps, (done) => this.tell(options, done, mix.length));
     const found = { sources, plan, steps, oneTalker: false };
     const { sampleRate } = this.manifest;
     if (this.voiceprints !== null) {
@@ -118,8 +139,9 @@ export class Separator {
     if (kind !== "streaming") {
       throw new OptionError(`bundle ${name} is for whole signals: use separate, or a streaming bundle`);
     }
-    const plan = await this.plan(options);
-    return new Stream(this.engine, plan, await this.timingsOf(plan), this.voiceprints);
+    const { way } = this.providers;
+    const plan = await way.planner.plan(options);
+    return new Stream(way.engine, plan, await timingsOf(way, plan), this.voiceprints);
   }
 
   /**
@@ -129,7 +151,9 @@ export class Separator {
    * @throws OptionError where an option has an impossible value.
    */
   async plan(options: PlanOptions = {}): Promise<Plan> {
-    return this.planner.plan(options);
+    // Without a budget nothing is computed.
+    if (options.budgetMs === undefined) return this.providers.way.planner.plan(options);
+    return this.providers.run(({ planner }) => planner.plan(options));
   }
 
   /**
@@ -140,17 +164,12 @@ export class Separator {
    */
   async predictedMs(depth: number, windowS?: number): Promise<number> {
     const { windowSamples } = await this.plan({ depth, windowS });
-    return (await this.planner.measure(windowSamples)).stepMs(depth);
+    return this.providers.run(async ({ planner }) => (await planner.measure(windowSamples)).stepMs(depth));
   }
 
   /** Free the memory that ONNX Runtime holds; the separator and its streams cannot be used afterwards. */
   async close(): Promise<void> {
-    await this.engine.release();
-  }
-
-  /** Return what a step of the plan takes; nothing is measured without a budget. */
-  private async timingsOf(plan: Plan): Promise<Timings> {
-    return plan.budgetMs === null ? new Timings() : (await this.planner.measure(plan.windowSamples)).clone();
+    await this.providers.release();
   }
 
   /** Report progress, and let whatever else waits in this thread have its turn. */
@@ -162,16 +181,17 @@ export class Separator {
   }
 
   private async inWindows(
+    way: Way,
     mix: Float32Array,
     plan: Plan,
     steps: Step[],
     tell: (done: number) => Promise<void>,
   ): Promise<Float32Array[]> {
     const { sampleRate, sources } = this.manifest;
-    const engine = this.engine.steps(plan.maxDepth);
+    const engine = way.engine.steps(plan.maxDepth);
     const estimator = estimatorOf(this.manifest);
     const need = estimator && new Need(estimator, plan.windowS, plan.minGainDb);
-    const timings = await this.timingsOf(plan);
+    const timings = await timingsOf(way, plan);
     const separate = async (start: number, samples: number): Promise<Float32Array[]> => {
       await tell(start);
       const window = mix.subarray(start, start + samples);
@@ -191,17 +211,19 @@ export class Separator {
       const last = steps.pop()!;
       steps.push({ ...last, voices: last.voices && order.map((source) => last.voices![source]!) });
     });
-    if (plan.budgetMs !== null) this.planner.keep(plan.windowSamples, timings);
+    engine.reset();
+    if (plan.budgetMs !== null) way.planner.keep(plan.windowSamples, timings);
     return voices;
   }
 
   private async inSteps(
+    way: Way,
     mix: Float32Array,
     plan: Plan,
     steps: Step[],
     tell: (done: number) => Promise<void>,
   ): Promise<Float32Array[]> {
-    const stream = new Stream(this.engine, plan, await this.timingsOf(plan), null, Infinity);
+    const stream = new Stream(way.engine, plan, await timingsOf(way, plan), null, Infinity);
     const voices = zeros(this.manifest.sources, mix.length);
     const piece = PIECE_S * this.manifest.sampleRate;
     let written = 0;
@@ -217,6 +239,11 @@ export class Separator {
     steps.push(...stream.steps);
     return voices;
   }
+}
+
+/** Return what a step of the plan takes; nothing is measured without a budget. */
+async function timingsOf({ planner }: Way, plan: Plan): Promise<Timings> {
+  return plan.budgetMs === null ? new Timings() : (await planner.measure(plan.windowSamples)).clone();
 }
 
 /** Wait for the next turn of the event loop; timers would wait for a second in a tab in the background. */

@@ -1,12 +1,12 @@
 /**
- * The same as conformance.mjs in Chromium, by onnxruntime-web on one thread:
+ * The same as conformance.mjs in Chromium, by onnxruntime-web on one thread, or on WebGPU in software:
  *
- *     node browser.mjs BUNDLE MIX.f32 RUN OUT.f32 [RUN OUT.f32]...
+ *     [PROVIDER=webgpu] node browser.mjs BUNDLE MIX.f32 RUN OUT.f32 [RUN OUT.f32]...
  */
 import { readFile, writeFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 
-import { openChromium, serve } from "./serving.mjs";
+import { WEBGPU_IN_SOFTWARE, openChromium, serve } from "./serving.mjs";
 
 const [, , folder, path, ...pairs] = process.argv;
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -17,17 +17,19 @@ const address = await serve([
   ["/", here],
 ]);
 const mix = new Float32Array(Uint8Array.from(await readFile(path)).buffer);
-const browser = await openChromium();
+const provider = process.env.PROVIDER ?? "wasm";
+const browser = await openChromium(...(provider === "webgpu" ? WEBGPU_IN_SOFTWARE : []));
 try {
   const page = await browser.newPage();
   await page.goto(`${address}/page.html`);
   await page.waitForFunction(() => globalThis.loadBundle !== undefined);
   await page.evaluate(
-    async ([samples]) => {
+    async ([samples, asked]) => {
       globalThis.mix = Float32Array.from(samples);
-      globalThis.separator = await Separator.open(await loadBundle("/bundle"));
+      globalThis.separator = await Separator.open(await loadBundle("/bundle"), { provider: asked });
+      if (separator.provider !== asked) throw new Error(`${separator.provider} runs instead of ${asked}`);
     },
-    [[...mix]],
+    [[...mix], provider],
   );
   for (let i = 0; i + 1 < pairs.length; i += 2) {
     const run = (what) => runOf(separator, mix, what).then((voices) => voices.map((voice) => [...voice]));

@@ -50,6 +50,8 @@ try {
   }
   await page.locator("#depth-told", { hasText: " ms " }).waitFor();
   found.depth = await page.locator("#depth-told").textContent();
+  await page.locator("#runtime", { hasText: "WebGPU" }).waitFor();
+  found["chosen runtime"] = await page.locator("#runtime").textContent();
   await page.screenshot({ path: join(out, "wide.png") });
 
   await page.locator("h1").click();
@@ -98,6 +100,7 @@ try {
   await page.context().setOffline(true);
   await page.reload();
   found.offline = await said(page, "Separating");
+  found["fetched in the end"] = [...fetched];
 } finally {
   await writeFile(join(out, "found.json"), JSON.stringify(found, null, 1));
   await browser.close();

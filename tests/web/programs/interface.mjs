@@ -37,6 +37,8 @@ await keep("NaN", () => offline.separate(mix.map((x, i) => (i === 17 ? NaN : x))
 await keep("a list", () => offline.separate([0.1, 0.2]));
 await keep("stream of an offline bundle", () => offline.stream());
 await keep("precision", async () => Separator.open(await loadBundle(process.argv[2]), { precision: "int8" }));
+await keep("provider", async () => Separator.open(await loadBundle(process.argv[2]), { provider: "webgpu" }));
+await keep("no choice", () => offline.chooseProvider());
 await keep("threads", async () => Separator.open(await loadBundle(process.argv[2]), { threads: 0 }));
 await keep("integers", async () => {
   return (await Separator.open(await loadBundle("edge-16k"), { precision: "int8" })).precision;

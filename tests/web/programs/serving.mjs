@@ -40,6 +40,14 @@ export async function openChromium(...switches) {
   return chromium.launch({ executablePath: process.env.CHROMIUM, args });
 }
 
+/** Switches that give Chromium WebGPU in software. */
+export const WEBGPU_IN_SOFTWARE = [
+  "--enable-unsafe-webgpu",
+  "--use-webgpu-adapter=swiftshader",
+  "--enable-features=Vulkan",
+  "--use-vulkan=swiftshader",
+];
+
 /** Return the switches that give Chromium a microphone, allowed without asking, that plays a file. */
 export function microphoneThatPlays(sound) {
   return [
