@@ -38,7 +38,8 @@ def test_the_example_is_there_at_once(used: tuple[dict[str, Any], Path]) -> None
     assert found["errors"] == []
     assert found["runtime"] == "edge-16k runs in WebAssembly."
     assert re.fullmatch(
-        r"edge-16k runs in WebAssembly \(WebGPU: (this browser offers no adapter|the only adapter is software)\)\.",
+        r"edge-16k runs in WebAssembly "
+        r"\(WebGPU: (this browser offers no adapter|the only adapter is software)\)\.",
         found["chosen runtime"],
     )
     assert re.fullmatch(DONE, found["example"])
@@ -51,7 +52,7 @@ def test_the_example_is_there_at_once(used: tuple[dict[str, Any], Path]) -> None
 
 
 def test_what_is_fetched(used: tuple[dict[str, Any], Path]) -> None:
-    """Until the example is separated, as servers compress it. The build for WebGPU is not: here is no use for it."""
+    """Until the example is separated, as servers compress it. The build for WebGPU is of no use here."""
     found, _ = used
     names = [path.strip("/") or "index.html" for path in found["fetched"]]
     assert not any("webgpu" in name or "asyncify" in name for name in (*names, *found["fetched in the end"]))

@@ -1,6 +1,6 @@
 """WebGPU: chosen where it is faster and as good, given up where it fails, refused where there is none.
 
-Chromium has it in software, which shows that the numbers are right, and that it is not taken for a graphics card.
+Chromium has it in software: that shows that its numbers are right, and that it is not taken for a card.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tisdiss_rt.planning.autoselect import MIN_SPEEDUP
 LOST = "WebGPU: the device was lost, until the page is loaded again"
 NONE = "WebGPU: this browser offers no adapter"
 RUNS = 3 * (1 + 4 + 1)  # of graphs: three windows at the trained depth
-# Before the choice, after it and in the end; why not WebGPU; graphs that ran on it; whether the voices are right.
+# What runs before the choice, after it and in the end; why not WebGPU; graphs that ran on it; right or not.
 WASM = ["wasm", "wasm", "wasm"]
 CASES = {
     "faster": ["wasm", "webgpu", "webgpu", None, RUNS, True],

@@ -17,6 +17,7 @@ import { Timings } from "./forecast.js";
 import type { Manifest } from "./manifest.js";
 import { Need } from "./need.js";
 import { isBelow, zeros } from "./numbers.js";
+import type { Order } from "./order.js";
 import { meanOf, type Plan, type Step } from "./plan.js";
 import type { PlanOptions } from "./planner.js";
 import { Providers, type Way } from "./providers.js";
@@ -207,11 +208,11 @@ export class Separator {
       steps.push({ ...times, depth, elapsedMs, missed, voices });
       return estimate;
     };
-    const voices = await separateWindows(mix.length, plan.windowSamples, separate, (order) => {
+    const reorder = (order: Order): void => {
       const last = steps.pop()!;
       steps.push({ ...last, voices: last.voices && order.map((source) => last.voices![source]!) });
-    });
-    engine.reset();
+    };
+    const voices = await separateWindows(mix.length, plan.windowSamples, separate, reorder).finally(() => engine.reset());
     if (plan.budgetMs !== null) way.planner.keep(plan.windowSamples, timings);
     return voices;
   }

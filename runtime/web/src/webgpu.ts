@@ -60,15 +60,15 @@ export function inTurns(find: () => Promise<Device>): NonNullable<Platform["inTu
   let last: Promise<unknown> = Promise.resolve();
   let device: Device | undefined; // ONNX Runtime makes it with its first graph
   let loss: ProviderError | undefined;
-  let lost: Promise<never> = new Promise(() => {});
+  let giveUp: (why: ProviderError) => void = () => {}; // the call under way, which may not come back from a lost device
 
   const watch = (found: Device): void => {
     device = found;
-    lost = device.lost.then(({ message }) => {
+    void device.lost.then(({ message }) => {
       const why = message ? ` (${firstLine(message)})` : "";
-      throw (loss = new ProviderError(`WebGPU: the device was lost${why}, until the page is loaded again`));
+      loss = new ProviderError(`WebGPU: the device was lost${why}, until the page is loaded again`);
+      giveUp(loss);
     });
-    lost.catch(() => {}); // told by the next call
   };
   const run = async <T>(call: () => Promise<T>): Promise<T> => {
     if (loss !== undefined) throw loss;
@@ -78,7 +78,10 @@ export function inTurns(find: () => Promise<Device>): NonNullable<Platform["inTu
       await device!.queue.onSubmittedWorkDone();
       return result;
     };
-    const result = await Promise.race([finished(), lost]); // a call on a lost device may not come back
+    const result = await new Promise<T>((resolve, reject) => {
+      giveUp = reject;
+      finished().then(resolve, reject);
+    });
     if (loss !== undefined) throw loss;
     return result;
   };
