@@ -125,10 +125,8 @@ def test_conformance_of_a_toy(on_webgpu: list[str | Path], toys: dict[str, Path]
 
 
 def test_conformance(on_webgpu: list[str | Path], tmp_path: Path) -> None:
-    """Of `edge-16k`; in software this takes its time."""
+    """Of `edge-16k`, once through each graph: in software this takes its time."""
     bundle = BUNDLES["edge-16k"]
     arrays = np.load(bundle / "conformance.npz")
-    depths = (0, 1, 4)
-    found = estimates(on_webgpu, bundle, arrays["mix"], [f"separate:{d}" for d in depths], tmp_path)
-    for depth, estimate in zip(depths, found, strict=True):
-        compare(estimate, arrays[f"est_{depth}"])
+    (found,) = estimates(on_webgpu, bundle, arrays["mix"], ["separate:1"], tmp_path)
+    compare(found, arrays["est_1"])
