@@ -17,10 +17,10 @@ import pytest
 from embedding import REPOSITORY, RUNTIME
 
 from tisdiss_rt import bundle, external_data
-from tisdiss_rt.engine import base, onnx_runtime
+from tisdiss_rt.engine import backends, base, onnx_runtime
 from tisdiss_rt.engine import streaming as streaming_engine
 from tisdiss_rt.estimate import estimator, features, statistics
-from tisdiss_rt.planning import benchmark, controller, forecast
+from tisdiss_rt.planning import autoselect, benchmark, controller, forecast
 from tisdiss_rt.streaming import native_core, sliding_core, stream, trailing
 from tisdiss_rt.talkers import assignment, blocks, causal, order, recording, windows
 
@@ -169,6 +169,7 @@ IN_PYTHON: dict[str, list[ModuleType]] = {
     "node.ts": [onnx_runtime],
     "order.ts": [order],
     "planner.ts": [benchmark],
+    "providers.ts": [autoselect, backends],
     "separator.ts": [windows, sliding_core],
     "settling.ts": [recording, blocks],
     "statistics.ts": [statistics],

@@ -14,9 +14,6 @@ import pytest
 from embedding import estimates, run
 from test_conformance import BUNDLES, compare
 
-from tisdiss_rt.engine.backends import COARSE_TOLERANCE
-from tisdiss_rt.planning.autoselect import MIN_SPEEDUP
-
 LOST = "WebGPU: the device was lost, until the page is loaded again"
 NONE = "WebGPU: this browser offers no adapter"
 RUNS = 3 * (1 + 4 + 1)  # of graphs: three windows at the trained depth
@@ -43,7 +40,6 @@ CASES = {
         [LOST.replace("lost", "lost (gone)")] * 2,
         ["a", "done", "b", "done"],
     ],
-    "constants": [MIN_SPEEDUP, COARSE_TOLERANCE],
 }
 
 
