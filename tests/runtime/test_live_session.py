@@ -255,7 +255,7 @@ def test_a_device_that_cannot_be_opened(fake):
     with pytest.raises(
         DeviceError, match=r"'USB headset' cannot be opened \(device unavailable\): close other"
     ):
-        open_pair.OpenPair(pair, BLOCK / RATE, print, print)
+        open_pair.OpenPair(pair, BLOCK / RATE, print, print, {})
     assert not any(stream.active for stream in fake.opened)
 
 
@@ -379,6 +379,43 @@ def test_device_faults_are_counted(driven):
     run.fake.opened[0].callback(np.zeros((BLOCK, 2), np.float32), BLOCK, None, bad)
     status = run.session.status()
     assert (status.overflows, status.underflows) == (1, 1)
+
+
+def test_a_device_that_is_often_held_up_gets_a_longer_buffer(driven, noise, monkeypatch):
+    """Each hold-up counts once, though several callbacks report it; the other end stays as it is."""
+    monkeypatch.setattr(open_pair, "APART_S", 0.05)
+    monkeypatch.setattr(connection, "MOST_LATENCY_S", 0.06)
+    run = driven()
+    late = types.SimpleNamespace(input_overflow=False, output_underflow=True)
+
+    def hold_up(times):
+        run.feed(noise(BLOCK))
+        run.hear()
+        run.wait_for(lambda: run.session._connection._has_delivered)
+        for _ in range(times):
+            for _ in range(3):
+                run.fake.opened[0].callback(np.zeros((BLOCK, 2), np.float32), BLOCK, None, late)
+            time.sleep(0.06)
+
+    asked = []
+    for expected in (0.04, 0.06):
+        hold_up(2)
+        time.sleep(0.05)
+        assert len(run.fake.opened) == 2
+        hold_up(1)
+        run.wait_for(lambda: len(run.fake.opened) == 4 and run.fake.opened[3].active)
+        run.fake.opened = run.fake.opened[2:]
+        asked.append([stream.options["latency"] for stream in run.fake.opened])
+        assert asked[-1] == [expected, "low"]
+    hold_up(4)
+    time.sleep(0.05)
+    assert len(run.fake.opened) == 2
+    too_busy, back = run.session.status().messages[:2]
+    assert (
+        too_busy
+        == "the machine is too busy for the headphones 'USB headset'; opening again with a longer buffer"
+    )
+    assert back == "the headphones 'USB headset' came back after 0 s"
 
 
 def test_listening_changes_without_a_click(driven, stream_toy):
@@ -515,7 +552,7 @@ def test_what_is_missed_at_the_end_is_silence_too(driven, noise, tmp_path):
 
 
 def test_a_device_without_callbacks_is_lost_too(fake, monkeypatch):
-    opened = open_pair.OpenPair(devices.choose(None, None, None, RATE), BLOCK / RATE, print, print)
+    opened = open_pair.OpenPair(devices.choose(None, None, None, RATE), BLOCK / RATE, print, print, {})
     assert opened.stopped() == []
     monkeypatch.setattr(open_pair, "STALLED_S", 0.01)
     time.sleep(0.02)

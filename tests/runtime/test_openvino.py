@@ -58,7 +58,7 @@ def test_a_separator_with_a_budget(stream_toy, toy_maker):
 
 
 def test_what_is_missing_says_what_to_do(gain_toy, monkeypatch):
-    with pytest.raises(OptionError, match="no precision 'int8', only (bf16, )?fp32"):
+    with pytest.raises(OptionError, match=r"no precision 'int8', only (bf16, )?fp32"):
         open_engine(bundles.load(gain_toy), "openvino", precision="int8")
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(ProviderError, match=r"pip install 'tisdiss-rt\[openvino\]'"):

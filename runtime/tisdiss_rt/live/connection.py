@@ -1,5 +1,7 @@
 """The connection to both devices for as long as a session lasts: watched, and made again when it is lost.
 
+It is made again with longer buffers, too, where the machine does not serve the devices in time.
+
 Nobody waits for a sound server here but a thread that may be left behind (`time_limit`)::
 
             stopped: told                    delivers: told
@@ -25,8 +27,10 @@ from tisdiss_rt.live.time_limit import ANSWER_S, in_background, leave_behind, wi
 
 FIRST_S = 5.0  # for the first sound to come
 RETRY_S = 0.3  # between attempts
-MOST_REST_S = 0.3  # of sound in the output device, at the end
+SPARE_S = 0.1  # beyond what the output device says it takes, for the end to be heard
+MOST_REST_S = 0.4
 CLOSE_S = 2.0  # for devices to close
+MOST_LATENCY_S = 0.2  # that is asked of a device
 
 
 class Connection:
@@ -62,6 +66,7 @@ class Connection:
         self._lost_s: float | None = None  # since when
         self._lost: Sequence[Endpoint] = ()
         self._has_delivered = False
+        self._asked_s: dict[str, float] = {}  # latency, by kind of endpoint
         self._opened = within(ANSWER_S, lambda: self._open(pair))
 
     @property
@@ -90,6 +95,8 @@ class Connection:
         elif self._opened.delivers and self._lost_s is not None:
             self._tell(f"{_names(self._lost)} came back after {time.monotonic() - self._lost_s:.0f} s")
             self._lost_s = None
+        elif held_up := [end for end in self._opened.held_up() if self._can_wait(end)]:
+            self._lengthen(held_up)
 
     def refuse_silence(self) -> None:
         """Raise DeviceError if a device was lost before it did anything at all."""
@@ -103,7 +110,7 @@ class Connection:
         """Close the devices, after what they have to play; what does not answer is left behind."""
         self._ended.set()
         if self._repair is None and not self._opened.stopped():
-            time.sleep(min(MOST_REST_S, self.latency_s[1] + 2 * self._block_s))
+            time.sleep(min(MOST_REST_S, self.latency_s[1] + 2 * self._block_s + SPARE_S))
         opened: OpenPair | None = self._opened
         if self._repair is not None:
             opened = None
@@ -116,7 +123,7 @@ class Connection:
                 within(CLOSE_S, opened.close)
 
     def _open(self, pair: Pair) -> OpenPair:
-        return OpenPair(pair, self._block_s, self._on_input, self._on_output)
+        return OpenPair(pair, self._block_s, self._on_input, self._on_output, self._asked_s)
 
     def _lose(self, stopped: Sequence[Endpoint]) -> None:
         if self._lost_s is None:
@@ -124,6 +131,19 @@ class Connection:
             if self._has_delivered:
                 self._tell(f"{_names(stopped)} stopped; waiting up to {self._wait_s:g} s")
         self._give_up_if_late()
+        self._repair = in_background(self._reopen)
+
+    def _can_wait(self, endpoint: Endpoint) -> bool:
+        return self._asked_s.get(endpoint.kind, 0.0) < MOST_LATENCY_S
+
+    def _lengthen(self, held_up: Sequence[Endpoint]) -> None:
+        """Open the devices again with longer buffers: later sound is better than sound with holes."""
+        taken_s = dict(zip(("input", "output"), self.latency_s, strict=True))
+        for end in held_up:
+            longer_s = 2 * max(taken_s[end.kind], self._asked_s.get(end.kind, 0.0))
+            self._asked_s[end.kind] = min(longer_s, MOST_LATENCY_S)
+        self._tell(f"the machine is too busy for {_names(held_up)}; opening again with a longer buffer")
+        self._lost_s, self._lost = time.monotonic(), held_up
         self._repair = in_background(self._reopen)
 
     def _give_up_if_late(self) -> None:

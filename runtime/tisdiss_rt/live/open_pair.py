@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -15,6 +16,9 @@ from tisdiss_rt.priority import raised_new_threads
 Callback = Callable[..., None]
 
 STALLED_S = 2.0  # without a callback, though the stream calls itself active
+HOLD_UPS = 3  # of a device, within HOLD_UPS_S, after which its buffer is too short
+HOLD_UPS_S = 30.0
+APART_S = 0.5  # callbacks that come closer report the same hold-up
 
 
 class OpenPair:
@@ -25,15 +29,24 @@ class OpenPair:
         block_s: seconds of each callback.
         on_input: called as sounddevice does for an InputStream.
         on_output: called as sounddevice does for an OutputStream.
+        asked_s: latency to ask for, by kind of endpoint; without one, the lowest that the device offers.
 
     Attribute ``latency_s``: what input and output say that they take. Raises DeviceError.
     """
 
-    def __init__(self, pair: Pair, block_s: float, on_input: Callback, on_output: Callback) -> None:
+    def __init__(
+        self,
+        pair: Pair,
+        block_s: float,
+        on_input: Callback,
+        on_output: Callback,
+        asked_s: Mapping[str, float],
+    ) -> None:
         sounddevice = portaudio()
         self._ends = (pair.sink, pair.source)
         self._opened_s = time.monotonic()
         self._called_s = [self._opened_s, self._opened_s]
+        self._held_up_s: list[deque[float]] = [deque(maxlen=HOLD_UPS), deque(maxlen=HOLD_UPS)]
         self._streams: list[Any] = []
         # The output first: it fills its own buffer with silence before there is anything to hear.
         ends = (
@@ -49,7 +62,7 @@ class OpenPair:
                         device=endpoint.index,
                         channels=endpoint.channels,
                         dtype="float32",
-                        latency="low",
+                        latency=asked_s.get(endpoint.kind, "low"),
                         callback=self._noting(number, callback),
                     )
                     self._streams.append(stream)
@@ -64,7 +77,12 @@ class OpenPair:
 
     def _noting(self, number: int, callback: Callback) -> Callback:
         def call(data: Any, frames: int, when: Any, status: Any) -> None:
-            self._called_s[number] = time.monotonic()
+            now_s = self._called_s[number] = time.monotonic()
+            held_up_s = self._held_up_s[number]
+            if (status.output_underflow or status.input_overflow) and now_s > max(
+                held_up_s, default=0.0
+            ) + APART_S:
+                held_up_s.append(now_s)
             callback(data, frames, when, status)
 
         return call
@@ -74,6 +92,12 @@ class OpenPair:
         late_s = time.monotonic() - STALLED_S
         states = zip(self._ends, self._streams, self._called_s, strict=True)
         return [end for end, stream, called_s in states if called_s < late_s or not stream.active][::-1]
+
+    def held_up(self) -> list[Endpoint]:
+        """Those that were not served in time again and again: their buffers are too short."""
+        since_s = time.monotonic() - HOLD_UPS_S
+        times = zip(self._ends, self._held_up_s, strict=True)
+        return [end for end, held_up_s in times if len(held_up_s) == HOLD_UPS and held_up_s[0] > since_s]
 
     @property
     def delivers(self) -> bool:
