@@ -201,13 +201,14 @@ class TimedState:
 def timed(engine):
     """A core with a budget of 6 ms, and its engine. At depth N a step takes 1.5 + N / 2 ms."""
 
-    def make(min_depth=1):
+    def make(min_depth=1, talkers=None):
         on_a_clock = TimedEngine(engine)
         timings = Timings()
         for history, ms in ((timings.stem, 1.0), (timings.repetition, 0.5), (timings.decoder, 0.5)):
             history.append(ms)
         plan = Plan(STEP / RATE, STEP, STEP / RATE, 6, min_depth, 6, 6.0, None, None)
-        return NativeCore(on_a_clock, plan, timings, on_a_clock.clock), on_a_clock
+        core = NativeCore(on_a_clock, plan, timings, on_a_clock.clock, talkers and talkers(on_a_clock))
+        return core, on_a_clock
 
     return make
 
@@ -285,6 +286,30 @@ def live_steps(core, machine, count, mix):
         depths.append(result.depth)
         missed += result.missed
     return depths, missed / count
+
+
+class TimedTalkers:
+    """Takes 2 ms at the end of each block of 30 steps."""
+
+    def __init__(self, machine):
+        self._machine, self._steps = machine, 0
+
+    def ends_block(self, samples):
+        return self._steps % 30 == 29
+
+    def in_order(self, estimate):
+        self._machine.spend(2.0 if self.ends_block(0) else 0.0)
+        self._steps += 1
+        return estimate
+
+
+def test_the_end_of_a_block_costs_depth_there_alone(timed, noise):
+    core, machine = timed(talkers=TimedTalkers)
+    depths, missed = live_steps(core, machine, 3000, noise(STEP))
+    ends = depths[29::30]
+    assert missed == 1 / 3000  # the first, as nobody knows it
+    assert ends[1:] == [4] * 99
+    assert sum(depths) - sum(ends) == 6 * 2900
 
 
 @pytest.mark.parametrize(

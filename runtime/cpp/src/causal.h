@@ -16,6 +16,9 @@ class CausalOrder {
   // Forgets the talkers.
   void reset();
 
+  // Whether a block ends with a piece of so many samples, which takes longer than other pieces.
+  bool ends_block(size_t samples) const { return heard_ + samples >= block_; }
+
   // Puts the next `samples` of what was separated into the order of the talkers, in place.
   void put_in_order(const Rows& piece, size_t samples);
 

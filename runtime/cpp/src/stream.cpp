@@ -10,26 +10,6 @@ namespace {
 
 constexpr double kAverageS = 0.5;  // over which steps tell what repetitions change: a single one says little
 
-// Steps whose estimates are put into the order of the talkers, so that a budget counts the time for that.
-class OrderedSteps : public StepEngine {
- public:
-  OrderedSteps(StepEngine& steps, CausalOrder& talkers, size_t sources, size_t samples)
-      : steps_(steps), talkers_(talkers), sources_(sources), samples_(samples) {}
-
-  void start(const float* mix, size_t samples) override { steps_.start(mix, samples); }
-  void repeat() override { steps_.repeat(); }
-  const float* change() const override { return steps_.change(); }
-  void decode(float* estimate) override {
-    steps_.decode(estimate);
-    talkers_.put_in_order({estimate, sources_, samples_}, samples_);
-  }
-
- private:
-  StepEngine& steps_;
-  CausalOrder& talkers_;
-  const size_t sources_, samples_;
-};
-
 }  // namespace
 
 void Progress::add(const StepResult& step) {
@@ -113,20 +93,28 @@ void Stream::flush(const Rows& out) {
   }
 }
 
+StepResult Stream::separate(const Rows& estimate) {
+  const size_t length = waiting_.size();
+  const bool ends_block = talkers_ && talkers_->ends_block(length);
+  Plan plan = plan_;
+  if (plan.budget_ms && ends_block) *plan.budget_ms -= block_ends_ms_.high();
+  StepResult result = run_step(steps_, waiting_.data(), length, plan, timings_, estimate.row(0), now_s,
+                               need_ ? &*need_ : nullptr);
+  if (!talkers_) return result;
+  const double begin_s = now_s();
+  talkers_->put_in_order(estimate, length);
+  const double took_ms = (now_s() - begin_s) * 1e3;
+  if (ends_block) block_ends_ms_.add(took_ms);
+  result.elapsed_ms += took_ms;
+  result.missed = plan_.budget_ms && result.elapsed_ms > *plan_.budget_ms;
+  return result;
+}
+
 size_t Stream::step(const Rows& out, size_t most) {
   const size_t length = waiting_.size();
   const State before = state_;
   state_ = State::kFailed;  // unless it comes back from the network
-  const auto run = [&](StepEngine& steps) {
-    Watch* watch = need_ ? &*need_ : nullptr;
-    progress_.add(run_step(steps, waiting_.data(), length, plan_, timings_, estimate_.data(), now_s, watch));
-  };
-  if (talkers_) {
-    OrderedSteps ordered(steps_, *talkers_, out.count, length);
-    run(ordered);
-  } else {
-    run(steps_);
-  }
+  progress_.add(separate({estimate_.data(), out.count, length}));
   if (trailing_ && trailing_->add(waiting_.data(), {estimate_.data(), out.count, length}, need_->changes())) {
     MeanEstimate now;
     now.add(trailing_->voices());

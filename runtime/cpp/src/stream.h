@@ -58,6 +58,10 @@ class Stream {
  private:
   enum class State { kOpen, kEnded, kFailed };
 
+  // Runs a step on what waits, and puts the estimate into the order of the talkers. The time that the end of a block
+  // takes is set aside before: nothing that comes as surely needs to be feared in every step.
+  StepResult separate(const Rows& estimate);
+
   // Runs a step on what waits, and writes what of it is wanted; gives how much that is.
   size_t step(const Rows& out, size_t most);
 
@@ -72,6 +76,7 @@ class Stream {
   const Plan opened_;  // as the stream was opened
   Plan plan_;
   Timings timings_;
+  History<kHistory> block_ends_ms_;
   Progress progress_;
   std::vector<float> waiting_;   // the next step, so far `heard_` samples
   std::vector<float> estimate_;  // of a step

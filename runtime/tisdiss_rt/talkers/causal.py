@@ -68,6 +68,11 @@ class CausalOrder:
         near = np.square(first - self._voice).sum() < self._voiceprints.near
         return bool(near and self._counts[0] > SURE)
 
+    def ends_block(self, samples: int) -> bool:
+        """Return whether a block ends with a piece of so many samples, which takes longer than others."""
+        heard: int = self._waiting.shape[1]
+        return heard + samples >= 2 * self._block
+
     def in_order(self, piece: Array) -> Array:
         """Put the next piece (sources, m) of what was separated into the order of the talkers."""
         before = self._order
