@@ -4,7 +4,8 @@
  *     microphone ──> worker (under way) ──> waiting ──> headphones
  *
  * A chunk that is not there in time is silence, and counted. It comes later, so that from then on one more is waiting:
- * after a hold-up the sound is behind. When as many were left over for a while, these are left out.
+ * after a hold-up the sound is behind. When as many were left over for a while, these are left out, but for one: where
+ * sound is held up again and again, more and more of it waits, until a calm minute makes it less.
  */
 
 import type { Recorded } from "./messages.js";
@@ -19,8 +20,10 @@ declare const currentFrame: number;
 declare const sampleRate: number;
 
 const PREFILLED = 4; // chunks that wait before the first is heard
-const KEPT = 3; // that wait at least, against the next hold-up
+const KEPT = 3; // that wait at least, against the next hold-up; one more after each
+const MOST_KEPT = 8;
 const CALM = 250; // chunks, for which more must have been waiting all the time before they are left out
+const CALM_MINUTE = 7500; // chunks without a hold-up, after which one less is kept
 const MOST_UNDER_WAY = 25; // what is recorded beyond that is dropped: late sound helps nobody
 
 class Exchange extends AudioWorkletProcessor {
@@ -29,6 +32,8 @@ class Exchange extends AudioWorkletProcessor {
   private waiting: Float32Array[][] = []; // voices of each chunk
   private heard = 0; // voice
   private hasBegun = false;
+  private kept = KEPT;
+  private sinceLate = 0; // chunks
   private least = Infinity; // chunks that waited since
   private calm = 0; // chunks were heard
   private late = 0;
@@ -67,12 +72,20 @@ class Exchange extends AudioWorkletProcessor {
   private next(): Float32Array[] | undefined {
     this.least = Math.min(this.least, this.waiting.length);
     if (++this.calm === CALM) {
-      if (this.least > KEPT) this.leaveOut(this.least - KEPT);
+      if (this.least > this.kept) this.leaveOut(this.least - this.kept);
       this.calm = 0;
       this.least = Infinity;
     }
     const voices = this.waiting.shift();
-    if (voices === undefined) this.late += 1;
+    this.sinceLate += 1;
+    if (voices === undefined) {
+      this.late += 1;
+      if (this.sinceLate > CALM) this.kept = Math.min(this.kept + 1, MOST_KEPT); // else it is the same hold-up
+      this.sinceLate = 0;
+    } else if (this.sinceLate === CALM_MINUTE) {
+      this.kept = Math.max(this.kept - 1, KEPT);
+      this.sinceLate = CALM;
+    }
     return voices;
   }
 
