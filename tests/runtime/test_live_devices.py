@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from attempts import attempts
 
 import tisdiss_rt
 from benchmarks.live.virtual_sound import VirtualPipeWire, VirtualSound, find, missing
@@ -125,16 +126,6 @@ def check(bundle, mix, rate, report, recorded, played, heard_s, tap_s):
     assert report["underflows"] == report["overflows"] == 0
     assert report["restarts"] == 0
     return 1e3 * (tap_s + begin / rate - heard_s)
-
-
-def attempts(times, try_it):
-    """Give what ``try_it`` gives, which may fail because the machine itself was held up for a moment."""
-    for _ in range(times - 1):
-        try:
-            return try_it()
-        except AssertionError as error:
-            print(f"once more, since: {str(error)[:200]}")
-    return try_it()
 
 
 @pytest.mark.parametrize("rate", [16000, 48000])
