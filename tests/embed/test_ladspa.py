@@ -230,7 +230,7 @@ def test_a_host_that_plays(
 ) -> None:
     """In time all is there, also where the host was held up and makes up for it.
 
-    In blocks of 1 ms it may take some to notice: what is not ready is silent, the rest comes when it is due.
+    In blocks of 1 ms it takes some to notice: what is not ready is silent, the rest comes when it is due.
     """
     bundle = BUNDLES.get(name) or toys[name]
     monkeypatch.setenv("TISDISS_BUNDLE", str(bundle))
@@ -252,10 +252,11 @@ def test_a_host_that_plays(
         told = capfd.readouterr().err
         if name == "stream-toy":
             assert (missing.sum(), told) == (0, "")
+        elif not missing.any():
+            pytest.skip("too slow a machine to hurry the network: it kept up with the host")
         else:
             assert missing.sum() < 800
-            told_ms = float(told.removeprefix("tisdiss_ladspa: ").split()[0]) if told else 0.0
-            assert abs(told_ms - missing.sum() / 16) < 0.1
+            assert abs(float(told.removeprefix("tisdiss_ladspa: ").split()[0]) - missing.sum() / 16) < 0.1
 
     attempts(4, play)
 
