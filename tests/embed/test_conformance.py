@@ -34,9 +34,9 @@ def command(request: pytest.FixtureRequest) -> list[str | Path]:
     return [request.getfixturevalue("release").programs / f"conformance_{request.param}"]
 
 
-@pytest.fixture(scope="session")
 def example() -> np.ndarray:
-    return soundfile.read(PACKAGE / "example" / "two_voices.wav", dtype="float32")[0]
+    """Three seconds of the example: (n,)."""
+    return soundfile.read(PACKAGE / "example" / "two_voices.wav", 48000, dtype="float32")[0]
 
 
 def compare(found: np.ndarray, expected: np.ndarray) -> None:
@@ -82,9 +82,8 @@ def test_example_of_the_bundle(
 @functools.cache
 def example_in_windows(window_s: float) -> np.ndarray:
     """What Python makes of the example at depth 3."""
-    mix = soundfile.read(PACKAGE / "example" / "two_voices.wav", dtype="float32")[0]
     separator = tisdiss_rt.Separator("edge-16k", provider="cpu", precision="fp32")
-    return separator.separate(mix, 16000, depth=3, window_s=window_s).sources
+    return separator.separate(example(), 16000, depth=3, window_s=window_s).sources
 
 
 def window_by_window(bundle: Path, mix: np.ndarray, depth: int, window_s: float) -> np.ndarray:
@@ -98,10 +97,9 @@ def in_turns() -> np.ndarray:
     """Two people who talk in turn, pause and talk at once: (n,)."""
     paths = (PACKAGE / "example" / f"two_voices_ref{number}.wav" for number in (1, 2))
     first, second = (soundfile.read(path, dtype="float32")[0] for path in paths)
-    half, pause = len(first) // 2, np.zeros(16000, np.float32)
-    mix: np.ndarray = np.concatenate(
-        [first[:half], second[:half], pause, first[half:], (first + second)[:half]]
-    )
+    turn, pause = 24000, np.zeros(16000, np.float32)
+    parts = [first[:turn], second[:turn], pause, first[turn : 2 * turn], (first + second)[:turn]]
+    mix: np.ndarray = np.concatenate(parts)
     return mix
 
 
@@ -144,9 +142,9 @@ def test_talkers(command: list[str | Path], case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("window_s", [0.5, 1.0, 2.0])
-def test_windows(command: list[str | Path], example: np.ndarray, window_s: float, tmp_path: Path) -> None:
+def test_windows(command: list[str | Path], window_s: float, tmp_path: Path) -> None:
     bundle = BUNDLES["edge-16k"]
-    (found,) = estimates(command, bundle, example, [f"windows:3:{window_s}"], tmp_path)
+    (found,) = estimates(command, bundle, example(), [f"windows:3:{window_s}"], tmp_path)
     compare(found, example_in_windows(window_s))
 
 
@@ -171,10 +169,10 @@ def test_streams_of_any_length(
         compare(found, np.concatenate([stream.process(mix), stream.flush()], axis=1))
 
 
-def test_integers(release: Built, example: np.ndarray) -> None:
+def test_integers(release: Built) -> None:
     """The library runs the precision that it is asked for."""
     library = load(release.prefix / "lib" / "libtisdiss_rt.so")
-    bundle, mix = c.c_void_p(), example[:32000].copy()
+    bundle, mix = c.c_void_p(), example()[:32000].copy()
     options = OpenOptions(onnxruntime=str(ONNXRUNTIME).encode(), precision=b"int8")
     name = str(BUNDLES["edge-16k"]).encode()
     assert library.tisdiss_open(name, c.byref(options), c.byref(bundle)) == OK
