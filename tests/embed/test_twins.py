@@ -47,6 +47,7 @@ TWINS: dict[str, list[Any]] = {
     "causal.cpp:kActiveDb": [assignment.ACTIVE_DB],
     "causal.cpp:kChange": [causal.CHANGE],
     "causal.cpp:kChangeInSound": [causal.CHANGE_IN_SOUND],
+    "causal.cpp:kDoubt": [causal.DOUBT],
     "causal.cpp:kFadeS": [causal.FADE_S],
     "causal.cpp:kKnown": [causal.KNOWN],
     "causal.cpp:kLevelHalfLifeS": [causal.LEVEL_HALF_LIFE_S],

@@ -11,11 +11,13 @@ import soundfile
 from commands import invoke
 
 from tisdiss_rt import OutputError, Separator
+from tisdiss_rt import bundle as bundles
 from tisdiss_rt.talkers.activity import Activity
 from tisdiss_rt.talkers.assignment import assign, grouped
 from tisdiss_rt.talkers.blocks import Blocks, Describer
+from tisdiss_rt.talkers.causal import CausalOrder
 from tisdiss_rt.talkers.recording import Recording, Waiting, in_order, settled
-from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints
+from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints, voiceprints_of
 
 RATE = 16000
 BLOCK = 4096
@@ -193,6 +195,24 @@ def test_talkers_who_take_turns_keep_their_outputs(voices, rhythm):
     mix, spans = in_turns(voices, *rhythm)
     sources = separator.separate(mix, RATE, depth=1).sources
     assert louder(sources, spans) in ([0, 1] * (rhythm[2] // 2), [1, 0] * (rhythm[2] // 2))
+
+
+@pytest.mark.parametrize("rhythm", RHYTHMS)
+def test_talkers_who_take_turns_keep_their_outputs_in_streams(voices, rhythm):
+    """Wherever a turn begins in a block, and on whichever output the network has the voice."""
+    voiceprints = voiceprints_of(bundles.load("edge-16k"))
+    mix, spans = in_turns(voices, *rhythm)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        start = int(rng.integers(2 * BLOCK))
+        separated = np.zeros((2, start + len(mix)), np.float32)
+        moved = [slice(start + span.start, start + span.stop) for span in spans]
+        for span, place in zip(spans, moved, strict=True):
+            separated[:, place] = mix[span] * rng.permutation([[1.0], [0.003]])
+        order = CausalOrder(voiceprints, 2, RATE)
+        pieces = range(0, separated.shape[1], 1024)
+        found = np.concatenate([order.in_order(separated[:, at : at + 1024]) for at in pieces], 1)
+        assert louder(found, moved) in ([0, 1] * (rhythm[2] // 2), [1, 0] * (rhythm[2] // 2))
 
 
 def test_files_wait_beside_the_results_and_leave_nothing(toy, noise, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 namespace tisdiss::internal {
@@ -14,7 +15,8 @@ constexpr double kFadeS = 0.008;                       // from one order to anot
 constexpr double kQuiet = 1e-4;           // power that a stream is taken to have at least
 constexpr double kLevelHalfLifeS = 30.0;  // of the stream's level, when it gets quieter
 constexpr double kTalkerHalfLifeS = 60.0;  // of what is known of a talker, while there is speech
-constexpr double kKnown = 0.02;            // blocks from which on a talker is known
+constexpr double kKnown = 0.02;            // blocks from which on anything is known of a talker
+constexpr double kDoubt = 1.0;             // blocks of a talker that count as much as that they might be anybody
 constexpr double kTiny = 1e-20;
 
 }  // namespace
@@ -88,10 +90,22 @@ void CausalOrder::hear() {
   order_ = static_cast<size_t>(std::max_element(scores_.begin(), scores_.end()) - scores_.begin());
   const double best = scores_[order_];
   for (double& score : scores_) score -= best;
+  drop_renamed();
   learn();
   for (size_t source = 0; source < sources_; ++source) {
     float* voices = voiceprints_.voices(source);
     std::copy_n(voices + block_, block_, voices);
+  }
+}
+
+void CausalOrder::drop_renamed() {
+  const Order& chosen = orders_[order_];
+  for (size_t order = 0; order < orders_.size(); ++order) {
+    bool is_same = order != order_;
+    for (size_t talker = 0; talker < sources_; ++talker) {
+      is_same = is_same && (known_[talker] <= kKnown || orders_[order][talker] == chosen[talker]);
+    }
+    if (is_same) scores_[order] = -std::numeric_limits<double>::infinity();
   }
 }
 
@@ -125,7 +139,7 @@ void CausalOrder::fit() {
   for (size_t source = 0; source < sources_; ++source) {
     for (size_t talker = 0; talker < sources_; ++talker) {
       const double apart = squared_distance(points_.data() + source * size, talkers_.data() + talker * size, size);
-      const double distance = known_[talker] > kKnown ? apart : part_.same;
+      const double distance = part_.same + known_[talker] / (known_[talker] + kDoubt) * (apart - part_.same);
       fits_[source * sources_ + talker] = -part_.certainty * counts_[source] * distance;
     }
   }

@@ -26,6 +26,7 @@ class CausalOrder {
   void hear();
   double weigh();  // fills `counts_` and `active_`; gives how much sound goes on from the block before
   void fit();
+  void drop_renamed();  // of the scores: orders that differ from the chosen one in unknown talkers alone
   void learn();
 
   const VoicePart& part_;

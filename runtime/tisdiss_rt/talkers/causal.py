@@ -4,7 +4,8 @@ A network keeps two voices apart where they overlap; from turn to turn, and afte
 them. The voiceprint of each block and output is compared with the talkers heard so far. The score of an order
 of the outputs is that of the best path through the blocks until now (Viterbi): how well the orders on it
 fitted, less what each change of order costs, more in sound than in a pause. The talkers are learnt from the
-order chosen, which holds from the next sample on.
+order chosen, which holds from the next sample on; the fewer blocks a talker has, the less their voiceprint
+counts, as one block may be a breath.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ QUIET = 1e-4  # power that a stream is taken to have at least: what comes before
 LEVEL_HALF_LIFE_S = 30.0  # of the stream's level, when it gets quieter
 TALKER_HALF_LIFE_S = 60.0  # of what is known of a talker, while there is speech
 SURE = 4.0  # blocks from which on a talker is known well enough to be somebody's voice
-KNOWN = 0.02  # blocks from which on a talker is known; an unknown one may be anybody
+KNOWN = 0.02  # blocks from which on anything is known of a talker
+DOUBT = 1.0  # blocks of a talker that count as much as that they might be anybody
 
 
 class CausalOrder:
@@ -101,18 +103,24 @@ class CausalOrder:
         change = CHANGE + CHANGE_IN_SOUND * float(np.minimum(active, self._active).max())
         fits = fit[self._orders, np.arange(self._sources)].sum(1)
         self._scores = np.maximum(self._scores, self._scores.max() - change) + fits
-        self._scores -= self._scores.max()
-        self._order = self._orders[self._scores.argmax()]
+        best = self._scores.argmax()
+        self._scores -= self._scores[best]
+        self._order = self._orders[best]
+        known = self._counts > KNOWN
+        known[0] |= self._voice is not None
+        renamed = (self._orders[:, known] == self._order[known]).all(1)  # they differ in unknown talkers alone
+        renamed[best] = False
+        self._scores[renamed] = -np.inf
         self._active = active
         self._learn(prints[self._order], counts[self._order])
 
     def _fit(self, points: Array, counts: Array) -> Array:
         """Return how well each source (sources, size) fits each talker: (sources, talkers)."""
-        talkers, known = self._voiceprints.points(self._sums, self._counts), self._counts > KNOWN
+        talkers, trust = self._voiceprints.points(self._sums, self._counts), self._counts / (self._counts + DOUBT)
         if self._voice is not None:
-            talkers[0], known[0] = self._voice, True
-        distance = np.square(points[:, None] - talkers).sum(2)
-        distance = np.where(known, distance, self._voiceprints.same)
+            talkers[0], trust[0] = self._voice, 1.0
+        same = self._voiceprints.same  # what a voice is taken to be apart from a talker of whom nothing is known
+        distance = same + trust * (np.square(points[:, None] - talkers).sum(2) - same)
         fit: Array = -self._voiceprints.certainty * counts[:, None] * distance
         return fit
 

@@ -15,7 +15,8 @@ export const FADE_S = 0.008; // from one order to another, at most the piece
 export const QUIET = 1e-4; // power that a stream is taken to have at least
 export const LEVEL_HALF_LIFE_S = 30; // of the stream's level, when it gets quieter
 export const TALKER_HALF_LIFE_S = 60; // of what is known of a talker, while there is speech
-export const KNOWN = 0.02; // blocks from which on a talker is known
+export const KNOWN = 0.02; // blocks from which on anything is known of a talker
+export const DOUBT = 1; // blocks of a talker that count as much as that they might be anybody
 
 const TINY = 1e-20; // against division by nothing
 
@@ -98,9 +99,15 @@ export class CausalOrder {
     });
     const best = argmax(scores);
     this.order = this.orders[best]!;
-    this.scores = scores.map((score) => score - scores[best]!);
+    this.scores = scores.map((score, i) => (this.onlyRenames(i, best) ? -Infinity : score - scores[best]!));
     this.learn(prints, counts);
     for (const voice of this.heard) voice.copyWithin(0, this.block);
+  }
+
+  /** Return whether an order differs from another by talkers alone of whom nothing is known. */
+  private onlyRenames(order: number, other: number): boolean {
+    const [one, two] = [this.orders[order]!, this.orders[other]!];
+    return order !== other && one.every((source, talker) => this.known[talker]! <= KNOWN || source === two[talker]);
   }
 
   /** Return how much each source says in the newest block, 0 to 1, and how much sound goes on from the one before. */
@@ -122,7 +129,10 @@ export class CausalOrder {
     const talkers = this.sums.map(toPoint);
     return prints.map((print, source) => {
       const point = toPoint(print);
-      const distances = talkers.map((talker, i) => (this.known[i]! > KNOWN ? squaredDistance(point, talker) : same));
+      const distances = talkers.map((talker, i) => {
+        const known = this.known[i]!;
+        return same + (known / (known + DOUBT)) * (squaredDistance(point, talker) - same);
+      });
       return distances.map((distance) => -certainty * counts[source]! * distance);
     });
   }
