@@ -106,23 +106,28 @@ class CausalOrder:
         best = self._scores.argmax()
         self._scores -= self._scores[best]
         self._order = self._orders[best]
-        known = self._counts > KNOWN
-        known[0] |= self._voice is not None
-        renamed = (self._orders[:, known] == self._order[known]).all(1)  # they differ in unknown talkers alone
-        renamed[best] = False
-        self._scores[renamed] = -np.inf
+        self._drop_renamed(best)
         self._active = active
         self._learn(prints[self._order], counts[self._order])
 
     def _fit(self, points: Array, counts: Array) -> Array:
         """Return how well each source (sources, size) fits each talker: (sources, talkers)."""
-        talkers, trust = self._voiceprints.points(self._sums, self._counts), self._counts / (self._counts + DOUBT)
+        talkers = self._voiceprints.points(self._sums, self._counts)
+        trust = self._counts / (self._counts + DOUBT)
         if self._voice is not None:
             talkers[0], trust[0] = self._voice, 1.0
-        same = self._voiceprints.same  # what a voice is taken to be apart from a talker of whom nothing is known
+        same = self._voiceprints.same  # how far a voice is taken to be from somebody unknown
         distance = same + trust * (np.square(points[:, None] - talkers).sum(2) - same)
         fit: Array = -self._voiceprints.certainty * counts[:, None] * distance
         return fit
+
+    def _drop_renamed(self, best: np.intp) -> None:
+        """Rule out the orders that differ from the best one in unknown talkers alone."""
+        known = self._counts > KNOWN
+        known[0] |= self._voice is not None
+        renamed = (self._orders[:, known] == self._orders[best, known]).all(1)
+        renamed[best] = False
+        self._scores[renamed] = -np.inf
 
     def _learn(self, prints: Array, counts: Array) -> None:
         """Add what the talkers (talkers, size) have said in a block."""
