@@ -15,7 +15,8 @@ demo: .venv/.runtime
 	$(BIN)/python -m benchmarks.demo demo
 
 # What measures time runs last, with nothing beside it. Before, tests run side by side with one thread each.
-test: lint docs
+test: .venv/.development
+	$(MAKE) --jobs 2 lint docs
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m "not realtime" $(PARALLEL)
 	$(BIN)/pytest -m realtime --numprocesses 3 --dist load
 

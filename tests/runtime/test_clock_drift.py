@@ -119,7 +119,7 @@ def test_a_delay_that_grew_becomes_shorter_again():
 
 def test_tries_to_be_shorter_become_rare_where_they_fail():
     """A block late by 10 ms every second all day: hardly an underflow once the delay covers it."""
-    _, queue = late_at(set(range(100, 10**6, 125)), 20)
+    _, queue = late_at(set(range(100, 10**6, 125)), 10)
     assert 1 <= queue.underflows <= 8
 
 
