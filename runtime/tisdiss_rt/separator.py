@@ -160,7 +160,7 @@ class Separator:
         progress: Progress | None = None,
         min_gain_db: float | None = None,
     ) -> FileSeparation:
-        """Separate a file of any length, in constant memory except for the record of its steps.
+        """Separate a file of any length, in memory that grows by about 6 MB for each hour.
 
         The options from ``budget_ms`` to ``voice``, and ``min_gain_db``, are those of the class. Of a
         truncated or damaged file, what is there is separated: a SeparationWarning and the result's

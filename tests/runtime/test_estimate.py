@@ -177,3 +177,7 @@ def test_the_command_reports_quality(telling, noise, tmp_path, monkeypatch):
     assert page.count("data:image/png;base64,") == 3
     assert page.count("<svg") == 2
     assert "http" not in page
+    refused = invoke("separate", "talk.wav", "--bundle", telling, *options)
+    assert refused.exit_code == 1
+    assert "talk.html exists; --force overwrites" in str(refused.exception)
+    assert (tmp_path / "pages" / "talk.html").read_text() == page

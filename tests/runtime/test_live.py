@@ -88,6 +88,13 @@ def test_against_the_clock(live, streamed, noise):
         np.testing.assert_allclose(read(), streamed(mix, 3), atol=1e-6)
 
 
+def test_an_offline_bundle_has_a_budget_too(command, toy, noise):
+    write("talk.wav", noise(RATE // 2))
+    status, out, _ = command("live", "--bundle", toy, "--provider", "cpu", "--input", "talk.wav", "--json")
+    assert status == 0
+    assert json.loads(out)["budget_ms"] == 37.5  # three quarters of a quarter of its window of 0.2 s
+
+
 @pytest.mark.realtime
 def test_late_chunks_are_counted(live, noise, monkeypatch):
     from tisdiss_rt.streaming.stream import Stream

@@ -1,4 +1,4 @@
-"""``separate --report``: one page to look where a result is to be distrusted, a file that needs nothing else.
+"""``separate --report``: one page that shows where a result is doubtful, a file that needs nothing else.
 
 For each recording: spectrograms of the mixture and of the voices, and below them on the same axis of time the
 estimated quality of each voice with its interval, and the depth.

@@ -67,7 +67,7 @@ _DEVICES_ONLY = (
 )
 @click.option("--no-ui", is_flag=True, help="No display, no keys.")
 @engine_options("live-16k")
-@budget_option("Time that one step may take; by default, of a streaming bundle, 75 % of it.")
+@budget_option("Time that one step may take; 75 % of it by default.")
 @DEPTH
 @MIN_DEPTH
 @MIN_GAIN
@@ -106,12 +106,13 @@ def live(
     """
     from tisdiss_rt.planning.plan import LIVE_SHARE  # take the time that --help should not
     from tisdiss_rt.separator import Separator
+    from tisdiss_rt.streaming import sliding_core
 
     _refuse_unused(context, source)
     separator = Separator(**engine)
-    step_s = separator.bundle.manifest.step_s
-    if budget_ms is None and depth is None and not others["no_realtime"] and step_s is not None:
-        budget_ms = LIVE_SHARE * 1e3 * step_s
+    manifest = separator.bundle.manifest
+    if budget_ms is None and depth is None and not others["no_realtime"]:
+        budget_ms = LIVE_SHARE * 1e3 * (manifest.step_s or sliding_core.longest_step_s(manifest))
     options = {
         "budget_ms": budget_ms,
         "depth": depth,

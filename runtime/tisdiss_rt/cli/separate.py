@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     "report_path",
     metavar="FILE.html",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a page with spectrograms, estimated quality and depth, to see where to distrust.",
+    help="Write a page with spectrograms, estimated quality and depth, which shows what is doubtful.",
 )
 @manifest_options
 @JSON
@@ -100,7 +100,8 @@ def separate(
 
     of_recordings = {"channels": parse(channels), "talkers": _number(talkers), "voice": voice}
     of_manifest = take(options)
-    _check_source(inputs, of_manifest["manifest"], report_path)
+    _check_source(inputs, of_manifest["manifest"])
+    _check_report(report_path, of_manifest["manifest"], force)
     if of_manifest["manifest"] is not None:
         separate_manifest(output, engine, options | of_recordings, force, quiet, as_json, **of_manifest)
         return
@@ -118,11 +119,18 @@ def separate(
         sys.exit(1)
 
 
-def _check_source(inputs: tuple[str, ...], manifest: Path | None, report_path: Path | None) -> None:
+def _check_source(inputs: tuple[str, ...], manifest: Path | None) -> None:
     if bool(inputs) == (manifest is not None):
         raise click.UsageError("either INPUT or --manifest says what to separate")
-    if manifest is not None and report_path is not None:
+
+
+def _check_report(path: Path | None, manifest: Path | None, force: bool) -> None:
+    if path is None:
+        return
+    if manifest is not None:
         raise OptionError("--report is for INPUT, not for --manifest")
+    if path.exists() and not force:
+        raise OptionError(f"{path} exists; --force overwrites")
 
 
 def _separate_all(

@@ -58,6 +58,11 @@ def windows_s(manifest: Manifest) -> tuple[float, ...]:
     return tuple(length_s for length_s in lengths_s if length_s <= WINDOW_S) or lengths_s[:1]
 
 
+def longest_step_s(manifest: Manifest) -> float:
+    """Return how far the longest window slides."""
+    return min(HOP_S, HOP_SHARE * windows_s(manifest)[-1])
+
+
 @dataclass(frozen=True)
 class Slide:
     """How the window slides, in samples; the three together are at most the window."""
