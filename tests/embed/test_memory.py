@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from pathlib import Path
 
@@ -34,8 +35,10 @@ def find_leaks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=1")
 
 
-@pytest.mark.parametrize("language", ["c", "cpp"])
-@pytest.mark.parametrize("name", ["edge-16k", "live-16k", "toy", "stream-toy"])
+@pytest.mark.parametrize(
+    ("language", "name"),
+    [*itertools.product(["c", "cpp"], ["toy", "stream-toy"]), ("cpp", "edge-16k"), ("cpp", "live-16k")],
+)
 def test_sanitizers(
     sanitized: Built,
     toys: dict[str, Path],
@@ -44,7 +47,10 @@ def test_sanitizers(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer on the conformance run."""
+    """AddressSanitizer, UndefinedBehaviorSanitizer and LeakSanitizer on the conformance run.
+
+    C++ passes on what C computes: of shipped bundles, which take long, one of the two is enough.
+    """
     find_leaks(tmp_path, monkeypatch)
     program = sanitized.programs / f"conformance_{language}"
     assert f"{sanitized.prefix}/lib/libtisdiss_rt.so" in run("ldd", program).stdout

@@ -98,9 +98,8 @@ def test_the_program_in_node(project: Path) -> None:
 
 
 def test_the_live_program(project: Path) -> None:
-    (project / "bundles").symlink_to(
-        project / "node_modules" / "tisdiss-rt" / "bundles"
-    )  # as the page has them
+    """With the bundle where a page has it."""
+    (project / "bundles").symlink_to(project / "node_modules" / "tisdiss-rt" / "bundles")
     given, is_deep, _ = program(
         project, AROUND_LIVE.replace("const noise", f"{LIVE}\nconst noise")
     ).stdout.split()
