@@ -5,7 +5,7 @@ TORCH ?= torch==2.13.0
 SCRIPTS = $(if $(filter Windows_NT,$(OS)),Scripts,bin)
 BIN = .venv/$(SCRIPTS)
 TOOLS = build/tools/$(SCRIPTS)
-# Tests of a file share what they prepare; the files of embed and export, which take longest, begin first.
+# Tests of a file share what they prepare.
 PARALLEL = --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo test cluster lint docs embed web wheel dist clean
