@@ -24,7 +24,7 @@ from tisdiss_rt.bundle import GRAPHS, Graphs
 # Low rates make short signals of the seconds that an export is checked with.
 BAND_SPLIT = NetworkConfig(
     sample_rate=8000, n_fft=64, hop=32, bands=(2, 2, 4, 8, 8, 8), dim=16, norm_groups=4, heads=2,
-    attention_dim=8, ffn_dims=(12, 8), separator_layers=2, separator_repeats=1, splitter="conv2d",
+    attention_dim=8, ffn_dims=(12, 8), separator_layers=1, separator_repeats=1, splitter="conv2d",
     block_layers=1, trained_depth=3, head_dim=8,
 )  # fmt: skip
 EVERYTHING = NetworkConfig(
