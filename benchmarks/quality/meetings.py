@@ -2,7 +2,8 @@
 
 The diarization error rate is that of pyannote.metrics, without a collar and with overlaps: the time that is
 missed, false or of somebody else, per time in which people talk. SI-SDR is that of whole outputs, assigned to
-people as is best for their sum, less that of the mixture; 0 for somebody without an output.
+people as is best for their sum, less that of the mixture; 0 for somebody without an output. Who says nothing,
+as may be in short meetings, does not count.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from tisdiss_rt import Separator
 
 @dataclass(frozen=True)
 class Told:
-    """How many people were found, shares of the time in which people talk, and improvement in dB."""
+    """Whether the number is right, shares of the time in which people talk, and improvement in dB."""
 
-    people: int
+    right: bool
     missed: float
     false: float
     confused: float
@@ -52,7 +53,7 @@ def measure(separator: Separator, made: Conversation) -> Told:
         outputs = [soundfile.read(each, dtype="float32")[0] for each in result.paths]
     found = DiarizationErrorRate()(annotation(made.talks), told, detailed=True)
     return Told(
-        people=len(result.paths),
+        right=len(result.paths) == int(made.talks.any(1).sum()),
         missed=found["missed detection"] / found["total"],
         false=found["false alarm"] / found["total"],
         confused=found["confusion"] / found["total"],
@@ -62,7 +63,8 @@ def measure(separator: Separator, made: Conversation) -> Told:
 
 def improvement_db(made: Conversation, outputs: list[np.ndarray]) -> float:
     """Return the mean over people of how much SI-SDR is better than the mixture's."""
-    gains = np.array([[si_sdr_db(o, v) - si_sdr_db(made.mix, v) for o in outputs] for v in made.voices])
+    voices = made.voices[made.talks.any(1)]
+    gains = np.array([[si_sdr_db(o, v) - si_sdr_db(made.mix, v) for o in outputs] for v in voices])
     return float(gains[linear_sum_assignment(gains, maximize=True)].sum() / len(gains))
 
 
@@ -78,9 +80,9 @@ def annotation(talks: np.ndarray) -> Any:
     return made
 
 
-def row(told: list[Told], people: int) -> str:
+def row(told: list[Told]) -> str:
     """Return the cells of a table: number right, diarization error, its three parts, and improvement."""
-    right = sum(each.people == people for each in told)
     means = 100 * np.mean([(each.error, each.missed, each.false, each.confused) for each in told], 0)
     gain_db = np.mean([each.improvement_db for each in told])
-    return " | ".join([f"{right} of {len(told)}", *(f"{mean:.1f} %" for mean in means), f"{gain_db:.1f} dB"])
+    right = f"{sum(each.right for each in told)} of {len(told)}"
+    return " | ".join([right, *(f"{mean:.1f} %" for mean in means), f"{gain_db:.1f} dB"])
