@@ -227,7 +227,11 @@ class SceneConfig:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How a network is trained; lengths in seconds, levels in dB, see `tisdiss_models.training`."""
+    """How a network is trained; lengths in seconds, levels in dB, see `tisdiss_models.training`.
+
+    A share of the steps (`extra_depth_share`) goes up to `extra_depth` repetitions beyond the trained depth,
+    another one (`shallow_share`) stops at a repetition before it, which takes less time.
+    """
 
     steps: int = 20000
     batch: int = 4
@@ -241,6 +245,7 @@ class TrainingConfig:
     depth_weights: tuple[float, ...] = (0.2, 0.4, 0.6, 0.8, 1.0)
     extra_depth: int = 2
     extra_depth_share: float = 0.2
+    shallow_share: float = 0.0
     switch_share: float = 0.5
     soft_limit_db: float = 30.0
     validation_speakers: int = 8
@@ -259,9 +264,11 @@ class TrainingConfig:
         for name in ("crop_s", "learning_rate", "decay_share", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("extra_depth_share", "switch_share", "ema"):
+        for name in ("extra_depth_share", "shallow_share", "switch_share", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
+        if self.extra_depth_share + self.shallow_share > 1 + 1e-9:
+            raise ConfigError("extra_depth_share + shallow_share exclude each other and must not exceed 1")
         if not self.depth_weights or min(self.depth_weights) < 0 or not any(self.depth_weights):
             raise ConfigError(f"depth_weights must be some numbers, not all 0: {list(self.depth_weights)}")
 

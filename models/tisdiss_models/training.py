@@ -2,7 +2,8 @@
 
 One step: draw mixtures, encode and split, repeat the block, decode the split and every repetition,
 judge them together (`losses`), update. Now and then a few repetitions more than the trained depth are
-run, so that going deeper at inference does no harm; a network for streams also learns to change its depth.
+run, so that going deeper at inference does no harm, and where it is asked for a few less, which takes less
+time; a network for streams also learns to change its depth.
 Weights are averaged (EMA); the average is what is evaluated and kept.
 """
 
@@ -174,8 +175,11 @@ class Trainer:
     def _draw_depth(self) -> int:
         trained = self.network.config.trained_depth
         draw = random.Random(f"{self.config.seed} {self.step}")  # on the CPU: nothing waits for the GPU
-        if draw.random() < self.config.extra_depth_share:
+        at = draw.random()
+        if at < self.config.extra_depth_share:
             return trained + draw.randint(1, self.config.extra_depth)
+        if at < self.config.extra_depth_share + self.config.shallow_share and trained > 1:
+            return draw.randint(1, trained - 1)
         return trained
 
     def train_step(self) -> Tensor:
@@ -225,7 +229,7 @@ class Trainer:
 
         scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, draw)
         beyond = depth + 1 - len(config.depth_weights)
-        weights = [*config.depth_weights, *[config.depth_weights[-1]] * beyond]
+        weights = [*config.depth_weights[: depth + 1], *[config.depth_weights[-1]] * beyond]
         return multi_depth_loss(scores, weights)
 
 

@@ -237,6 +237,19 @@ def test_some_steps_go_deeper_than_trained_and_the_same_ones_every_time(speech: 
     assert 25 < depths.count(2) < 80  # a quarter is expected
 
 
+def test_some_steps_stop_before_the_trained_depth(speech: Path) -> None:
+    config = dataclasses.replace(TRAINING, depth_weights=(0.2, 0.5, 0.8, 1.0), shallow_share=0.5)
+    made = Trainer(dataclasses.replace(NETWORK, trained_depth=3), config, CPU, speech, compile_parts=False)
+    depths = []
+    for step in range(200):
+        made.step = step
+        depths.append(made._draw_depth())
+    assert set(depths) == {1, 2, 3, 4}
+    assert 70 < sum(depth < 3 for depth in depths) < 130  # half are expected
+    made.step = depths.index(1)
+    assert torch.isfinite(made.train_step())
+
+
 def test_validation_speakers_are_not_trained_on_and_their_mixtures_are_fixed(speech: Path) -> None:
     made = trainer(speech)
     assert len(made.talkers.lengths) == 4
@@ -408,6 +421,7 @@ def test_the_command_needs_something_to_start_from(speech: Path, tmp_path: Path)
         ("training: {warmup_steps: 0}\n", "warmup_steps must be at least 1"),
         ("training: {depth_weights: []}\n", "depth_weights"),
         ("training: {ema: 2}\n", "ema must be from 0 to 1"),
+        ("training: {shallow_share: 0.9}\n", "extra_depth_share + shallow_share exclude each other"),
         ("training: {learning_rate: fast}\n", "learning_rate must be a number, not 'fast'"),
         ("network: {bands: 16}\n", "bands must be a list"),
         ("network: {mask: 'false'}\n", "mask must be true or false"),
