@@ -271,6 +271,8 @@ class TrainingConfig:
             raise ConfigError("extra_depth_share + shallow_share exclude each other and must not exceed 1")
         if not self.depth_weights or min(self.depth_weights) < 0 or not any(self.depth_weights):
             raise ConfigError(f"depth_weights must be some numbers, not all 0: {list(self.depth_weights)}")
+        if self.shallow_share and not any(self.depth_weights[:2]):
+            raise ConfigError("with a shallow_share, one of the first two depth_weights must be above 0")
 
 
 def from_mapping(kind: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -422,6 +422,7 @@ def test_the_command_needs_something_to_start_from(speech: Path, tmp_path: Path)
         ("training: {depth_weights: []}\n", "depth_weights"),
         ("training: {ema: 2}\n", "ema must be from 0 to 1"),
         ("training: {shallow_share: 0.9}\n", "extra_depth_share + shallow_share exclude each other"),
+        ("training: {shallow_share: 0.5, depth_weights: [0, 0, 1]}\n", "the first two depth_weights"),
         ("training: {learning_rate: fast}\n", "learning_rate must be a number, not 'fast'"),
         ("network: {bands: 16}\n", "bands must be a list"),
         ("network: {mask: 'false'}\n", "mask must be true or false"),
