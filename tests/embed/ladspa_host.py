@@ -102,6 +102,8 @@ def hosted(plugin: Path, rate: int) -> Iterator[Instance]:
     assert handle
     instance = Instance(found, handle, rate)
     found.activate(handle)
-    yield instance
-    found.deactivate(handle)
-    found.cleanup(handle)
+    try:
+        yield instance
+    finally:
+        found.deactivate(handle)
+        found.cleanup(handle)

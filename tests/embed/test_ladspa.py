@@ -111,6 +111,17 @@ def test_every_block(library: c.CDLL, plugin: Path, toys: dict[str, Path], block
         np.testing.assert_allclose(np.hstack(begun)[:, at:], expected[:, : 1024 - at], atol=1e-6)
 
 
+def test_a_host_that_renders_and_pauses(library: c.CDLL, plugin: Path, toys: dict[str, Path]) -> None:
+    """A pause between two calls, as where a file comes slowly, does not make it one that plays."""
+    mix = noise(64_000)
+    expected = stream_of_the_library(library, toys["stream-toy"], mix, 1)
+    with hosted(plugin, 16000) as instance:
+        begun = instance.run(mix[:16_000])
+        time.sleep(1)
+        found = np.hstack([begun, instance.run(mix[16_000:])])[:, instance.latency :]
+    np.testing.assert_allclose(found, expected[:, : found.shape[1]], atol=1e-6)
+
+
 def test_applyplugin(library: c.CDLL, plugin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that renders a file, with the bundle that is installed with the plug-in."""
     need("applyplugin")

@@ -16,7 +16,7 @@ class Pace {
     if (called_) {
       const double waited = std::clamp((now_s - ended_s_) / sound_s_, 0.0, 1.0);
       for (Share* share : {&long_, &short_}) {
-        share->value += std::min(1.0, sound_s_ / share->memory_s) * (waited - share->value);
+        share->value += std::min(share->most, sound_s_ / share->memory_s) * (waited - share->value);
       }
     }
     called_ = true;
@@ -25,8 +25,8 @@ class Pace {
 
   void end(double now_s) { ended_s_ = now_s; }
 
-  // Whether the host cannot wait: it has kept time for a while, two thirds of a second, and does not make up for
-  // anything right now.
+  // Whether the host cannot wait: it has kept time for a while, two thirds of a second and a dozen calls, and does not
+  // make up for anything right now.
   bool plays() const { return long_.value > kPlays && short_.value > kMakesUp; }
 
  private:
@@ -34,13 +34,15 @@ class Pace {
   static constexpr double kMakesUp = 0.3;
 
   struct Share {  // of the sound's duration that passes between calls, lately
-    double memory_s, value;
+    double memory_s;
+    double most;  // that one call weighs
+    double value = 0.0;
   };
 
   bool called_ = false;
   double ended_s_ = 0.0;
   double sound_s_ = 0.0;  // of the last call
-  Share long_{0.5, 0.0}, short_{0.01, 0.0};
+  Share long_{0.5, 0.1}, short_{0.01, 1.0};
 };
 
 }  // namespace tisdiss::ladspa

@@ -10,8 +10,9 @@ namespace tisdiss::ladspa {
 namespace {
 
 constexpr double kLongestBlockS = 1.0;  // what is longer is taken in pieces: hosts that play have none
-constexpr double kMostBehindS = 2.0;    // of the thread; what it has missed by then, it leaves out
-constexpr double kRingS = 4.0;
+// Of the thread; what it has missed by then, it leaves out. A host that renders is up to two blocks and a buffer ahead.
+constexpr double kMostBehindS = 2.0 * kLongestBlockS + 0.5;
+constexpr double kRingS = kMostBehindS + 1.5 * kLongestBlockS;
 constexpr double kPatienceS = 5.0;  // of a host that renders, without anything from the thread
 constexpr double kFadeS = 0.005;    // from one voice to another
 constexpr float kLoudest = 10.0f;   // of the input, where full scale is 1
