@@ -38,8 +38,6 @@ STREAMING = NetworkConfig(
     block_layers=1, trained_depth=3, head_dim=8, lookback=24,
 )  # fmt: skip
 RECURRENT = replace(STREAMING, lookback=0, recurrent_dim=12, ffn_kernel=3)
-# 8.0 M parameters, as published; applying its separator twice would make more nodes and no more weights.
-PUBLISHED = NetworkConfig(sample_rate=1000, separator_repeats=1, trained_depth=2)
 
 
 def random_network(config: NetworkConfig, seed: int = 1) -> Network | StreamingNetwork:
