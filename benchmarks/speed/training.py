@@ -32,7 +32,8 @@ from tisdiss_models.training import Trainer
 STEPS = 3  # timed in each process, after one that compiles
 JEMALLOC = {
     "LD_PRELOAD": ctypes.util.find_library("jemalloc") or "",
-    "MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:-1,oversize_threshold:0,narenas:1,lg_extent_max_active_fit:12",
+    "MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:-1,"
+    "oversize_threshold:0,narenas:1,lg_extent_max_active_fit:12",
 }
 WAYS: dict[str, tuple[bool, dict[str, str]]] = {
     "whole batch": (False, {}),

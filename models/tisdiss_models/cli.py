@@ -25,6 +25,11 @@ CONFIGS = Path(__file__).parent / "configs"
     help="Checkpoint of another network to take fitting weights from.",
 )
 @click.option(
+    "--teacher",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Checkpoint of another network whose feature maps to learn, instead of separating.",
+)
+@click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
@@ -44,6 +49,7 @@ def train_command(
     config: str | None,
     resume: Path | None,
     init: Path | None,
+    teacher: Path | None,
     output: Path | None,
     speech: Path | None,
     voice: bool,
@@ -57,8 +63,10 @@ def train_command(
     if speech is None:
         raise click.ClickException("no speech found; name its folder with --speech or TISDISS_SPEECH")
     if voice:
-        if config or resume or init or minutes:
-            raise click.ClickException("--voice is trained at once, and has no --config, --resume or --init")
+        if config or resume or init or teacher or minutes:
+            raise click.ClickException(
+                "--voice is trained at once, and has no --config, --resume, --init or --teacher"
+            )
         _train_voice(speech, output or Path("runs") / "voice")
         return
     if config is None and resume is None:
@@ -70,6 +78,8 @@ def train_command(
     compile_parts = compile_parts and _can_compile(device)
     try:
         trainer = _trainer(config, resume, init, torch.device(device), speech, compile_parts)
+        if teacher:
+            trainer.learn_from(teacher, compile_parts)
         output.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error

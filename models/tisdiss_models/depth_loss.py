@@ -47,6 +47,10 @@ class Scorer(ABC):
             ``depth + 1`` tensors (B, S, S).
         """
 
+    @abstractmethod
+    def begin(self, mix: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """Return the map (B S, T, F, D) of mixtures (B, samples) at depth 0, and the block, which repeats."""
+
     def _wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return torch.compile(function, dynamic=False) if self.compile_parts else function
 
@@ -79,6 +83,13 @@ class DepthScorer(Scorer):
                 z = self._block(z, z0)
                 scores.append(self._score(z, spec, scale, mix, sources, limit_db))
         return scores
+
+    def begin(self, mix: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """See `Scorer`."""
+        with torch.no_grad():
+            spec, scale = self.network.stem.analyse(mix)
+        z, z0, *_ = self._split(spec, scale)
+        return z, lambda before: self._block(before, z0)
 
     def _score_depth(
         self, z: Tensor, spec: Tensor, scale: Tensor, mix: Tensor, sources: Tensor, limit_db: float
@@ -119,6 +130,14 @@ class StreamScorer(Scorer):
                 z, newest = self._block(z, blank["block"], ran, newest if n > 1 else None)
                 scores.append(self._score(z, spec, mix, sources, limit_db, blank["decoder"]))
         return scores
+
+    def begin(self, mix: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        """See `Scorer`."""
+        blank = self.network.blank(mix)
+        with torch.no_grad():
+            spec, scale = self.network.stem.analyse(self.network.steps(mix), Memory(blank["stem"]))
+        z = self._split(spec, scale, blank["stem"])
+        return z, lambda before: self._block(before, blank["block"], None, None)[0]
 
     def _split_steps(self, spec: Tensor, scale: Tensor, blank: Mapping[str, Tensor]) -> Tensor:
         return self.network.stem.split(spec, scale, Memory(blank))

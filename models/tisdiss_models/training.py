@@ -20,9 +20,11 @@ import torch
 from torch import Tensor
 
 from .acoustics import draw_batch
-from .checkpoint import CheckpointError, read_tensors, save_checkpoint
+from .checkpoint import CheckpointError, load_checkpoint, read_tensors, save_checkpoint
 from .config import ConfigError, NetworkConfig, TrainingConfig, from_mapping, to_mapping
 from .data import load_recordings
+from .depth_loss import Scorer
+from .distillation import check_teacher, map_loss_db
 from .losses import multi_depth_loss
 from .network import use_gemm
 from .streaming import build_network
@@ -112,6 +114,7 @@ class Trainer:
         self.talkers = recordings.talkers.to(device)
         self.noises = recordings.noises.to(device) if recordings.noises else None
         self.scorer = self.network.make_scorer(compile_parts)
+        self.teacher: Scorer | None = None
         self.generator = torch.Generator().manual_seed(config.seed)
         self.step = 0
         self.audio_s = 0.0
@@ -156,6 +159,19 @@ class Trainer:
         self.average.load_state_dict(self.network.state_dict())
         return sorted(set(own) - set(fitting))
 
+    def learn_from(self, path: Path, compile_parts: bool = True) -> None:
+        """Learn the feature maps of another checkpoint from now on: see `distillation`.
+
+        Raises:
+            CheckpointError: if the file is none.
+            ConfigError: if its feature maps have another shape.
+        """
+        teacher, _ = load_checkpoint(path)
+        check_teacher(self.network.config, teacher.config)
+        teacher = teacher.to(self.device)
+        use_gemm(teacher)
+        self.teacher = teacher.make_scorer(compile_parts)
+
     def save(self, path: Path) -> None:
         """Write a checkpoint of the averaged weights that training can go on from."""
         facts = {
@@ -193,8 +209,8 @@ class Trainer:
         depth = self._draw_depth()
         loss = self._accumulate(mix, sources, depth)
         for parameter in self.network.parameters():
-            assert parameter.grad is not None
-            parameter.grad.nan_to_num_(0.0, 0.0, 0.0)  # one bad batch must not end a long run
+            if parameter.grad is not None:  # a teacher says nothing about the decoder
+                parameter.grad.nan_to_num_(0.0, 0.0, 0.0)  # one bad batch must not end a long run
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), config.gradient_clip)
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -221,6 +237,8 @@ class Trainer:
 
     def _loss(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
         """Judge all depths of mixtures (B, samples) together, in dB."""
+        if self.teacher is not None:
+            return map_loss_db(self.scorer, self.teacher, mix, depth)
         config = self.config
 
         def draw(steps: int) -> Tensor:

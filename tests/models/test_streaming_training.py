@@ -24,7 +24,7 @@ from tisdiss_models.config import read_yaml, to_mapping
 from tisdiss_models.depth_loss import StreamScorer
 from tisdiss_models.losses import pairwise_soft_snr_db
 from tisdiss_models.network import Network
-from tisdiss_models.streaming import memory_buffers
+from tisdiss_models.streaming import build_network, memory_buffers
 from tisdiss_models.training import Trainer, draw_depths, trainer_from_state
 from tisdiss_models.validation import evaluate
 
@@ -209,3 +209,38 @@ def test_the_shipped_configuration_keeps_its_latency(name: str) -> None:
 def test_a_repetition_of_the_light_network_remembers_less_than_a_megabyte() -> None:
     buffers = memory_buffers(read_yaml(CONFIGS / "light-16k.yaml")[0])["block"]
     assert sum(4 * math.prod(buffer.shape) for buffer in buffers.values()) < 1e6
+
+
+@KINDS
+def test_a_teacher_is_followed(speech: Path, tmp_path: Path, config: NetworkConfig) -> None:
+    """Its maps are learnt by stem and block, and the decoder stays as it is."""
+    torch.manual_seed(5)
+    save_checkpoint(tmp_path / "teacher.pt", build_network(NETWORK), {})
+    made = trainer(speech, config)
+    made.learn_from(tmp_path / "teacher.pt", compile_parts=False)
+    decoder = {name: value.clone() for name, value in made.network.decoder.state_dict().items()}
+    losses = [float(made.train_step()) for _ in range(60)]
+    assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 3
+    assert all(torch.equal(value, decoder[name]) for name, value in made.network.decoder.state_dict().items())
+
+
+def test_a_network_is_its_own_best_teacher(speech: Path, tmp_path: Path) -> None:
+    for config in (NETWORK, RECURRENT, OFFLINE):
+        made = trainer(speech, config)
+        made.save(tmp_path / "own.pt")
+        made.learn_from(tmp_path / "own.pt", compile_parts=False)
+        made.network.load_state_dict(made.average.state_dict())
+        assert float(made.train_step()) < -100
+
+
+def test_the_command_learns_from_a_teacher_that_fits(speech: Path, tmp_path: Path) -> None:
+    values = {"network": to_mapping(RECURRENT), "training": {**to_mapping(TRAINING), "steps": 2}}
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(values))
+    run = ["--config", tmp_path / "tiny.yaml", "--speech", speech, "--no-compile", "-o", tmp_path / "run"]
+    for change in ({"dim": 16}, {"hop": 64}, {"lookback": 0}, {}):
+        teacher = tmp_path / "teacher.pt"
+        save_checkpoint(teacher, build_network(dataclasses.replace(NETWORK, **change)), {})
+        result = CliRunner().invoke(train_command, [str(a) for a in [*run, "--teacher", teacher]])
+        assert result.exit_code == (1 if change else 0), result.output
+        assert ("Error: the teacher's maps do not fit: " in result.output) == bool(change)
+        assert (tmp_path / "run").exists() != bool(change)
