@@ -26,11 +26,13 @@ def test_offline(command: list[str | Path], tmp_path: Path) -> None:
 
 
 def test_stream(command: list[str | Path], tmp_path: Path) -> None:
-    """Also with a depth that changes."""
+    """Also with a depth that changes, and beside another stream."""
     bundle = BUNDLES["live-16k"]
     arrays = np.load(bundle / "conformance.npz")
     runs = [f"stream:{depth}:128" for depth in DEPTHS] + ["steps:" + ",".join(map(str, arrays["depths"]))]
     expected = [arrays[f"est_{depth}"] for depth in DEPTHS] + [arrays["est_switching"]]
+    runs += ["beside:4:1", "beside:1:4"]
+    expected += [arrays["est_4"], arrays["est_1"]]
     for found, wanted in zip(
         estimates(command, bundle, arrays["mix"], runs, tmp_path), expected, strict=True
     ):

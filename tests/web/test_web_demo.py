@@ -78,12 +78,13 @@ def test_playing(used: tuple[dict[str, Any], Path]) -> None:
 
 
 def test_files(used: tuple[dict[str, Any], Path]) -> None:
-    """One that cannot be decoded is refused; in another one person talks."""
+    """One that cannot be decoded is refused; in another one person talks; the example is there again."""
     found, _ = used
     assert found["broken"].startswith(
         "broken.mp3 cannot be used: your browser cannot decode this file: try WAV"
     )
     assert found["chosen"].endswith("one person talks, the second voice is silent.")
+    assert re.fullmatch(DONE, found["again"])
 
 
 def test_what_is_refused(used: tuple[dict[str, Any], Path]) -> None:

@@ -3,6 +3,10 @@
 declare const FILES: readonly string[]; // of the page; all are filled in where it is built
 declare const LATER: string; // a file that not everyone needs, kept when it is fetched
 declare const VERSION: string;
+declare const registration: ServiceWorkerRegistration;
+
+const OURS = `${registration.scope} `; // other pages of the same host have caches, too
+const CACHE = OURS + VERSION;
 
 interface LifeEvent extends Event {
   waitUntil(work: Promise<unknown>): void;
@@ -13,13 +17,19 @@ interface FetchEvent extends Event {
   respondWith(response: Promise<Response>): void;
 }
 
+/** Fetch all files, past the browser's own cache, which may have those of another version. */
+async function keepAll(): Promise<void> {
+  const cache = await caches.open(CACHE);
+  await cache.addAll(FILES.map((file) => new Request(file, { cache: "reload" })));
+}
+
 async function forgetOthers(): Promise<void> {
-  const names = await caches.keys();
-  await Promise.all(names.filter((name) => name !== VERSION).map((name) => caches.delete(name)));
+  const names = (await caches.keys()).filter((name) => name.startsWith(OURS) && name !== CACHE);
+  await Promise.all(names.map((name) => caches.delete(name)));
 }
 
 async function answer(request: Request): Promise<Response> {
-  const cache = await caches.open(VERSION);
+  const cache = await caches.open(CACHE);
   const kept = await cache.match(request);
   if (kept !== undefined) return kept;
   const response = await fetch(request);
@@ -27,9 +37,7 @@ async function answer(request: Request): Promise<Response> {
   return response;
 }
 
-addEventListener("install", (event) => {
-  (event as LifeEvent).waitUntil(caches.open(VERSION).then((cache) => cache.addAll(FILES)));
-});
+addEventListener("install", (event) => (event as LifeEvent).waitUntil(keepAll()));
 addEventListener("activate", (event) => (event as LifeEvent).waitUntil(forgetOthers()));
 addEventListener("fetch", (event) => {
   const { request } = event as FetchEvent;

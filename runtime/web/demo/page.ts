@@ -18,7 +18,7 @@ const budget = find<HTMLInputElement>("budget");
 const computer = new Computer();
 
 const opened = computer.open(new URL(BUNDLE, location.href).href);
-let hasBegun = false; // with a file, a recording, or live: the example is not wanted any more
+let turn = 0; // of the sound that was chosen last, the example first of all; those before are not wanted any more
 let sound: { name: string; mix: Float32Array } | null = null;
 let stop = new AbortController();
 let shown: Shown | null = null;
@@ -128,25 +128,26 @@ async function measure(): Promise<void> {
 }
 
 /** Take a sound from a file, a recording or the example. */
-async function take(name: string, file: Blob): Promise<void> {
-  hasBegun = true;
+async function take(name: string, file: Blob | Promise<Blob>): Promise<void> {
+  const mine = (turn += 1);
   stop.abort();
   progress.hidden = true;
   say(`Reading ${name}…`);
   try {
     const { manifest } = await opened;
-    const mix = await decode(file, manifest.sampleRate);
+    const mix = await decode(await file, manifest.sampleRate);
+    if (mine !== turn) return;
     if (mix.length === 0) throw new Error("it has no sound");
     sound = { name, mix };
   } catch (error) {
-    say(`${name} cannot be used: ${(error as Error).message}`);
+    if (mine === turn) say(`${name} cannot be used: ${(error as Error).message}`);
     return;
   }
   await separate();
 }
 
 async function takeExample(): Promise<void> {
-  await take("The example", await (await fetch(EXAMPLE)).blob());
+  await take("The example", fetch(EXAMPLE).then((response) => response.blob()));
 }
 
 function listenToFiles(): void {
@@ -156,6 +157,7 @@ function listenToFiles(): void {
     if (file) void take(file.name, file);
     picker.value = "";
   });
+  find("example").addEventListener("click", () => void takeExample());
   const drop = find("drop");
   addEventListener("dragover", (event) => {
     event.preventDefault();
@@ -185,7 +187,7 @@ function listenToRecording(): void {
     button.disabled = true;
     try {
       recording = await record();
-      hasBegun = true;
+      turn += 1;
       button.textContent = "Stop";
       button.ariaPressed = "true";
       say("Recording. Stop to separate it.");
@@ -219,7 +221,7 @@ async function begin(): Promise<void> {
   listenToFiles();
   listenToRecording();
   listenToLive(() => {
-    hasBegun = true;
+    turn += 1;
     if (!progress.hidden) say("Stopped, to go live.");
     stop.abort();
     progress.hidden = true;
@@ -237,7 +239,7 @@ async function begin(): Promise<void> {
   }
   listenToEffort();
   await Promise.all([tellDepth(), tellBudget()]);
-  if (!hasBegun) await takeExample();
+  if (turn === 0) await takeExample();
   if ("serviceWorker" in navigator) await navigator.serviceWorker.register("offline.js");
 }
 

@@ -11,7 +11,8 @@ export class Player {
   private sources: AudioBufferSourceNode[] = [];
   private gains: GainNode[] = [];
   private fromS = 0; // where it stands, or stood when it began to play
-  private beganS: number | null = null; // on the context's clock; null while paused
+  private beganS: number | null = null; // on the context's clock; null until it is heard
+  private turn: symbol | null = null; // of the call that plays; null while paused
 
   /** @param tracks (n,) each, at the sample rate. */
   constructor(
@@ -24,7 +25,7 @@ export class Player {
   }
 
   get isPlaying(): boolean {
-    return this.beganS !== null;
+    return this.turn !== null;
   }
 
   get positionS(): number {
@@ -34,8 +35,10 @@ export class Player {
 
   async play(): Promise<void> {
     if (this.isPlaying) return;
+    const turn = (this.turn = Symbol());
     const context = (this.context ??= new AudioContext());
     await context.resume();
+    if (turn !== this.turn) return; // paused since then
     if (this.fromS >= this.lengthS) this.fromS = 0;
     this.beganS = context.currentTime;
     this.gains = this.tracks.map(() => new GainNode(context, { gain: 0 }));
@@ -56,7 +59,7 @@ export class Player {
 
   pause(): void {
     this.fromS = this.positionS;
-    this.beganS = null;
+    this.beganS = this.turn = null;
     for (const source of this.sources) {
       source.onended = null;
       source.stop();

@@ -118,7 +118,7 @@ function listen(box: HTMLElement, rows: readonly Row[], player: Player, signal: 
       const isFree = !(event.target as HTMLElement).closest("button, input, select, a") && !event.ctrlKey && !event.metaKey;
       if (isFree && event.key === " ") {
         event.preventDefault();
-        void toggle();
+        if (!event.repeat) void toggle();
       }
       const track = Number.parseInt(event.key, 10);
       if (!event.ctrlKey && !event.metaKey && !event.altKey && track < rows.length) hear(track);

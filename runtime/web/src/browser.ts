@@ -3,10 +3,13 @@
 import { readBundle, type Bundle } from "./bundle.js";
 import { ProviderError, firstLine } from "./errors.js";
 import { FetchedFiles } from "./fetched-files.js";
-import type { Platform } from "./onnx-runtime.js";
+import { oneByOne, type Platform } from "./onnx-runtime.js";
 import { openWebGpu } from "./webgpu.js";
 
 export * from "./api.js";
+
+/** WebAssembly has one stack: of two runs that overlap, each puts it back where the other still needs it. */
+const inTurn = oneByOne();
 
 /** Return ONNX Runtime for browsers; throws ProviderError where it does not start. */
 async function platform(): Promise<Platform> {
@@ -19,6 +22,7 @@ async function platform(): Promise<Platform> {
       // More than one thread needs a page that is isolated from others (COOP and COEP).
       useThreads: (asked) => (ort.env.wasm.numThreads = Math.max(1, globalThis.crossOriginIsolated ? asked : 1)),
       accelerate: openWebGpu,
+      inTurn,
     };
   } catch (error) {
     throw new ProviderError(`ONNX Runtime does not start: ${firstLine(error)}`, { cause: error });

@@ -70,6 +70,7 @@ function* fields(message: Uint8Array): Generator<[number, number | Uint8Array]> 
   };
   while (at < message.length) {
     const tag = varint();
+    if (tag >= 2 ** 32) throw new RangeError("a tag too large"); // readers differ in what they make of it
     const field = Math.floor(tag / 8);
     const wire = tag % 8;
     if (wire === 0) {

@@ -30,8 +30,23 @@ export interface Platform {
    * @param isAsked takes it also where it is not expected to be faster.
    */
   readonly accelerate?: (isAsked: boolean) => Promise<Platform>;
-  /** Makes calls of graphs one after the other, each to its end; for a device that has maps of its own. */
-  readonly inTurn?: <T>(call: () => Promise<T>) => Promise<T>;
+  /** Makes calls of graphs one after the other, each to its end, where ONNX Runtime cannot do several at once. */
+  readonly inTurn?: InTurn;
+  /** Whether it runs on a device that has maps of its own, and may fail where the bundle is right. */
+  readonly isDevice?: boolean;
+}
+
+/** Makes a call when it may be made. */
+export type InTurn = <T>(call: () => Promise<T>) => Promise<T>;
+
+/** Return what makes each call when the one before has ended, well or not. */
+export function oneByOne(): InTurn {
+  let last: Promise<unknown> = Promise.resolve();
+  return (call) => {
+    const turn = last.then(call);
+    last = turn.catch(() => {});
+    return turn;
+  };
 }
 
 /** Tensors by name. */
@@ -60,7 +75,7 @@ export class Graph {
     stay: readonly string[] = [],
   ): Promise<Graph> {
     const options = optionsOf(platform.provider, threads);
-    if (platform.inTurn) {
+    if (platform.isDevice) {
       const locations = spec.outputs.map(({ name }) => [name, stay.includes(name) ? "gpu-buffer" : "cpu"]);
       options.preferredOutputLocation = Object.fromEntries(locations);
     }
@@ -102,9 +117,9 @@ function inTurn<T>(platform: Platform, call: () => Promise<T>): Promise<T> {
 }
 
 /** Return the error for what ONNX Runtime refuses: a bundle's fault, or on a device, that of the device. */
-function failure({ inTurn, provider }: Platform, what: string, cause: unknown): Error {
+function failure({ isDevice, provider }: Platform, what: string, cause: unknown): Error {
   if (cause instanceof ProviderError) return cause;
-  if (inTurn) return new ProviderError(`${what} on ${provider}: ${firstLine(cause)}`, { cause });
+  if (isDevice) return new ProviderError(`${what} on ${provider}: ${firstLine(cause)}`, { cause });
   return new BundleError(`${what}: ${firstLine(cause)}`, { cause });
 }
 

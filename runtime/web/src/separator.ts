@@ -237,7 +237,7 @@ export class Separator {
       write(await stream.process(mix.subarray(start, start + piece)));
     }
     write(await stream.flush());
-    steps.push(...stream.steps);
+    for (const step of stream.steps) steps.push(step); // too many to be arguments of a call
     return voices;
   }
 }

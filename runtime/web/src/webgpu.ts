@@ -6,7 +6,7 @@
  */
 
 import { ProviderError, firstLine } from "./errors.js";
-import type { OnnxRuntime, Platform } from "./onnx-runtime.js";
+import { oneByOne, type InTurn, type OnnxRuntime, type Platform } from "./onnx-runtime.js";
 
 /** What is used of the browser's interface, for which TypeScript has no types. */
 interface Adapter {
@@ -52,12 +52,13 @@ async function start(): Promise<Platform> {
     providers: ["webgpu"],
     useThreads: () => 1,
     inTurn: inTurns(device),
+    isDevice: true,
   };
 }
 
 /** Return what makes calls one after the other, each until the device has done its work. */
-export function inTurns(find: () => Promise<Device>): NonNullable<Platform["inTurn"]> {
-  let last: Promise<unknown> = Promise.resolve();
+export function inTurns(find: () => Promise<Device>): InTurn {
+  const next = oneByOne();
   let device: Device | undefined; // ONNX Runtime makes it with its first graph
   let loss: ProviderError | undefined;
   let giveUp: (why: ProviderError) => void = () => {}; // the call under way, which may not come back from a lost device
@@ -85,9 +86,5 @@ export function inTurns(find: () => Promise<Device>): NonNullable<Platform["inTu
     if (loss !== undefined) throw loss;
     return result;
   };
-  return (call) => {
-    const turn = last.then(() => run(call));
-    last = turn.catch(() => {});
-    return turn;
-  };
+  return (call) => next(() => run(call));
 }

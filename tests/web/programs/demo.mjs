@@ -74,6 +74,8 @@ try {
   found.broken = await said(page, "cannot be used");
   await page.locator("#file").setInputFiles(sound);
   found.chosen = await said(page, / in [\d.]+ s/);
+  await page.locator("#example").click();
+  found.again = await said(page, /example: .* in [\d.]+ s/);
 
   await page.locator("#record").click();
   found.refused = await said(page, "no microphone");

@@ -13,6 +13,10 @@ export async function runOf(separator, mix, run) {
     return told(sources, estimate, steps.at(-1).depth);
   }
   const stream = await separator.stream({ depth });
+  if (what === "beside") {
+    const other = await separator.stream({ depth: Number(second) });
+    return (await Promise.all([stream, other].map((each) => byChunks(each, mix, 128))))[0];
+  }
   if (what === "steps") return bySteps(stream, mix, depths);
   const voices = await byChunks(stream, mix, Number(second));
   if (what !== "told") return voices;
