@@ -127,6 +127,10 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         "",
     ),
     "deep nesting within": (replaced('"quality": null', '"quality": ' + "[" * 900 + "]" * 900), "quality"),
+    "deep nesting beside": (
+        replaced('"quality": null', '"quality": null, "x": ' + "[" * 200_000 + "]" * 200_000),
+        "",
+    ),
     "a huge manifest": (
         lambda folder: (folder / "manifest.json").write_text(" " * (bundles.MOST_MANIFEST_BYTES + 1)),
         "at most 1048576",

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <initializer_list>
 #include <limits>
 #include <nlohmann/json.hpp>
 
@@ -35,7 +34,7 @@ constexpr size_t kGainFeatures = 5;
 void need(bool condition, const string& text) { tisdiss::internal::need(condition, TISDISS_ERROR_BUNDLE, text); }
 
 // Keys that are not known are errors, so that a misspelt or newer entry is never ignored in silence.
-void check_keys(const json& value, const string& where, std::initializer_list<const char*> known) {
+void check_keys(const json& value, const string& where, const std::vector<const char*>& known) {
   need(value.is_object(), where + " is not an object");
   for (const char* key : known) need(value.contains(key), where + " lacks " + key);
   for (const auto& item : value.items()) {
@@ -277,16 +276,12 @@ Manifest read_manifest(const json& value) {
   const int format = value.contains("format") ? integer(value["format"], "format") : kFormat;
   need(format <= kFormat, "made for a newer tisdiss-rt (format " + std::to_string(format) + "); upgrade");
   need(format >= 1, "unknown format " + std::to_string(format));
-  json known = value;  // as format 1 has it
+  std::vector<const char*> known = {"format", "name", "kind", "sample_rate", "sources", "min_samples", "windows_s",
+                                    "depth", "graphs", "stream", "state", "conformance", "quality", "training",
+                                    "licence"};
+  if (format > 1) known.push_back("parts");
+  check_keys(value, "the manifest", known);
   Manifest manifest;
-  if (format > 1) {
-    need(value.contains("parts"), "the manifest lacks parts");
-    read_parts(value["parts"], manifest);
-    known.erase("parts");
-  }
-  check_keys(known, "the manifest",
-             {"format", "name", "kind", "sample_rate", "sources", "min_samples", "windows_s", "depth", "graphs",
-              "stream", "state", "conformance", "quality", "training", "licence"});
   manifest.name = text(value["name"], "name");
   manifest.licence = text(value["licence"], "licence");
   manifest.sample_rate = integer(value["sample_rate"], "sample_rate");
@@ -317,6 +312,7 @@ Manifest read_manifest(const json& value) {
     integer(value["training"]["steps"], "training.steps");
     text(value["training"]["licence"], "training.licence");
   }
+  if (format > 1) read_parts(value["parts"], manifest);
   manifest.conformance = read_file_ref(value["conformance"], "conformance");
   return manifest;
 }
