@@ -63,6 +63,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
+        if tag >> 32:  # protocol buffers would drop what is above
+            raise ValueError("a tag too large")
         field, wire = tag >> 3, tag & 7
         if wire == _VARINT:
             number, at = _varint(message, at)

@@ -42,17 +42,25 @@ def replaced(before: str, after: str) -> Edit:
     return edit
 
 
-def regraphed(name: str, change: Callable[[onnx.ModelProto], object]) -> Edit:
-    """Change a graph, and the hash that the manifest has for it."""
+def rewritten(name: str, write: Callable[[onnx.ModelProto], bytes]) -> Edit:
+    """Change the file of a graph, and the hash that the manifest has for it."""
 
     def edit(folder: Path) -> None:
         path = folder / f"{name}.onnx"
-        model = onnx.load(path)
-        change(model)
-        path.write_bytes(model.SerializeToString())
+        path.write_bytes(write(onnx.load(path)))
         edited(lambda d: d["graphs"][name]["files"]["fp32"].update(sha256=bundles.sha256_of(path)))(folder)
 
     return edit
+
+
+def regraphed(name: str, change: Callable[[onnx.ModelProto], object]) -> Edit:
+    """Change a graph, and the hash that the manifest has for it."""
+
+    def write(model: onnx.ModelProto) -> bytes:
+        change(model)
+        return model.SerializeToString()
+
+    return rewritten(name, write)
 
 
 def shape(graph: str, kind: str, index: int, sizes: list[Any]) -> Edit:
@@ -75,6 +83,14 @@ def _in_a_branch(model: onnx.ModelProto) -> None:
     inner = helper.make_graph([], "branch", [], [], [helper.make_tensor("s", TensorProto.FLOAT, [1], [1.0])])
     kept_elsewhere(inner.initializer[0], "/etc/passwd")
     model.graph.node.insert(0, helper.make_node("If", ["mix"], ["s"], then_branch=inner, else_branch=inner))
+
+
+def _behind_a_large_tag(model: onnx.ModelProto) -> bytes:
+    """Weights elsewhere in a graph whose tag has a bit that protocol buffers drop."""
+    graph = onnx.ModelProto(graph=model.graph)
+    kept_elsewhere(graph.graph.initializer[0], "/etc/passwd")
+    model.ClearField("graph")
+    return model.SerializeToString() + b"\xba\x80\x80\x80\x10" + graph.SerializeToString()[1:]
 
 
 def _doubled(model: onnx.ModelProto) -> None:
@@ -180,17 +196,7 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
     "another shape than the graph's": (shape("block", "outputs", 0, [2, "samples", 1, 2]), ""),
     "another number of axes": (shape("block", "outputs", 0, [2, "samples", 1]), ""),
     "64-bit floats": (regraphed("decoder", _doubled), "float"),
-    "a graph that is none": (
-        lambda folder: (
-            (folder / "block.onnx").write_bytes(b"\x0b\x0c"),
-            edited(
-                lambda d: d["graphs"]["block"]["files"]["fp32"].update(
-                    sha256=bundles.sha256_of(folder / "block.onnx")
-                )
-            )(folder),
-        ),
-        "not an ONNX file",
-    ),
+    "a graph that is none": (rewritten("block", lambda model: b"\x0b\x0c"), "not an ONNX file"),
     "weights elsewhere": (
         regraphed("block", lambda model: kept_elsewhere(model.graph.initializer[0], "/etc/passwd")),
         ELSEWHERE,
@@ -204,6 +210,7 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         ),
         ELSEWHERE,
     ),
+    "elsewhere behind a large tag": (rewritten("block", _behind_a_large_tag), "not an ONNX file"),
 }
 STREAMING: dict[str, tuple[Edit, str]] = {
     "endless latency": (edited(lambda d: d["stream"].update(latency_samples=2**31 - 1)), "at most 60 s"),

@@ -59,6 +59,7 @@ bool has_external_data(std::string_view message, Message kind, int level) {
   if (level > kMostNested) fail("too deeply nested");
   while (!message.empty()) {
     const uint64_t tag = take_number(message);
+    if (tag >> 32 != 0) fail("a tag too large");  // protocol buffers would drop what is above
     const uint64_t field = tag >> 3, wire = tag & 7;
     uint64_t number = 0;
     std::string_view bytes;
