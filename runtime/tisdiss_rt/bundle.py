@@ -38,11 +38,13 @@ MANIFEST_NAME = "manifest.json"
 # Beyond these limits a manifest is damaged or meant to do harm; everything real is far below.
 MOST_MANIFEST_BYTES = 1 << 20
 MOST_FILE_BYTES = 1 << 29  # of a graph
+LEAST_HZ = 1000  # below, some lengths of time are no sample
 MOST_HZ = 768_000
 MOST_SOURCES = 8  # as their orders are tried
 DEEPEST = 64  # repetitions of the block
 MOST_WINDOWS = 32
 LONGEST_S = 60  # of windows, steps and latency
+LONGEST_HOP_S = 0.25  # of voiceprints: a block of 0.256 s has one at least
 MOST_NUMBERS = 1 << 26  # of a tensor of fixed shape, and of all that a stream keeps
 WINDOW_STRETCH = 4  # by which a window may be longer than the longest of the manifest
 MOST_INTEGER = 2**31 - 1
@@ -437,12 +439,12 @@ def _check(manifest: Manifest) -> None:
     need(manifest.format == FORMAT, f"unknown format {manifest.format}")
     need(manifest.kind in KINDS, f"unknown kind {manifest.kind!r}; there are {', '.join(KINDS)}")
     rate = manifest.sample_rate
-    for name, most in (
-        ("sample_rate", MOST_HZ),
-        ("sources", MOST_SOURCES),
-        ("min_samples", LONGEST_S * rate),
+    for name, least, most in (
+        ("sample_rate", LEAST_HZ, MOST_HZ),
+        ("sources", 1, MOST_SOURCES),
+        ("min_samples", 1, LONGEST_S * rate),
     ):
-        need(0 < getattr(manifest, name) <= most, f"{name} must be from 1 to {most}")
+        need(least <= getattr(manifest, name) <= most, f"{name} must be from {least} to {most}")
     _check_tensors(manifest, need)
     if manifest.kind == "streaming":
         _check_streaming(manifest, need)
@@ -461,7 +463,7 @@ def _check(manifest: Manifest) -> None:
     _check_depths(manifest, need)
     for part in manifest.parts:
         if part.name == VOICE:
-            _check_voice(part, need)
+            _check_voice(part, rate, need)
         if part.name == ESTIMATE:
             need(manifest.tells_change, "the part estimate needs the block's output change")
             _check_estimate(part.values, need)
@@ -473,12 +475,14 @@ def _check(manifest: Manifest) -> None:
         need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
 
 
-def _check_voice(part: Part, need: Callable[[bool, str], None]) -> None:
+def _check_voice(part: Part, rate: int, need: Callable[[bool, str], None]) -> None:
     values = [part.values.get(key, ()) for key in ("hop", "same", "certainty")]
     complete = part.graph is not None and "fp32" in part.graph.files
     sensible = all(len(value) == 1 and 0 < value[0] < math.inf for value in values)
     need(complete and sensible, "the part voice must have a graph, hop, same and certainty")
-    need(values[0][0] == int(values[0][0]), "the hop of the part voice must be a whole number")
+    hop = values[0][0]
+    need(hop == int(hop), "the hop of the part voice must be a whole number")
+    need(hop <= LONGEST_HOP_S * rate, f"the hop of the part voice must be of at most {LONGEST_HOP_S} s")
 
 
 def _check_estimate(values: dict[str, tuple[float, ...]], need: Callable[[bool, str], None]) -> None:

@@ -85,6 +85,8 @@ TWINS: dict[str, list[Any]] = {
     "budget.h:kLeastMs": [forecast.LEAST_MS],
     "manifest.cpp:kFormat": [bundle.FORMAT],
     "manifest.cpp:kDeepest": [bundle.DEEPEST],
+    "manifest.cpp:kLeastHz": [bundle.LEAST_HZ],
+    "manifest.cpp:kLongestHopS": [bundle.LONGEST_HOP_S],
     "manifest.cpp:kLongestS": [bundle.LONGEST_S],
     "manifest.cpp:kManifestName": [bundle.MANIFEST_NAME],
     "external_data.cpp:kDataLocation": [external_data.DATA_LOCATION],

@@ -100,6 +100,17 @@ def _doubled(model: onnx.ModelProto) -> None:
     model.graph.node.append(helper.make_node("Cast", ["single"], ["est"], to=TensorProto.DOUBLE))
 
 
+def _voice(manifest: dict[str, Any], hop: int) -> dict[str, Any]:
+    prints = {"name": "prints", "shape": [2, "frames", 4]}
+    graph = {
+        "inputs": [{"name": "voices", "shape": [2, "samples"]}],
+        "outputs": [prints, {"name": "weights", "shape": [2, "frames"]}],
+        "files": manifest["graphs"]["block"]["files"],
+    }
+    values = {"hop": [hop], "same": [1], "certainty": [1]}
+    return {"name": "voice", "required": False, "graph": graph, "values": values}
+
+
 def _replace_by(make: Callable[[Path], object]) -> Edit:
     def edit(folder: Path) -> None:
         (folder / "manifest.json").unlink()
@@ -156,7 +167,8 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
     "a manifest that is a folder": (_replace_by(Path.mkdir), "is not a file"),
     "too many sources": (edited(lambda d: d.update(sources=9)), "from 1 to 8"),
     "no source": (edited(lambda d: d.update(sources=0)), "from 1 to 8"),
-    "too high a rate": (edited(lambda d: d.update(sample_rate=10**6)), "from 1 to 768000"),
+    "too high a rate": (edited(lambda d: d.update(sample_rate=10**6)), "from 1000 to 768000"),
+    "too low a rate": (edited(lambda d: d.update(sample_rate=999)), "from 1000 to 768000"),
     "too deep": (edited(lambda d: d["depth"].update(max=65)), "max <= 64"),
     "most samples": (edited(lambda d: d.update(min_samples=2**31 - 1)), "from 1 to 960000"),
     "a window of nothing": (edited(lambda d: d.update(windows_s=[1e-300])), "from min_samples"),
@@ -189,6 +201,7 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         ),
         "the part estimate",
     ),
+    "a voice with a long hop": (edited(lambda d: d["parts"].append(_voice(d, hop=4001))), "0.25 s"),
     "training without steps": (
         edited(lambda d: d.update(training={"data": "x", "steps": "many", "licence": ""})),
         "steps",

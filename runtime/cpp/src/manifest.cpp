@@ -18,11 +18,13 @@ using std::string;
 constexpr int kFormat = 2;  // format 1 has no parts and no quality per scene
 // Beyond these limits a manifest is damaged or meant to do harm; everything real is far below.
 constexpr size_t kMostManifestBytes = 1048576;
+constexpr int kLeastHz = 1000;  // below, some lengths of time are no sample
 constexpr int kMostHz = 768000;
 constexpr int kMostSources = 8;  // as their orders are tried
 constexpr int kDeepest = 64;     // repetitions of the block
 constexpr int kMostWindows = 32;
 constexpr int kLongestS = 60;              // of windows, steps and latency
+constexpr double kLongestHopS = 0.25;      // of voiceprints: a block of 0.256 s has one at least
 constexpr int64_t kMostNumbers = 67108864;  // of a tensor of fixed shape, and of all that a stream keeps
 constexpr const char* kManifestName = "manifest.json";
 constexpr const char* kVoice = "voice";  // a part
@@ -201,11 +203,12 @@ double voice_value(const json& values, const char* key) {
   return value;
 }
 
-VoicePart read_voice(const json& part) {
+VoicePart read_voice(const json& part, int sample_rate) {
   need(!part["graph"].is_null(), "the part voice must have a graph, hop, same and certainty");
   const json& values = part["values"];
   const double hop = voice_value(values, "hop");
-  need(hop == std::floor(hop) && hop <= kMostHz, "the hop of the part voice must be a whole number");
+  need(hop == std::floor(hop), "the hop of the part voice must be a whole number");
+  need(hop <= kLongestHopS * sample_rate, "the hop of the part voice must be of at most 0.25 s");
   VoicePart voice{read_graph(part["graph"], "parts.graph"), static_cast<size_t>(hop), voice_value(values, "same"),
                   voice_value(values, "certainty")};
   const auto& [inputs, outputs, files] = voice.graph;
@@ -261,7 +264,7 @@ void read_parts(const json& value, Manifest& manifest) {
       for (const json& element : items(entry.value(), "parts.values")) number(element, "parts.values");
     }
     if (name == kVoice) {
-      manifest.voice = read_voice(item);
+      manifest.voice = read_voice(item, manifest.sample_rate);
     } else if (name == kEstimate) {
       manifest.estimate = read_estimate(item);
     } else {
@@ -287,8 +290,8 @@ Manifest read_manifest(const json& value) {
   manifest.sample_rate = integer(value["sample_rate"], "sample_rate");
   manifest.sources = integer(value["sources"], "sources");
   manifest.min_samples = integer(value["min_samples"], "min_samples");
-  need(0 < manifest.sample_rate && manifest.sample_rate <= kMostHz,
-       "sample_rate must be from 1 to " + std::to_string(kMostHz));
+  need(kLeastHz <= manifest.sample_rate && manifest.sample_rate <= kMostHz,
+       "sample_rate must be from " + std::to_string(kLeastHz) + " to " + std::to_string(kMostHz));
   need(0 < manifest.sources && manifest.sources <= kMostSources,
        "sources must be from 1 to " + std::to_string(kMostSources));
   const int most_samples = kLongestS * manifest.sample_rate;

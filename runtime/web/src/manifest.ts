@@ -15,11 +15,13 @@ export const MANIFEST_NAME = "manifest.json";
 // Beyond these limits a manifest is damaged or meant to do harm; everything real is far below.
 export const MOST_MANIFEST_BYTES = 1048576;
 export const MOST_FILE_BYTES = 536870912; // of a graph
+export const LEAST_HZ = 1000; // below, some lengths of time are no sample
 export const MOST_HZ = 768000;
 export const MOST_SOURCES = 8; // as their orders are tried
 export const DEEPEST = 64; // repetitions of the block
 export const MOST_WINDOWS = 32;
 export const LONGEST_S = 60; // of windows, steps and latency
+export const LONGEST_HOP_S = 0.25; // of voiceprints: a block of 0.256 s has one at least
 export const MOST_NUMBERS = 67108864; // of a tensor of fixed shape, and of all that a stream keeps
 export const WINDOW_STRETCH = 4; // by which a window may be longer than the longest of the manifest
 export const MOST_INTEGER = 2147483647;

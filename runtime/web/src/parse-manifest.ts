@@ -11,6 +11,8 @@ import {
   GAIN_FEATURES,
   GRAPHS,
   KINDS,
+  LEAST_HZ,
+  LONGEST_HOP_S,
   LONGEST_S,
   MOST_HZ,
   MOST_NUMBERS,
@@ -111,18 +113,20 @@ function asFormat2(data: Record<string, unknown>): Record<string, unknown> {
 function check(manifest: Manifest): void {
   need(manifest.format === FORMAT, `unknown format ${manifest.format}`);
   const rate = manifest.sampleRate;
-  const limits: [string, number, number][] = [
-    ["sample_rate", rate, MOST_HZ],
-    ["sources", manifest.sources, MOST_SOURCES],
-    ["min_samples", manifest.minSamples, LONGEST_S * rate],
+  const limits: [string, number, number, number][] = [
+    ["sample_rate", rate, LEAST_HZ, MOST_HZ],
+    ["sources", manifest.sources, 1, MOST_SOURCES],
+    ["min_samples", manifest.minSamples, 1, LONGEST_S * rate],
   ];
-  for (const [name, value, most] of limits) need(0 < value && value <= most, `${name} must be from 1 to ${most}`);
+  for (const [name, value, least, most] of limits) {
+    need(least <= value && value <= most, `${name} must be from ${least} to ${most}`);
+  }
   checkTensors(manifest);
   if (manifest.kind === "streaming") checkStreaming(manifest, need);
   else checkWindows(manifest);
   checkDepths(manifest);
   for (const part of manifest.parts) {
-    if (part.name === VOICE) checkVoice(part);
+    if (part.name === VOICE) checkVoice(part, rate);
     else if (part.name === ESTIMATE) {
       const tells = manifest.graphs.block.outputs.some((tensor) => tensor.name === CHANGE);
       need(tells, "the part estimate needs the block's output change");
@@ -187,12 +191,14 @@ function checkDepths(manifest: Manifest): void {
   need(isPossible, `quality must be of depths from 0 to ${depth.max}`);
 }
 
-function checkVoice(part: Part): void {
+function checkVoice(part: Part, rate: number): void {
   const values = ["hop", "same", "certainty"].map((key) => part.values[key] ?? []);
   const isComplete = part.graph !== null && "fp32" in part.graph.files;
   const isSensible = values.every((value) => value.length === 1 && value[0]! > 0);
   need(isComplete && isSensible, "the part voice must have a graph, hop, same and certainty");
-  need(Number.isInteger(values[0]![0]), "the hop of the part voice must be a whole number");
+  const hop = values[0]![0]!;
+  need(Number.isInteger(hop), "the hop of the part voice must be a whole number");
+  need(hop <= LONGEST_HOP_S * rate, `the hop of the part voice must be of at most ${LONGEST_HOP_S} s`);
 }
 
 /** Throw where the polynomials of an estimate are not complete. */
