@@ -111,6 +111,15 @@ def test_every_block(library: c.CDLL, plugin: Path, toys: dict[str, Path], block
         np.testing.assert_allclose(np.hstack(begun)[:, at:], expected[:, : 1024 - at], atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_nothing_is_left_from_before_a_reset(plugin: Path, rate: int) -> None:
+    mix = noise(9600)
+    with hosted(plugin, rate) as instance:
+        expected = instance.play(mix, [STEP])
+        instance.reset()
+        np.testing.assert_array_equal(instance.play(mix, [STEP]), expected)
+
+
 def test_a_host_that_renders_and_pauses(library: c.CDLL, plugin: Path, toys: dict[str, Path]) -> None:
     """A pause between two calls, as where a file comes slowly, does not make it one that plays."""
     mix = noise(64_000)

@@ -24,21 +24,21 @@ size_t rounded_up(uint64_t dividend, uint64_t divisor) {
 
 void tell(const std::string& text) { std::fprintf(stderr, "tisdiss_ladspa: %s\n", text.c_str()); }
 
-Resampler::Resampler(uint32_t from_hz, uint32_t to_hz, uint32_t channels)
+Resampler::Resampler(uint32_t from_hz, uint32_t to_hz)
     : from_hz_(from_hz), to_hz_(to_hz), state_(nullptr, speex_resampler_destroy) {
   if (from_hz == to_hz) return;
   int error = RESAMPLER_ERR_SUCCESS;
-  state_.reset(speex_resampler_init(channels, from_hz, to_hz, kQuality, &error));
+  state_.reset(speex_resampler_init(1, from_hz, to_hz, kQuality, &error));
   if (!state_) throw std::runtime_error(std::string("resampling: ") + speex_resampler_strerror(error));
   reset();
 }
 
-std::vector<float> Resampler::process(uint32_t channel, const std::vector<float>& sound) {
+std::vector<float> Resampler::process(const std::vector<float>& sound) {
   if (!state_) return sound;
   auto taken = static_cast<spx_uint32_t>(sound.size());
   auto given = static_cast<spx_uint32_t>(rounded_up(sound.size() * uint64_t{to_hz_}, from_hz_) + 1);
   std::vector<float> out(given);
-  speex_resampler_process_float(state_.get(), channel, sound.data(), &taken, out.data(), &given);
+  speex_resampler_process_float(state_.get(), 0, sound.data(), &taken, out.data(), &given);
   out.resize(given);
   return out;
 }
@@ -57,8 +57,9 @@ Separation::Separation(const std::string& folder, uint32_t host_hz, const Settin
     : host_hz_(host_hz),
       separator_(folder),
       info_(separator_.info()),
-      down_(host_hz, static_cast<uint32_t>(info_.sample_rate), 1),
-      up_(static_cast<uint32_t>(info_.sample_rate), host_hz, kVoices) {
+      down_(host_hz, static_cast<uint32_t>(info_.sample_rate)),
+      up_{Resampler(static_cast<uint32_t>(info_.sample_rate), host_hz),
+          Resampler(static_cast<uint32_t>(info_.sample_rate), host_hz)} {
   if (info_.sources != static_cast<int32_t>(kVoices)) {
     throw std::runtime_error(folder + " has " + std::to_string(info_.sources) + " voices: the plug-in is for two");
   }
@@ -79,7 +80,7 @@ void Separation::open(const Settings& settings) {
 }
 
 Voices Separation::process(const std::vector<float>& mix, const Settings& settings) {
-  const std::vector<float> sound = down_.process(0, mix);
+  const std::vector<float> sound = down_.process(mix);
   owed_ += static_cast<int64_t>(sound.size());
   Voices voices;
   try {
@@ -90,7 +91,7 @@ Voices Separation::process(const std::vector<float>& mix, const Settings& settin
     told_ = true;
     voices = silence();
   }
-  for (uint32_t voice = 0; voice < kVoices; ++voice) voices[voice] = up_.process(voice, voices[voice]);
+  for (size_t voice = 0; voice < kVoices; ++voice) voices[voice] = up_[voice].process(voices[voice]);
   return voices;
 }
 
@@ -118,7 +119,7 @@ Voices Separation::silence() {
 
 void Separation::reset() {
   down_.reset();
-  up_.reset();
+  for (Resampler& voice : up_) voice.reset();
   owed_ = 0;
   if (!stream_) return;
   stream_->reset();
@@ -130,7 +131,7 @@ size_t Separation::at_host_rate(size_t samples) const {
 }
 
 size_t Separation::lag() const {
-  return down_.lag() + at_host_rate(static_cast<size_t>(info_.latency_samples) + up_.lag());
+  return down_.lag() + at_host_rate(static_cast<size_t>(info_.latency_samples) + up_[0].lag());
 }
 
 size_t Separation::step() const { return at_host_rate(static_cast<size_t>(info_.step_samples)); }

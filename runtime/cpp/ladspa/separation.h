@@ -3,6 +3,7 @@
 
 #include <speex/speex_resampler.h>
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -21,11 +22,12 @@ struct Settings {
 };
 
 // Output i is the sound at time i / to_hz of the input: nothing is shifted, the delay is only about when it comes.
+// Of one channel, as Speex resets the first one alone.
 class Resampler {
  public:
-  Resampler(uint32_t from_hz, uint32_t to_hz, uint32_t channels);
+  Resampler(uint32_t from_hz, uint32_t to_hz);
 
-  std::vector<float> process(uint32_t channel, const std::vector<float>& sound);
+  std::vector<float> process(const std::vector<float>& sound);
 
   // How much input after an output sample goes in before it comes, in samples of the input.
   size_t lag() const;
@@ -62,7 +64,8 @@ class Separation {
   const uint32_t host_hz_;
   Separator separator_;
   const Info info_;
-  Resampler down_, up_;
+  Resampler down_;
+  std::array<Resampler, kVoices> up_;
   Settings opened_;
   std::optional<Stream> stream_;
   int64_t owed_ = 0;  // samples that went in and did not come out yet
