@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import functools
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -279,6 +280,26 @@ def test_a_host_that_plays(
             assert abs(float(told.removeprefix("tisdiss_ladspa: ").split()[0]) - missing.sum() / 16) < 0.1
 
     attempts(4, play)
+
+
+def test_the_thread_has_real_time_priority_while_the_host_has_it(plugin: Path) -> None:
+    def policy(thread: int = 0) -> int:
+        return os.sched_getscheduler(thread) & ~os.SCHED_RESET_ON_FORK
+
+    def policies() -> tuple[int, int]:
+        """Of the host's thread and of the plug-in's, which has computed by then."""
+        before = set(os.listdir("/proc/self/task"))  # noqa: PTH208 - names, not paths
+        instance.reset()
+        (thread,) = set(os.listdir("/proc/self/task")) - before  # noqa: PTH208
+        instance.play(noise(16_000), [STEP])
+        return policy(), policy(int(thread))
+
+    with hosted(plugin, 16000) as instance:
+        with raised_priority() as said:
+            if said != "real-time":
+                pytest.skip("needs the right to real-time priority")
+            assert policies() == (os.SCHED_RR, os.SCHED_RR)
+        assert policies() == (os.SCHED_OTHER, os.SCHED_OTHER)
 
 
 @pytest.mark.realtime

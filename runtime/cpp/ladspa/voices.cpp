@@ -46,6 +46,8 @@ void VoicesOfHost::start() {
   stop();
   separation_.reset();
   pace_ = {};
+  policy_ = SCHED_OTHER;
+  priority_ = 0;
   latency_ = silence_ = 0;
   position_ = 0;
   missed_ = 0;
