@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes as c
 import functools
 import os
+import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -236,6 +237,67 @@ def test_without_a_bundle(
             assert not found.instantiate(c.addressof(found), rate)
         text = capfd.readouterr().err
         assert text.startswith("tisdiss_ladspa: ") and message in text
+
+
+def calls(
+    seconds: float, block_s: float, work: float, waited: float = 0.0, paced: bool = False, at_once: int = 1
+) -> list[tuple[float, float, float]]:
+    """When each call of a host begins and ends, and how much sound it has.
+
+    Args:
+        seconds: of sound.
+        block_s: of each call.
+        work: of the host between two calls, as a share of the block.
+        waited: in a call, likewise.
+        paced: by a clock.
+        at_once: as many calls are made without a pause.
+    """
+    found, now_s = [], 0.0
+    for i in range(round(seconds / block_s)):
+        if paced and i % at_once == 0:
+            now_s = max(now_s, i * block_s)
+        found.append((now_s, now_s + waited * block_s, block_s))
+        now_s += (waited + work) * block_s
+    return found
+
+
+def are_of_a_player(release: Built, made: list[tuple[float, float, float]]) -> np.ndarray:
+    """For each call whether the host counts as one that plays."""
+    text = "".join(f"{begin_s} {end_s} {sound_s}\n" for begin_s, end_s, sound_s in made)
+    done = subprocess.run(
+        [release.programs / "pace_cpp"], input=text, capture_output=True, text=True, check=True
+    )
+    return np.array(done.stdout.split()) == "1"
+
+
+@pytest.mark.parametrize("block", [16, 256, 1024, 4096])
+def test_who_plays(release: Built, block: int) -> None:
+    block_s = block / 48000
+    for work in (0.0, 0.4, 0.9):
+        plays = are_of_a_player(release, calls(5, block_s, work, 0.02, paced=True))
+        assert plays[round(1.3 / block_s) :].all(), work
+    held_up = calls(3, block_s, 0.1, paced=True)
+    behind_s = held_up[-1][0] + block_s + 0.1
+    made_up = [(behind_s, behind_s, block_s)] * round(0.1 / block_s)
+    again = [(behind_s + begin_s, behind_s + end_s, block_s) for begin_s, end_s, _ in held_up]
+    plays = are_of_a_player(release, [*held_up, *made_up, *again])
+    assert not plays[len(held_up) + round(0.02 / block_s) + 1 : len(held_up) + len(made_up)].any()
+    assert plays[len(held_up) + len(made_up) + round(0.02 / block_s) + 2 :].all()
+
+
+@pytest.mark.parametrize("block", [16, 256, 1024, 4096, 48000])
+def test_who_renders(release: Built, block: int) -> None:
+    """Also a host that has work of its own for most of a block, whether or not it waits for the voices."""
+    block_s = block / 48000
+    for work in (0.001, 0.3, 0.75, 0.85):
+        for waited in (0.0, 0.25, 0.55, 2.0):
+            assert not are_of_a_player(release, calls(5, block_s, work, waited)).any(), (work, waited)
+    pauses = [
+        (begin_s + begin_s // 1, end_s + begin_s // 1, sound_s)
+        for begin_s, end_s, sound_s in calls(10, block_s, 0.75)
+    ]
+    assert not are_of_a_player(release, pauses).any()
+    assert not are_of_a_player(release, calls(5, block_s, 0.0, paced=True, at_once=2)).any()
 
 
 @pytest.mark.realtime
