@@ -261,12 +261,13 @@ def calls(
     return found
 
 
-def are_of_a_player(release: Built, made: list[tuple[float, float, float]]) -> np.ndarray:
+def are_of_a_player(
+    release: Built, made: list[tuple[float, float, float]], real_time: bool = False
+) -> np.ndarray:
     """For each call whether the host counts as one that plays."""
     text = "".join(f"{begin_s} {end_s} {sound_s}\n" for begin_s, end_s, sound_s in made)
-    done = subprocess.run(
-        [release.programs / "pace_cpp"], input=text, capture_output=True, text=True, check=True
-    )
+    command = [release.programs / "pace_cpp", str(int(real_time))]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, check=True)
     return np.array(done.stdout.split()) == "1"
 
 
@@ -285,19 +286,35 @@ def test_who_plays(release: Built, block: int) -> None:
     assert plays[len(held_up) + len(made_up) + round(0.02 / block_s) + 2 :].all()
 
 
+@pytest.mark.parametrize("block", [256, 1024, 4096])
+@pytest.mark.parametrize("slowness", [1.1, 1.5, 2.2])
+def test_who_plays_but_is_held_up_by_the_plugin(release: Built, block: int, slowness: float) -> None:
+    """With a thread that is too slow from the first block on, and a clock that leaves out what is late."""
+    block_s = block / 48000
+    found, now_s, ready_s = [], 0.0, 0.0
+    for _ in range(round(5 / block_s)):
+        ready_s = max(ready_s, now_s) + slowness * block_s
+        found.append((now_s, max(now_s, ready_s - block_s), block_s))
+        now_s = block_s * np.ceil(found[-1][1] / block_s + 1e-6)
+    assert are_of_a_player(release, found, real_time=True)[-10:].any()
+
+
+@pytest.mark.parametrize("real_time", [False, True])
 @pytest.mark.parametrize("block", [16, 256, 1024, 4096, 48000])
-def test_who_renders(release: Built, block: int) -> None:
+def test_who_renders(release: Built, block: int, real_time: bool) -> None:
     """Also a host that has work of its own for most of a block, whether or not it waits for the voices."""
     block_s = block / 48000
     for work in (0.001, 0.3, 0.75, 0.85):
-        for waited in (0.0, 0.25, 0.55, 2.0):
-            assert not are_of_a_player(release, calls(5, block_s, work, waited)).any(), (work, waited)
+        for waited in (0.0, 0.05, 0.55, 1.4):
+            plays = are_of_a_player(release, calls(5, block_s, work, waited), real_time)
+            assert not plays.any(), (work, waited)
     pauses = [
         (begin_s + begin_s // 1, end_s + begin_s // 1, sound_s)
         for begin_s, end_s, sound_s in calls(10, block_s, 0.75)
     ]
-    assert not are_of_a_player(release, pauses).any()
-    assert not are_of_a_player(release, calls(5, block_s, 0.0, paced=True, at_once=2)).any()
+    assert not are_of_a_player(release, pauses, real_time).any()
+    in_pairs = calls(5, block_s, 0.0, paced=True, at_once=2)
+    assert not are_of_a_player(release, in_pairs, real_time).any()
 
 
 @pytest.mark.realtime

@@ -4,27 +4,29 @@
 //     rendering   |run|run|run|run|run|
 //     held up     |run|                    |run|run|run|       a host that plays makes up for what it has missed
 //     busy        |run|        |run|        |run|              one that renders, and takes long for something else
+//     overloaded  |run.....|     |run.............|     |run   one that plays, which run() makes late: it keeps a beat
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 
 namespace tisdiss::ladspa {
 
 class Pace {
  public:
-  // A call begins, with so much sound.
-  void begin(double now_s, double sound_s) {
+  // A call begins, with so much sound, on a thread that has real-time priority or not.
+  void begin(double now_s, double sound_s, bool real_time) {
     if (called_) {
       const double waited_s = std::max(0.0, now_s - ended_s_);
-      for (Share* share : {&long_, &short_}) {
-        const double waited = std::min(waited_s / sound_s_, 1.0);
-        share->value += std::min(share->most, sound_s_ / share->memory_s) * (waited - share->value);
-      }
+      const double passed_s = real_time && is_on_beat(now_s) ? now_s - begun_s_ : waited_s;
+      long_.add(passed_s, sound_s_);
+      short_.add(waited_s, sound_s_);
       const double kept = std::max(0.0, 1.0 - sound_s_ / kMemoryS);
-      passed_s_ = kept * passed_s_ + std::min(waited_s, sound_s_ + kPauseS);
+      passed_s_ = kept * passed_s_ + std::min(passed_s, sound_s_ + kPauseS);
       given_s_ = kept * given_s_ + sound_s_;
     }
     called_ = true;
+    begun_s_ = now_s;
     sound_s_ = sound_s;
   }
 
@@ -42,15 +44,26 @@ class Pace {
   static constexpr double kOnTime = 0.9;   // one that renders hardly faster than sound leaves nearly as much time
   static constexpr double kMemoryS = 1.0;  // of the clock
   static constexpr double kPauseS = 0.05;  // that one call may add: a pause alone does not bring a host back to time
+  static constexpr double kOffBeat = 0.05;
 
   struct Share {  // of the sound's duration that passes between calls, lately
     double memory_s;
     double most;  // that one call weighs
     double value = 0.0;
+
+    void add(double passed_s, double sound_s) {
+      value += std::min(most, sound_s / memory_s) * (std::min(passed_s / sound_s, 1.0) - value);
+    }
   };
 
+  // Whether whole blocks have passed since the last call began, however long it took.
+  bool is_on_beat(double now_s) const {
+    const double blocks = (now_s - begun_s_) / sound_s_, whole = std::round(blocks);
+    return whole > 0.0 && std::abs(blocks - whole) < kOffBeat;
+  }
+
   bool called_ = false;
-  double ended_s_ = 0.0;
+  double begun_s_ = 0.0, ended_s_ = 0.0;
   double sound_s_ = 0.0;  // of the last call
   Share long_{0.5, 0.1}, short_{0.01, 1.0};
   double passed_s_ = 0.0, given_s_ = 0.0;  // between calls, and of sound, lately

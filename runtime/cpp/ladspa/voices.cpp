@@ -80,7 +80,7 @@ void VoicesOfHost::stop() {
 void VoicesOfHost::run(const float* mix, size_t count, const Controls& controls,
                        const std::array<float*, kVoices>& out) {
   if (count == 0) return;
-  pace_.begin(now_s(), static_cast<double>(count) / host_hz_);
+  pace_.begin(now_s(), static_cast<double>(count) / host_hz_, policy_ != SCHED_OTHER);
   if (fresh_) follow_priority();
   budget_ms_.store(controls.settings.budget_ms, std::memory_order_relaxed);
   depth_.store(controls.settings.depth, std::memory_order_relaxed);
