@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from embedding import ONNXRUNTIME, RUNTIME, opened, pointer, run
+from embedding import ONNXRUNTIME, RUNTIME, Built, opened, pointer, run
+from quotas import QUOTAS, write_quotas
 
 from benchmarks.c_library import (
     ARGUMENT,
@@ -241,3 +242,11 @@ def test_what_dotnet_would_pack() -> None:
     assert pattern and re.fullmatch(r"\d+\.\d+\.\d+", re.sub(pattern[1], r"\1", source))
     (native,) = (item for item in project.iter("None"))
     assert native.attrib == {"Include": "runtimes/**", "Pack": "true", "PackagePath": "runtimes/"}
+
+
+@pytest.mark.parametrize(("membership", "files", "expected"), QUOTAS)
+def test_quotas_of_containers(
+    release: Built, tmp_path: Path, membership: str | None, files: dict[str, str], expected: int | None
+) -> None:
+    done = run(release.programs / "cores_cpp", *write_quotas(tmp_path, membership, files))
+    assert (done.returncode, done.stdout) == (0, "" if expected is None else str(expected))

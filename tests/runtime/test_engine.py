@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from quotas import QUOTAS, write_quotas
 
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import conformance, cores, onnx_runtime
@@ -228,32 +229,11 @@ def test_nothing_is_reported_home(gain_toy, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("membership", "files", "expected"),
-    [
-        ("0::/", {}, None),
-        ("0::/", {"cpu.max": "max 100000"}, None),
-        ("0::/", {"cpu.max": "200000 100000"}, 2),
-        ("0::/", {"cpu.max": "50000 100000"}, 1),
-        ("0::/a/b", {"cpu.max": "max 100000", "a/cpu.max": "350000 100000", "a/b/cpu.max": "max 100000"}, 3),
-        ("0::/../elsewhere", {"cpu.max": "200000 100000"}, 2),
-        ("1:memory:/\n4:cpu,cpuacct:/a\n0::/", {"cpu,cpuacct/a/cpu.cfs_quota_us": "400000"}, 4),
-        ("4:cpu,cpuacct:/hidden", {"cpu,cpuacct/cpu.cfs_quota_us": "400000"}, 4),
-        ("4:cpu:/", {"cpu/cpu.cfs_quota_us": "-1"}, None),
-        (None, {}, None),
-    ],
-)
+@pytest.mark.parametrize(("membership", "files", "expected"), QUOTAS)
 def test_quotas_of_containers(tmp_path, monkeypatch, membership, files, expected):
-    if membership is not None:
-        (tmp_path / "self").write_text(membership + "\n")
-    for name, content in files.items():
-        path = tmp_path / "cgroup" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content + "\n")
-        if "quota" in name:
-            path.with_name("cpu.cfs_period_us").write_text("100000\n")
-    monkeypatch.setattr(cores, "CGROUPS", tmp_path / "cgroup")
-    monkeypatch.setattr(cores, "OWN_CGROUP", tmp_path / "self")
+    groups, own = write_quotas(tmp_path, membership, files)
+    monkeypatch.setattr(cores, "CGROUPS", groups)
+    monkeypatch.setattr(cores, "OWN_CGROUP", own)
     assert cores.quota_cores() == expected
     if sys.platform == "linux":
         assert cores.physical_cores() <= (expected or 10**6)

@@ -104,7 +104,8 @@ typedef struct tisdiss_open_options {
   const char *onnxruntime; /* path of the library; NULL searches as described above */
   const char *provider;    /* "auto" (CUDA where it works; also NULL), "cpu" or "cuda" */
   const char *precision;   /* "auto" (32-bit floats; also NULL), or one that the bundle carries */
-  int32_t threads;         /* 0 means one per physical core, or a single one for a streaming bundle */
+  int32_t threads;         /* 0 means one per physical core, or as many as the CPU quota of a container pays for; a
+                            * single one for a streaming bundle */
   int32_t reserved;        /* 0 */
   const tisdiss_file *files; /* instead of a folder: manifest, graphs of the precision, and voice.onnx where the
                               * manifest has it. Since 0.2.0, as what follows */

@@ -2,42 +2,17 @@
 
 #include <algorithm>
 #include <cctype>
-#include <fstream>
 #include <set>
-#include <thread>
 
+#include "cores.h"
 #include "error.h"
 #include "external_data.h"
 #include "files.h"
-
-#ifdef __linux__
-#include <sched.h>
-#endif
 
 namespace tisdiss::internal {
 namespace {
 
 constexpr int kMostThreads = 256;  // each takes memory, and no graph has work for so many
-
-// Number of physical cores that this process may run on; of logical ones outside Linux.
-int physical_cores() {
-  const int logical = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-#ifdef __linux__
-  cpu_set_t usable;
-  if (sched_getaffinity(0, sizeof usable, &usable) != 0) return logical;
-  std::set<std::string> cores;
-  for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
-    if (!CPU_ISSET(cpu, &usable)) continue;
-    std::ifstream file("/sys/devices/system/cpu/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list");
-    std::string siblings;
-    if (!std::getline(file, siblings)) return CPU_COUNT(&usable);  // hidden in some containers
-    cores.insert(siblings);
-  }
-  return static_cast<int>(cores.size());
-#else
-  return logical;
-#endif
-}
 
 int choose_threads(int threads, const Manifest& manifest) {
   need(0 <= threads && threads <= kMostThreads, TISDISS_ERROR_OPTION,

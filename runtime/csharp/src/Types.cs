@@ -51,7 +51,8 @@ namespace TisdissRt
         /// <summary>"auto", or one that the bundle carries.</summary>
         public string Precision { get; set; } = "auto";
 
-        /// <summary>0 means one per physical core, or a single one for a streaming bundle.</summary>
+        /// <summary>0 means one per physical core, or as many as the CPU quota of a container pays for; a single one
+        /// for a streaming bundle.</summary>
         public int Threads { get; set; }
     }
 
