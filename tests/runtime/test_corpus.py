@@ -451,6 +451,54 @@ def test_results_that_are_there(recordings, gain_toy, tmp_path):
         Ledger(tmp_path / "other", Shard(), True, False)
 
 
+@pytest.mark.parametrize("way", [(), ("--force",), ("--resume",)])
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("manifest.jsonl", None), ("failed.jsonl", None), ("log.txt", None), ("in.jsonl", "manifest.jsonl")],
+)
+def test_a_manifest_is_never_written_to(recordings, gain_toy, tmp_path, name, written, way):
+    folder, _ = recordings
+    manifest = write_manifest(folder / name, [{"audio_filepath": "a.wav"}, "no JSON\n"])
+    if written:
+        (folder / written).symlink_to(manifest)
+    before = contents(folder)
+    result = invoke("separate", "--manifest", manifest, "-o", folder, "--bundle", gain_toy, *FIXED, *way)
+    assert isinstance(result.exception, OptionError)
+    assert (
+        str(result.exception) == f"{manifest} is a file that this run writes; choose another folder with -o"
+    )
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [(("--depth", 99), "from 0 to 12"), (("--bundle", "edge"), "no bundle 'edge'")],
+)
+def test_a_wrong_option_costs_no_results(recordings, gain_toy, tmp_path, wrong, problem):
+    _, manifest = recordings
+    write_manifest(manifest, ["no JSON\n", {"audio_filepath": "a.wav"}])
+    again = (
+        "separate",
+        "--manifest",
+        manifest,
+        "-o",
+        tmp_path / "out",
+        "--bundle",
+        gain_toy,
+        *FIXED,
+        "--force",
+    )
+    assert invoke(*again).exit_code == 1
+    before = contents(tmp_path / "out")
+    assert len(before["manifest.jsonl"]) == 2
+    assert problem in str(invoke(*again, *wrong).exception)
+    assert contents(tmp_path / "out") == before
+    write_manifest(manifest, ["no JSON\n"])  # which needs no separator
+    assert invoke(*again).exit_code == 1
+    assert rows_of(tmp_path / "out" / "manifest.jsonl") == []
+    assert len(rows_of(tmp_path / "out" / "failed.jsonl")) == 1
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

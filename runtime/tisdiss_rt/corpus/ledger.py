@@ -28,6 +28,11 @@ from tisdiss_rt.errors import OptionError, OutputError
 _BAD = -1  # of a line that was no entry
 
 
+def paths_of(folder: Path, shard: Shard) -> list[Path]:
+    """Return the two files of a share of a manifest."""
+    return [folder / f"{name}{shard.suffix}.jsonl" for name in ("manifest", "failed")]
+
+
 class Ledger:
     """The two files of a run; a context manager, inside which nobody else can go on with them.
 
@@ -35,18 +40,18 @@ class Ledger:
         folder: where they are, or will be.
         shard: the share of the manifest.
         resume: whether to go on where they end; otherwise there must be none.
-        force: whether to begin anew.
+        force: whether to begin anew; what is there stays until `begin`.
 
     Attributes: ``failed``, how many entries are in failed.jsonl.
     Raises OptionError where there are results already, OutputError where nothing can be written.
     """
 
     def __init__(self, folder: Path, shard: Shard, resume: bool, force: bool) -> None:
-        self._folder, self._suffix = folder, shard.suffix
+        self._folder, self._suffix, self._resumes = folder, shard.suffix, resume
         self._done: dict[int, int] = {}  # line and digest of what it is
         self.failed = 0
         self._files: list[FileIO] = []
-        paths = [folder / f"{name}{shard.suffix}.jsonl" for name in ("manifest", "failed")]
+        paths = paths_of(folder, shard)
         there = [path for path in paths if path.exists() and path.stat().st_size > 0]
         if there and not resume and not force:
             raise OptionError(f"{there[0]} exists; --resume goes on with it, --force begins anew")
@@ -57,14 +62,16 @@ class Ledger:
             lock(self._files[0], "another run is at work there")
             if resume:
                 self._recover()
-            else:
-                for file in self._files:
-                    file.truncate(0)
         except BaseException as error:
             self._close()
             if isinstance(error, OSError):
                 raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
             raise
+
+    def begin(self) -> None:
+        """Drop what an earlier run wrote, unless this one goes on with it; to be called before any `add`."""
+        for file in () if self._resumes else self._files:
+            file.truncate(0)
 
     def has(self, entry: Entry | BadLine) -> bool:
         """Return whether an entry is done. Raises OptionError if something else was done for its line."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Protocol
 
 from tisdiss_rt.corpus.entries import BadLine, Entry, Shard, parse, read_lines
-from tisdiss_rt.corpus.ledger import Ledger
+from tisdiss_rt.corpus.ledger import Ledger, paths_of
 from tisdiss_rt.corpus.progress import Display, Log, Progress
 from tisdiss_rt.corpus.voices import Outcome
 from tisdiss_rt.corpus.workers import Task
+from tisdiss_rt.errors import OptionError
 
 
 class Separating(Protocol):
@@ -53,6 +53,11 @@ class Job:
         """The folder for what is not complete."""
         return self.output / f".making{self.shard.suffix}"
 
+    @property
+    def log(self) -> Path:
+        """The file that says how it went."""
+        return self.output / f"log{self.shard.suffix}.txt"
+
 
 def run(
     job: Job,
@@ -70,21 +75,28 @@ def run(
     OutputError where nothing can be written, and the errors of `Separator`.
     """
     progress = Progress(sum(1 for _ in read_lines(job.manifest, job.shard)))
+    for path in (*paths_of(job.output, job.shard), job.log):
+        if path.exists() and path.samefile(job.manifest):
+            raise OptionError(f"{job.manifest} is a file that this run writes; choose another folder with -o")
     with (
         Ledger(job.output, job.shard, job.resume, job.force) as ledger,
-        Log(job.output / f"log{job.shard.suffix}.txt", display) as log,
+        Log(job.log, display) as log,
     ):
         progress.failed = ledger.failed
         shutil.rmtree(job.making, ignore_errors=True)
         job.making.mkdir()
         try:
-            entries = _to_do(job, ledger, progress, log)
-            first = next(entries, None)
-            if first is not None:
-                task = Task(job.engine, job.options, job.output, job.making)
-                with open_separating(task) as separating:
+            is_left = any(isinstance(entry, Entry) and not ledger.has(entry) for entry in _entries(job))
+            task = Task(job.engine, job.options, job.output, job.making)
+            with open_separating(task) if is_left else nullcontext() as separating:
+                ledger.begin()  # only now, as an option that is wrong must not cost the results
+                entries = _to_do(job, ledger, progress, log)
+                if separating is None:
+                    for _ in entries:  # none comes, but lines that are none are noted
+                        raise AssertionError
+                else:
                     log.tell(separating.about)
-                    for entry, outcome in separating.separate(chain([first], entries)):
+                    for entry, outcome in separating.separate(entries):
                         _note(entry, outcome, ledger, progress, log)
             log.tell(str(progress))
         finally:
@@ -92,16 +104,21 @@ def run(
     return progress
 
 
-def _to_do(job: Job, ledger: Ledger, progress: Progress, log: Log) -> Iterator[Entry]:
-    """Yield the entries that are not done; notes lines that are none."""
+def _entries(job: Job) -> Iterator[Entry | BadLine]:
+    """Yield the lines of a manifest."""
     folder = job.manifest.parent.absolute()
     for number, text in read_lines(job.manifest, job.shard):
-        entry = parse(number, text, folder)
+        yield parse(number, text, folder)
+
+
+def _to_do(job: Job, ledger: Ledger, progress: Progress, log: Log) -> Iterator[Entry]:
+    """Yield the entries that are not done; notes lines that are none."""
+    for entry in _entries(job):
         if ledger.has(entry):
             progress.before += 1
             progress.done += 1
         elif isinstance(entry, BadLine):
-            _note(entry, Outcome(number, reason=entry.reason), ledger, progress, log)
+            _note(entry, Outcome(entry.line, reason=entry.reason), ledger, progress, log)
         else:
             yield entry
 
