@@ -33,9 +33,9 @@ from rich.console import Console
 import tisdiss_rt
 from benchmarks.holdups import HoldUps
 from benchmarks.live.virtual_sound import VirtualSound, find, missing
+from tisdiss_rt.cli.standard_streams import quiet_libraries
 from tisdiss_rt.live.devices import choose
 from tisdiss_rt.live.display import picture
-from tisdiss_rt.live.portaudio import quiet_libraries
 from tisdiss_rt.live.recorder import Recorder, targets
 from tisdiss_rt.live.session import LiveSession, Status
 from tisdiss_rt.priority import raised_priority

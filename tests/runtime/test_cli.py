@@ -442,6 +442,29 @@ def test_standard_streams_that_are_closed_or_full(tmp_path, gain_toy, noise, red
         assert soundfile.info(tmp_path / "separated" / name).frames == RATE
 
 
+QUIETLY = r"""
+import os, sys
+from tisdiss_rt.cli import standard_streams
+
+standard_streams.mend()
+with standard_streams.quiet_libraries():
+    os.write(2, b"what a library prints")
+    print("ours: \u2501 \udcff", file=sys.stderr)
+print("after", file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="consoles are no files there")
+def test_libraries_are_kept_off_a_standard_error_that_never_fails():
+    program, latin = [sys.executable, "-c", QUIETLY], {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    result = subprocess.run(program, env=latin, stderr=subprocess.PIPE)
+    assert (result.returncode, result.stderr) == (0, b"ours: \\u2501 \\udcff\nafter\n")
+    reading, writing = os.pipe()
+    os.close(reading)
+    assert subprocess.run(program, stderr=writing).returncode == 0
+    os.close(writing)
+
+
 # ---- what is refused ----
 
 

@@ -89,6 +89,16 @@ def test_rows_fit_80_columns_and_names_are_not_markup():
     assert all(line.startswith("│ ") for line in lines[1:-1])
 
 
+def test_a_terminal_without_lines_has_bars_all_the_same(monkeypatch):
+    with io.TextIOWrapper(io.BytesIO(), "latin-1") as plain:
+        monkeypatch.setattr(sys, "stderr", plain)
+        Console(file=plain, width=80).print(picture("title", status(), 6.0, 4))
+        plain.flush()
+        lines = plain.buffer.getvalue().decode("latin-1").splitlines()
+    assert {len(line) for line in lines} == {80}
+    assert any("===---" in line for line in lines)
+
+
 def test_keys_are_offered_where_there_are_some():
     assert "keys 1 to 2" in drawn()
     console = Console(file=io.StringIO(), width=80, color_system=None)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tisdiss_rt.cli.live_file import depth_spread, voice_told
+from tisdiss_rt.cli.standard_streams import quiet_libraries
 from tisdiss_rt.cli.stopping import Stop, signals_noted
 from tisdiss_rt.errors import OptionError
 from tisdiss_rt.live.display import WIDTH, has_keys, keys, picture, shown
@@ -61,7 +62,6 @@ class DeviceOptions:
 def play_devices(separator: Separator, options: dict[str, Any], given: DeviceOptions) -> None:
     """Run between two devices until a key, a signal or the end of the duration, and report."""
     from tisdiss_rt.live.devices import choose
-    from tisdiss_rt.live.portaudio import quiet_libraries
     from tisdiss_rt.live.recorder import Recorder, targets
     from tisdiss_rt.live.session import LiveSession
     from tisdiss_rt.live.time_limit import ANSWER_S, within

@@ -128,10 +128,9 @@ def info(bundle: str) -> None:
 def devices() -> None:
     """List the sound devices."""
     from tisdiss_rt.live.devices import listing
-    from tisdiss_rt.live.portaudio import quiet_libraries
     from tisdiss_rt.live.time_limit import ANSWER_S, within
 
-    with quiet_libraries():
+    with standard_streams.quiet_libraries():
         for line in within(ANSWER_S, listing):
             click.echo(line)
 

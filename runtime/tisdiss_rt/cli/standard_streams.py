@@ -10,6 +10,8 @@ import codecs
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
@@ -25,9 +27,7 @@ def mend() -> None:
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", closefd=False)
     elif sys.stderr is sys.__stderr__ and sys.platform != "win32":  # where consoles are no files
-        file = io.BufferedWriter(_NeverFailing(2, "w", closefd=False))
-        encoding = sys.__stderr__.encoding if sys.__stderr__ else None
-        sys.stderr = io.TextIOWrapper(file, encoding, "backslashreplace", line_buffering=True)
+        sys.stderr = _never_failing(2, sys.__stderr__.encoding if sys.__stderr__ else None, closefd=False)
     if isinstance(sys.stdout, io.TextIOWrapper):
         codecs.register_error("tisdiss_rt", _escaped)
         sys.stdout.reconfigure(errors="tisdiss_rt")
@@ -38,6 +38,40 @@ def drop_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.close(nowhere)
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """While the block runs, keep what PortAudio and ALSA print themselves off standard error; ours stays."""
+    if sys.stderr is None:  # closed, and another file may have its number
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    encoding = None if sys.platform == "win32" else getattr(sys.stderr, "encoding", None)
+    ours, python_stderr = _never_failing(os.dup(2), encoding, closefd=True), sys.stderr
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        is_plain = sys.stderr.fileno() == 2
+    except (OSError, AttributeError):
+        is_plain = False
+    os.dup2(nowhere, 2)
+    if is_plain:
+        sys.stderr = ours
+    try:
+        yield
+    finally:
+        sys.stderr = python_stderr
+        os.dup2(kept, 2)
+        ours.close()
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _never_failing(number: int, encoding: str | None, closefd: bool) -> io.TextIOWrapper:
+    """Return a text file that drops what cannot be written, and escapes letters that the encoding has not."""
+    file = io.BufferedWriter(_NeverFailing(number, "w", closefd=closefd))
+    return io.TextIOWrapper(file, encoding, "backslashreplace", line_buffering=True)
 
 
 def _escaped(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -64,7 +64,17 @@ def picture(
 
 def _bar(share: float, colour: str) -> str:
     full = round(_BAR * min(1.0, max(0.0, share)))
-    return f"[{colour}]{'━' * full}[/][dim]{'─' * (_BAR - full)}[/]"
+    done, rest = _lines()
+    return f"[{colour}]{done * full}[/][dim]{rest * (_BAR - full)}[/]"
+
+
+def _lines() -> tuple[str, str]:
+    """Return the letters of a bar and of its rest, in an encoding that has them or not."""
+    try:
+        "━─".encode(getattr(sys.stderr, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return "=", "-"
+    return "━", "─"
 
 
 @contextmanager

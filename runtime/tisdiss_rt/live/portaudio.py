@@ -1,14 +1,11 @@
-"""The library PortAudio: loaded where sound devices are needed, asked what there is, and kept quiet.
+"""The library PortAudio: loaded where sound devices are needed, and asked what there is.
 
 Without the library not even ``import sounddevice`` works; so nothing else imports it.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 from tisdiss_rt.errors import DeviceError
@@ -58,30 +55,3 @@ def look_again() -> None:
         sounddevice._terminate()
     with suppress(sounddevice.PortAudioError):
         sounddevice._initialize()
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """While the block runs, keep what PortAudio and ALSA print themselves off standard error; ours stays."""
-    if sys.stderr is None:  # closed, and another file may have its number
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(2)
-    ours, python_stderr = os.fdopen(os.dup(2), "w", buffering=1), sys.stderr
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        is_plain = sys.stderr.fileno() == 2
-    except (OSError, AttributeError):
-        is_plain = False
-    os.dup2(nowhere, 2)
-    if is_plain:
-        sys.stderr = ours
-    try:
-        yield
-    finally:
-        sys.stderr = python_stderr
-        os.dup2(kept, 2)
-        ours.close()
-        os.close(kept)
-        os.close(nowhere)
