@@ -1,5 +1,6 @@
 """``live --input -`` with a pipe: sound is separated while it comes, and what has come is kept."""
 
+import io
 import json
 import os
 import signal
@@ -110,6 +111,63 @@ def test_sound_is_separated_while_it_comes_and_kept(start, streamed, noise, tmp_
     assert ours.shape[1] > 2 * RATE - 128 if way else ours.shape[1] == 2 * RATE
     heard = np.frombuffer(pcm(mix), "<i2")[: ours.shape[1]] / np.float32(32768)
     np.testing.assert_allclose(ours, streamed(heard, 2)[:, : ours.shape[1]], atol=1e-5)
+
+
+def piped(monkeypatch, content):
+    """What comes through a pipe, and how many samples it could at most."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))
+    reader = pipes.PipeReader(None)
+    return np.concatenate(list(reader.blocks(100, lambda: True))), reader._file.frames
+
+
+def written(sound, kind, subtype, endian=None):
+    file = io.BytesIO()
+    soundfile.write(file, sound, RATE, subtype, endian, kind)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFFFDB, 0xFFFFFFFF])
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "FLOAT", "DOUBLE", "ULAW", "ALAW"])
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64"])
+def test_a_header_that_knows_no_length_ends_nothing(monkeypatch, noise, kind, subtype, size):
+    content = written(noise(1000, 2) / 4, kind, subtype)
+    expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+    at = content.index(b"data") + 4
+    content = content[:at] + struct.pack("<I", size) + content[at + 4 :]
+    if kind == "RF64" and size == 0xFFFFFFFF:
+        at = content.index(b"ds64") + 16
+        content = content[:at] + bytes(8) + content[at + 8 :]
+    sound, most = piped(monkeypatch, content)
+    np.testing.assert_array_equal(sound, expected)
+    assert most > 2**40
+
+
+def test_a_header_that_knows_the_length_is_believed(monkeypatch, noise):
+    for kind in ("WAV", "RF64", "AU"):
+        content = written(noise(1000, 2) / 4, kind, "PCM_24")
+        expected, _ = soundfile.read(io.BytesIO(content), dtype="float32")
+        more = b"" if kind == "AU" else b"LIST\x04\0\0\0INFO"
+        np.testing.assert_array_equal(piped(monkeypatch, content + more)[0], expected)
+
+
+def test_other_forms_that_know_no_length(monkeypatch, noise):
+    sound = noise(1010) / 4
+    for content, at in (
+        (written(sound, "AU", "PCM_16"), 8),
+        (written(sound, "WAV", "PCM_16", "BIG"), 40),
+    ):
+        expected, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+        unknown = content[:at] + bytes(4) + content[at + 4 :]
+        np.testing.assert_array_equal(piped(monkeypatch, unknown)[0], expected)
+
+
+def test_a_pipe_without_samples_says_so(start, tmp_path):
+    for header, options in ((wav_header(), ()), (b"", ("--raw", "s16:16000:1"))):
+        running = start(*options)
+        out, err = running.communicate(header, timeout=20)
+        assert (running.returncode, out) == (1, b"")
+        assert err.endswith(b"tisdiss-rt: standard input: has no samples\n")
+        assert not list(tmp_path.glob("*.wav"))
 
 
 def test_two_channels_and_samples_that_are_no_numbers(start, streamed, noise, tmp_path):

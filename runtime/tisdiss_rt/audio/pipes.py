@@ -20,12 +20,14 @@ import numpy as np
 import soundfile
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.lengths import Piped, piped
 from tisdiss_rt.errors import AudioError, OptionError
 
 _STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
 _RAW = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 _MOST_WAITING = 64  # blocks; then whoever writes has to wait
 _LOOK_S = 0.1
+_PIECE_BYTES = 65536
 
 
 def is_streamed(raw: str | None) -> bool:
@@ -58,29 +60,38 @@ class PipeReader:
     """
 
     def __init__(self, raw: str | None) -> None:
-        form = {} if raw is None else parse_raw(raw)
+        source = sys.stdin.buffer
+        given = piped(source) if raw is None else Piped(b"", parse_raw(raw))
         self._out, into = os.pipe()
-        _in_thread(lambda: _copy(sys.stdin.buffer, into))
+        _in_thread(lambda: _copy(given, source, into))
         try:
-            self._file = soundfile.SoundFile(self._out, closefd=True, **form)
+            self._file = soundfile.SoundFile(self._out, closefd=True, **given.form)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"standard input: not readable as audio: {error.error_string}") from error
         self.sample_rate: int = self._file.samplerate
         self._blocks: queue.Queue[Array | None] = queue.Queue(_MOST_WAITING)
 
     def blocks(self, frames: int, goes_on: Callable[[], bool]) -> Iterator[Array]:
-        """Yield (frames, channels) as they come, the last one shorter; not ``goes_on()``: what has come."""
+        """Yield (frames, channels) as they come, the last one shorter; not ``goes_on()``: what has come.
+
+        Raises AudioError if the pipe ends before anything has come.
+        """
         _in_thread(lambda: self._read(frames))
+        is_empty = True
         while True:
             is_last = not goes_on()
             try:
                 block = self._blocks.get(timeout=0.0 if is_last else _LOOK_S)
             except queue.Empty:
-                block = None if is_last else np.zeros((0, 1), np.float32)
+                if is_last:
+                    return
+                continue
+            if block is None and is_empty:
+                raise AudioError("standard input: has no samples")
             if block is None:
                 return
-            if len(block):
-                yield block
+            is_empty = False
+            yield block
 
     def _read(self, frames: int) -> None:
         block = np.zeros((frames, 0), np.float32)
@@ -96,7 +107,10 @@ def _in_thread(call: Callable[[], None]) -> None:
     threading.Thread(target=call, name="standard input", daemon=True).start()
 
 
-def _copy(source: BinaryIO, into: int) -> None:
+def _copy(given: Piped, source: BinaryIO, into: int) -> None:
+    left = sys.maxsize if given.size is None else given.size
     with os.fdopen(into, "wb", buffering=0) as pipe, suppress(OSError):  # nobody reads it any more
-        while piece := source.read1(65536):  # type: ignore[attr-defined]
+        pipe.write(given.begin)
+        while piece := source.read1(min(left, _PIECE_BYTES)):  # type: ignore[attr-defined]
             pipe.write(piece)
+            left -= len(piece)
