@@ -426,6 +426,26 @@ def test_shares_make_up_the_whole(recordings, gain_toy, tmp_path):
     assert (progress.before, progress.done, progress.voices) == (12, 12, 0)
 
 
+def test_halves_of_letters_and_names_that_are_no_text(recordings, gain_toy, tmp_path):
+    _, manifest = recordings
+    lines = (
+        rb'{"audio_filepath": "a.wav", "text": "ok \ud83d"}',
+        rb'{"audio_filepath": "\ud83d.wav"}',
+        b'{"audio_filepath": "\xff.wav"}',
+        b'{"audio_filepath": "\xff.wav", "text": "\\ud83d \xc3\xbc"}',
+    )
+    manifest.write_bytes(b"\n".join(lines))
+    out = tmp_path / "out"
+    command = ("separate", "--manifest", manifest, "-o", out, "--bundle", gain_toy, *FIXED, "--resume")
+    for _ in range(2):
+        assert invoke(*command).exit_code == 1
+        assert [row["text"] for row in rows_of(out / "manifest.jsonl")] == 2 * ["ok \ud83d"]
+    failed = (out / "failed.jsonl").read_bytes().splitlines()
+    assert b'"audio_filepath": "\\ud83d.wav"' in failed[0]
+    assert b'"audio_filepath": "\xff.wav"' in failed[1]
+    assert (json.loads(failed[2])["audio_filepath"], len(failed)) == ("\udcff.wav", 3)
+
+
 def test_results_that_are_there(recordings, gain_toy, tmp_path):
     _, manifest = recordings
     write_manifest(manifest, [{"audio_filepath": "a.wav"}])

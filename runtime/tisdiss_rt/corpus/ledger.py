@@ -98,10 +98,10 @@ class Ledger:
             self._append(self._files[0], outcome.rows)
 
     def _append(self, file: FileIO, rows: Any) -> None:
-        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        data = b"".join(_encoded(row) + b"\n" for row in rows)
         end = file.seek(0, 2)
         try:
-            write(file.fileno(), text.encode("utf-8", "surrogateescape"), end)
+            write(file.fileno(), data, end)
         except OSError as error:
             file.truncate(end)
             raise OutputError(f"cannot write to {self._folder}: {error.strerror}") from error
@@ -155,7 +155,15 @@ class Ledger:
 
 
 def _digest(path: str, start_s: float) -> int:
-    return zlib.crc32(f"{path}\n{float(start_s)!r}".encode("utf-8", "surrogateescape"))
+    return zlib.crc32(f"{path}\n{float(start_s)!r}".encode("utf-8", "surrogatepass"))
+
+
+def _encoded(row: dict[str, Any]) -> bytes:
+    """Return a row as JSON: in UTF-8, with file names that are no text as they are."""
+    try:
+        return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a letter, which JSON can have as an escape alone
+        return json.dumps(row).encode()
 
 
 def _rows_of(path: Path) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
