@@ -10,6 +10,8 @@ from itertools import chain, islice, zip_longest
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.blocks import ahead, fit_length, resample
 from tisdiss_rt.audio.channels import Choice, Mixture
@@ -127,8 +129,18 @@ def decoded(recording: Recording, plan: Plan, model_hz: int) -> Generator[Array,
 
     A thread gets it ready meanwhile, but not with a budget: steps would be late for it.
     """
-    mono = resample(recording.mono(), recording.sample_rate, model_hz)
+    mono = _one_at_least(resample(recording.mono(), recording.sample_rate, model_hz))
     yield from ahead(mono) if plan.budget_ms is None else mono
+
+
+def _one_at_least(blocks: Iterator[Array]) -> Iterator[Array]:
+    """Yield blocks (m,), and a zero where they have nothing, as that of a sample or two at a higher rate."""
+    is_empty = True
+    for block in blocks:
+        is_empty = is_empty and not len(block)
+        yield block
+    if is_empty:
+        yield np.zeros(1, np.float32)
 
 
 def at_rate(voices: Iterator[Array], recording: Recording, model_hz: int, sources: int) -> Iterator[Array]:

@@ -229,6 +229,29 @@ def test_results_of_people_appear_together_or_not_at_all(toy, noise, tmp_path):
         separator.separate(noise(RATE), RATE, channels="split", talkers=2)
 
 
+@pytest.mark.parametrize("talkers", [1, 2, 3, "auto"])
+@pytest.mark.parametrize("toy_name", ["gain_toy", "stream_toy"])
+def test_what_is_nothing_at_the_rate_of_the_network_has_whole_results(request, toy_name, tmp_path, talkers):
+    folder = request.getfixturevalue(toy_name)
+    soundfile.write(tmp_path / "a.wav", np.full(1, 0.5), 3 * RATE)
+    manifest = tmp_path / "in.jsonl"
+    manifest.write_text(
+        '{"audio_filepath": "a.wav"}\n{"audio_filepath": "a.wav", "offset": 0, "duration": 0}\n'
+    )
+    options = ("--bundle", folder, "--provider", "cpu", "--talkers", talkers)
+    alone, out = tmp_path / "alone", tmp_path / "out"
+    assert invoke("separate", tmp_path / "a.wav", "-o", alone, *options).exit_code == 0
+    assert invoke("separate", "--manifest", manifest, "-o", out, "--workers", 1, *options).exit_code == 0
+    people = 1 if talkers == "auto" else talkers
+    for found, files in ((alone, 1), (out, 2)):
+        assert len(list(found.rglob("*.rttm"))) == files
+        voices = list(found.rglob("*.wav"))
+        assert len(voices) == files * people
+        assert {soundfile.info(voice).frames for voice in voices} == {1}
+    result = Separator(folder, provider="cpu").separate(np.ones(1), 3 * RATE, talkers=talkers)
+    assert (result.sources.shape, result.turns) == ((people, 1), [])
+
+
 def test_arrays_with_people_and_a_sample(toy, noise):
     separator = Separator(toy, provider="cpu", threads=1)
     result = separator.separate(noise(RATE), RATE, talkers=3, voice=(noise(3 * RATE), RATE))
