@@ -1,7 +1,10 @@
 """One output for each person: who they are, when they talk, and a person who is known by a sample."""
 
 import json
+import os
 import re
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -203,6 +206,16 @@ def test_a_file_for_each_person_and_one_that_says_who_talks_when(conversation, t
     assert [Turn(**turn) for turn in again["turns"]] == told
     assert again["voice_found"] is True
     assert again["rttm"] == str(tmp_path / "talk.rttm")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="all names are text there")
+def test_a_name_that_is_no_text(conversation, tmp_path):
+    folder, _ = conversation
+    shutil.copy(folder / "talk.wav", tmp_path / os.fsdecode(b"\xff.wav"))
+    separated(tmp_path / os.fsdecode(b"\xff.wav"), "-o", tmp_path / "out", "--talkers", 2, "--quiet")
+    names = sorted(os.fsencode(path.name) for path in (tmp_path / "out").iterdir())
+    assert names == [b"\xff.rttm", b"\xff_spk1.wav", b"\xff_spk2.wav"]
+    assert (tmp_path / "out" / os.fsdecode(b"\xff.rttm")).read_bytes().startswith(b"SPEAKER \xff 1 ")
 
 
 def test_voices_of_more_people_that_another_run_found_are_removed(conversation, tmp_path):

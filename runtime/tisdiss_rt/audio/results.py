@@ -125,7 +125,7 @@ class WavWriters:
         self._paths.append(path)
         self._parts.append(part)
         try:
-            part.write_text(text, encoding="utf-8")
+            part.write_text(text, encoding="utf-8", errors="surrogateescape")  # names that are no text
         except OSError as error:
             raise _output_error(path.parent, error) from error
 
