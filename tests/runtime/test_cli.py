@@ -205,6 +205,20 @@ def test_existing_files_are_skipped(separate, noise):
     assert soundfile.info("separated/a_spk1.wav").frames == 100
 
 
+@pytest.mark.parametrize("theirs", [["talk_spk1.wav"], ["talk_spk1.wav", "talk_spk2.wav"], ["talk.rttm"]])
+def test_what_does_not_say_what_it_is_of_is_no_result(separate, noise, theirs):
+    write("talk.wav", noise(100))
+    for name in theirs:  # as of microphones of their own
+        soundfile.write(name, noise(50), RATE, format="WAV")
+    before = {name: Path(name).read_bytes() for name in theirs}
+    status, _, err = separate("talk.wav", "-o", ".", *(("--talkers", 2) if "talk.rttm" in theirs else ()))
+    assert status == 1
+    problem = f"talk.wav: {theirs[0]} exists and does not say what it is of; choose another folder with -o"
+    assert problem in err
+    assert {name: Path(name).read_bytes() for name in theirs} == before
+    assert names(".") == sorted(["talk.wav", *theirs])
+
+
 def test_two_inputs_of_one_name(separate, noise):
     write("x/a.wav", noise(100))
     write("y/a.wav", noise(200))

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 import tisdiss_rt
+from tisdiss_rt.audio import results
 from tisdiss_rt.cli import live_file, main
 
 RATE = 16000
@@ -122,6 +123,17 @@ def test_report_for_people(live, noise):
     for expected in ("0.2 s in", "depth: 3 to 3, median 3", "0 of 33 steps", "algorithmic 16.0"):
         assert expected in err
     assert live("--input", "talk.wav", "--no-realtime", "--force", "--quiet") == (0, "", "")
+
+
+def test_results_say_what_they_are_of(live, noise):
+    write("talk.wav", noise(RATE // 4))
+    content = Path("talk.wav").read_bytes()
+    Path("talk.wav").write_bytes(content[:-1000])
+    assert live("--input", "talk.wav", "--no-realtime")[0] == 1
+    for number in (1, 2):
+        origin = results.origin_in(Path(f"live/talk_spk{number}.wav"))
+        assert origin.digest == results.digest_of("talk.wav")
+        assert "truncated" in origin.fault
 
 
 def test_whether_a_voice_was_found_is_told(live, noise):

@@ -81,14 +81,14 @@ def _play(
 ) -> dict[str, Any]:
     """Feed the file to a stream, write the output, and return a report."""
     from tisdiss_rt.audio.files import AudioReader
-    from tisdiss_rt.audio.results import WavWriters
+    from tisdiss_rt.audio.results import WavWriters, digest_of
 
     late = chunks = 0
     with AudioReader(source) as reader:
         rate, mixture = reader.sample_rate, reader.mixture()
         (choice,) = mixture.choose("mix")
         stream = separator.stream(rate, **options)
-        with WavWriters(targets, rate, reader.subtype, reader.frames) as writers:
+        with WavWriters(targets, rate, reader.subtype, reader.frames, digest_of(source)) as writers:
             begin_s = time.perf_counter()
             for chunk in _chunks(mixture.mono(choice.taken), rate * chunk_ms / 1e3):
                 chunks += 1
@@ -101,6 +101,7 @@ def _play(
                 writers.write(output.T)
             took_s = time.perf_counter() - begin_s
             writers.write(stream.flush().T)
+            writers.fault = reader.fault
     return {
         "input": source,
         "outputs": [str(target) for target in targets],

@@ -274,14 +274,19 @@ def _remove_more(path: str, targets: list[Path], channels: str | int) -> None:
 def _fault_of(path: str, existing: list[Path], needed: list[Path], channels: str | int) -> str | None:
     """Return what results that exist say is wrong with their input.
 
-    Raises OptionError where they are of another one, as far as they say so, or where some are missing.
+    Raises OptionError where they are of another one or do not say of which, or where some are missing.
     """
     from tisdiss_rt.audio.channels import number_of
     from tisdiss_rt.audio.results import digest_of, origin_in
 
     own = digest_of(path, number_of(channels))
     known = {origin for target in existing if (origin := origin_in(target)) is not None}
-    if own is None or {origin.digest for origin in known} - {own}:
+    if own is not None and not known:
+        raise OptionError(
+            f"{path}: {existing[0]} exists and does not say what it is of; choose another folder with -o, as "
+            "--force would replace it"
+        )
+    if own is None or {origin.digest for origin in known} != {own}:
         raise OptionError(
             f"{path}: {existing[0]} exists and is not known to be of this input; choose another folder with "
             "-o, or overwrite it with --force"
