@@ -208,6 +208,27 @@ def test_a_file_for_each_person_and_one_that_says_who_talks_when(conversation, t
     assert again["rttm"] == str(tmp_path / "talk.rttm")
 
 
+@pytest.mark.parametrize("theirs", [None, "SPEAKER talk 1 0.5 2.25 <NA> <NA> anna <NA> <NA>\n"])
+def test_of_results_that_are_replaced_nothing_is_left(conversation, tmp_path, theirs):
+    folder, _ = conversation
+    arguments = [folder / "talk.wav", "-o", tmp_path, "--force"]
+    separated(*arguments, "--talkers", 4, "--channels", "left")
+    soundfile.write(tmp_path / "talk_spk8.wav", np.zeros(10), RATE)  # somebody else's
+    if theirs:
+        (tmp_path / "talk.rttm").write_text(theirs)
+    separated(*arguments, "--channels", "split")  # which has names of its own
+    assert len(list(tmp_path.glob("talk_spk*.wav"))) == 5
+    separated(*arguments)
+    left = ["talk_spk1.wav", "talk_spk2.wav", "talk_spk8.wav"]
+    assert sorted(path.name for path in tmp_path.glob("talk_spk*.wav")) == left
+    assert (tmp_path / "talk.rttm").exists() == bool(theirs)
+    (tmp_path / "talk.rttm").write_text(rttm([Turn(1, 0.0, 1.0)], "talk"))
+    for number in (1, 2):  # a set that is not of this input, with turns of its own
+        soundfile.write(tmp_path / f"talk_spk{number}.wav", np.zeros(10), RATE)
+    separated(*arguments)
+    assert (tmp_path / "talk.rttm").exists()
+
+
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="all names are text there")
 def test_a_name_that_is_no_text(conversation, tmp_path):
     folder, _ = conversation

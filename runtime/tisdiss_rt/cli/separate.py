@@ -34,6 +34,7 @@ from tisdiss_rt.cli.reports import describe, entry, progress_bar, report
 from tisdiss_rt.errors import AudioError, OptionError, TisdissError
 
 if TYPE_CHECKING:
+    from tisdiss_rt.audio.results import Origin
     from tisdiss_rt.separation import FileSeparation
     from tisdiss_rt.separator import Separator
 
@@ -228,7 +229,7 @@ def _separate_one(
     Returns its entry of the JSON document, and what was separated with what is told of it; None if skipped.
     """
     from tisdiss_rt.audio.files import AudioReader
-    from tisdiss_rt.audio.results import turns_path, voice_paths
+    from tisdiss_rt.audio.results import origin_in, turns_path, voice_paths
     from tisdiss_rt.talkers.meeting import MOST
 
     if Path(path).is_dir():
@@ -237,7 +238,8 @@ def _separate_one(
     with AudioReader(path) if is_split else nullcontext() as reader:
         sources = separator.bundle.manifest.sources if talkers is None else talkers
         most = MOST if sources == "auto" else sources
-        targets = voice_paths(folder, path, most, reader.channels if reader else None)
+        channels = reader.channels if reader else None
+        targets = voice_paths(folder, path, most, channels)
         rttm = None if talkers is None else turns_path(folder, path)
         if targets[0] in claimed:
             raise OptionError(
@@ -249,26 +251,40 @@ def _separate_one(
             fault = _fault_of(path, existing, needed, options["channels"])
             claimed[targets[0]] = path
             return _skipped(path, existing[0], fault), None
+        replaced = [origin_in(target) for target in existing]
         with progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
             result = separator.separate_file(reader or path, targets, **options, rttm=rttm, progress=progress)
     claimed[targets[0]] = path
-    if talkers is not None:
-        _remove_more(path, voice_paths(folder, path, MOST)[len(result.paths) :], options["channels"])
+    more = [voice for voice in voice_paths(folder, path, MOST, channels) if voice not in result.paths]
+    _remove_rest(path, replaced, more, turns_path(folder, path) if rttm is None and not is_split else None)
     line = report(separator, path, result)
     if not quiet:
         click.echo(line, err=True)
     return {**entry(path, result), **({} if rttm is None else {"rttm": str(rttm)})}, (result, line)
 
 
-def _remove_more(path: str, targets: list[Path], channels: str | int) -> None:
-    """Remove voices of more people that another run found in the same input."""
-    from tisdiss_rt.audio.channels import number_of
-    from tisdiss_rt.audio.results import digest_of, origin_in
+def _remove_rest(path: str, replaced: list[Origin | None], more: list[Path], turns: Path | None) -> None:
+    """Remove what is left of results of the same input that others have replaced.
 
-    for target in filter(Path.exists, targets):
-        origin = origin_in(target)
-        if origin is not None and origin.digest == digest_of(path, number_of(channels)):
-            target.unlink()
+    Those are voices of ``more`` people, and ``turns``, which say nothing of their input: they belong to the
+    results with which they were written.
+    """
+    from tisdiss_rt.audio.results import digest_of, origin_in
+    from tisdiss_rt.talkers.turns import is_rttm
+
+    more = [voice for voice in more if voice.exists()]
+    if turns is not None and not is_rttm(turns):
+        turns = None
+    own = digest_of(path) if more or turns else None
+
+    def is_own(origin: Origin | None) -> bool:
+        return origin is not None and origin.digest.split()[0] == own  # of whichever channel
+
+    for voice in more:
+        if is_own(origin_in(voice)):
+            voice.unlink()
+    if turns is not None and any(map(is_own, replaced)):
+        turns.unlink()
 
 
 def _fault_of(path: str, existing: list[Path], needed: list[Path], channels: str | int) -> str | None:
