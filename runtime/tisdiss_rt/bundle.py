@@ -315,7 +315,10 @@ class Bundle:
         Raises BundleError also where the graph keeps data in other files.
         """
         files: dict[str, FileRef] = getattr(self.manifest.graphs, graph).files
-        file = files.get(precision, files["fp32"])
+        return self.read_onnx(files.get(precision, files["fp32"]))
+
+    def read_onnx(self, file: FileRef) -> bytes:
+        """Return the verified content of any graph's file; raises BundleError as `read_graph`."""
         content = self.read(file)
         refuse_external_data(content, file.path)
         return content

@@ -93,6 +93,29 @@ def _behind_a_large_tag(model: onnx.ModelProto) -> bytes:
     return model.SerializeToString() + b"\xba\x80\x80\x80\x10" + graph.SerializeToString()[1:]
 
 
+def _voice_elsewhere(folder: Path) -> None:
+    """Add a part with a graph of its own, whose weights are not in the bundle."""
+    weights = helper.make_tensor("weights", TensorProto.FLOAT, [1, 8], b"\0" * 32, raw=True)
+    kept_elsewhere(weights, "/etc/passwd")
+    shapes = {
+        "voices": ["sources", "samples"],
+        "prints": ["sources", "frames", 4],
+        "weights": ["sources", "frames"],
+    }
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes) for name, sizes in shapes.items()
+    ]
+    node = helper.make_node("Identity", ["voices"], ["prints"])
+    model = helper.make_model(helper.make_graph([node], "voice", tensors[:1], tensors[1:], [weights]))
+    (folder / "voice.onnx").write_bytes(model.SerializeToString())
+    files = {"fp32": {"path": "voice.onnx", "sha256": bundles.sha256_of(folder / "voice.onnx")}}
+    specs = [{"name": name, "shape": sizes} for name, sizes in shapes.items()]
+    graph = {"inputs": specs[:1], "outputs": specs[1:], "files": files}
+    values = {"hop": [128], "same": [1.0], "certainty": [1.0]}
+    part = {"name": "voice", "required": False, "graph": graph, "values": values}
+    edited(lambda d: d["parts"].append(part))(folder)
+
+
 def _doubled(model: onnx.ModelProto) -> None:
     model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
     last = model.graph.node[-1]
@@ -215,6 +238,7 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         ELSEWHERE,
     ),
     "a constant elsewhere": (regraphed("stem", _constant_elsewhere), ELSEWHERE),
+    "a voice graph elsewhere": (_voice_elsewhere, ELSEWHERE),
     "elsewhere in a branch": (regraphed("stem", _in_a_branch), ELSEWHERE),
     "a place without the mark": (
         regraphed(

@@ -13,6 +13,7 @@ from tisdiss_rt import external_data
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.conformance import read_example
 from tisdiss_rt.errors import BundleError, OptionError
+from tisdiss_rt.talkers.voiceprints import voiceprints_of
 
 QUALITY = bundles.Quality(
     test_set="toy",
@@ -159,7 +160,9 @@ def test_streaming_bundles_that_no_language_opens(stream_toy_maker, name):
 def _is_refused(folder, edit, message):
     edit(folder)
     with pytest.raises(BundleError) as caught:
-        open_engine(bundles.load(folder), provider="cpu")
+        bundle = bundles.load(folder)
+        open_engine(bundle, provider="cpu")
+        voiceprints_of(bundle)
     assert message in str(caught.value)
 
 

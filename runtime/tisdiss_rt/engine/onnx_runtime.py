@@ -150,7 +150,7 @@ def open_graphs(
 
 def open_part(bundle: Bundle, graph: GraphRef, label: str) -> OrtGraph:
     """Open a further graph of a bundle, on one thread of the CPU: it is small. Raises BundleError."""
-    return open_ort(bundle.read(graph.files["fp32"]), [CPU], 1, label)
+    return open_ort(bundle.read_onnx(graph.files["fp32"]), [CPU], 1, label)
 
 
 def short_name(execution_provider: str) -> str:
