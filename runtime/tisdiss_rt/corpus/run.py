@@ -91,13 +91,12 @@ def run(
             with open_separating(task) if is_left else nullcontext() as separating:
                 ledger.begin()  # only now, as an option that is wrong must not cost the results
                 entries = _to_do(job, ledger, progress, log)
-                if separating is None:
-                    for _ in entries:  # none comes, but lines that are none are noted
-                        raise AssertionError
-                else:
+                if separating is not None:
                     log.tell(separating.about)
                     for entry, outcome in separating.separate(entries):
                         _note(entry, outcome, ledger, progress, log)
+                for _ in entries:  # without any left, this notes lines that are none
+                    pass
             log.tell(str(progress))
         finally:
             shutil.rmtree(job.making, ignore_errors=True)
