@@ -77,9 +77,7 @@ def train_command(
     device = _choose_device(device)
     compile_parts = compile_parts and _can_compile(device)
     try:
-        trainer = _trainer(config, resume, init, torch.device(device), speech, compile_parts)
-        if teacher:
-            trainer.learn_from(teacher, compile_parts)
+        trainer = _trainer(config, resume, init, teacher, torch.device(device), speech, compile_parts)
         output.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
@@ -147,6 +145,7 @@ def _trainer(
     config: str | None,
     resume: Path | None,
     init: Path | None,
+    teacher: Path | None,
     device: torch.device,
     speech: Path,
     compile_parts: bool,
@@ -162,12 +161,14 @@ def _trainer(
             raise ConfigError(
                 f"{resume} is at step {trainer.step} of {trainer.config.steps}; a --config with more goes on"
             )
-        return trainer
-    assert options is not None
-    trainer = Trainer(*options, device, speech, compile_parts)
-    if init:
-        fresh = trainer.start_from(init)
-        click.echo(f"starting at random: {', '.join(fresh) or 'nothing'}", err=True)
+    else:
+        assert options is not None
+        trainer = Trainer(*options, device, speech, compile_parts)
+        if init:
+            fresh = trainer.start_from(init)
+            click.echo(f"starting at random: {', '.join(fresh) or 'nothing'}", err=True)
+    if teacher:
+        trainer.learn_from(teacher, compile_parts)
     return trainer
 
 

@@ -9,27 +9,16 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 _MOST_HEADER_BYTES = 2**24
-_WAV_FORMS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
+WAV_FORMS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _UNKNOWN = 2**32 - 1
 _ENDLESS = 2**40  # bytes of an MP3 whose guessed length must not be too short
 _TAG_BYTES = 128  # at the end of an MP3
 _SAME_STREAM = 0xFFFE0C00  # of an MPEG frame's header: sync, version, layer and sample rate
-_EXTENSIBLE = 0xFFFE  # kind of samples that a GUID tells
-_SUBTYPES = {
-    (1, 8): "PCM_U8",
-    (1, 16): "PCM_16",
-    (1, 24): "PCM_24",
-    (1, 32): "PCM_32",
-    (3, 32): "FLOAT",
-    (3, 64): "DOUBLE",
-    (6, 8): "ALAW",
-    (7, 8): "ULAW",
-}
 
 
 @dataclass(frozen=True)
@@ -104,7 +93,7 @@ def measure(file: BinaryIO) -> Measured:
     """Compare what the header of a file says with what is there."""
     total = file.seek(0, io.SEEK_END)
     start = _at(file, 0, 12)
-    if start[:4] in _WAV_FORMS and start[8:] == b"WAVE":
+    if start[:4] in WAV_FORMS and start[8:] == b"WAVE":
         return _wav(file, total)
     if start[:4] == b"caff":
         return _caf(file, total)
@@ -123,7 +112,7 @@ def _at(file: BinaryIO, offset: int, count: int) -> bytes:
 
 
 @dataclass(frozen=True)
-class _Head:
+class WavHead:
     """What a WAV file has before its audio.
 
     Attributes:
@@ -144,7 +133,7 @@ class _Head:
     is_unknown: bool
 
 
-def _wav_head_of(file: BinaryIO) -> _Head | None:
+def read_wav_head(file: BinaryIO) -> WavHead | None:
     """Read a WAV file of either byte order, RF64 or BW64, to its audio; None where there is none."""
     form = _at(file, 0, 4)
     order = ">" if form == b"RIFX" else "<"
@@ -168,7 +157,7 @@ def _wav_head_of(file: BinaryIO) -> _Head | None:
         declared, is_unknown = large_size, large_size <= 0
     else:
         is_unknown = declared == 0 or abs(declared - 2**31) <= 2**16 or declared >= 2**32 - 2**16
-    return _Head(form, order, chunks, fmt, position + 8, declared, is_unknown)
+    return WavHead(form, order, chunks, fmt, position + 8, declared, is_unknown)
 
 
 def _wav(file: BinaryIO, total: int) -> Measured:
@@ -176,7 +165,7 @@ def _wav(file: BinaryIO, total: int) -> Measured:
 
     Sizes of 32 bits come as 0 or as one of several marks for "unknown", and wrap around beyond 4 GB.
     """
-    head = _wav_head_of(file)
+    head = read_wav_head(file)
     if head is None:
         return Measured()
     form, order, begin, declared = head.form, head.order, head.begin, head.declared
@@ -304,71 +293,6 @@ def _ogg(file: BinaryIO, total: int) -> Measured:
     ends = [*starts[1:], total]
     first, *rest = (Spliced(b"", file, begin, end) for begin, end in zip(starts, ends, strict=True))
     return Measured(first, rest=tuple(rest), is_cut=is_cut)
-
-
-@dataclass(frozen=True)
-class Piped:
-    """How to read a stream of which the beginning has been looked at.
-
-    Attributes:
-        begin: what comes before all that follows in the stream.
-        form: what the samples are, as libsndfile takes it for those without a header; else empty.
-        size: how many bytes are to be read after ``begin``; None for all.
-    """
-
-    begin: bytes
-    form: dict[str, Any] = field(default_factory=dict)
-    size: int | None = None
-
-
-def piped(source: BinaryIO) -> Piped:
-    """Look at the beginning of WAV or AU that comes through a pipe, as far as the audio.
-
-    Where the header does not know how much there is, all that follows is audio. libsndfile would end at what
-    the header says, and of RF64 in a pipe it loses the first bytes.
-    """
-    kept = _Kept(source)
-    start = _at(kept, 0, 12)
-    if start[:4] == b".snd" and len(start) == 12 and start[8:] == bytes(4):
-        return Piped(start[:8] + struct.pack(">I", _UNKNOWN))
-    if start[:4] not in _WAV_FORMS or start[8:] != b"WAVE":
-        return Piped(kept.getvalue())
-    head = _wav_head_of(kept)
-    form = None if head is None else _raw_form(head)
-    if head is None or form is None or not (head.is_unknown or head.form in (b"RF64", b"BW64")):
-        return Piped(kept.getvalue())
-    return Piped(b"", form, None if head.is_unknown else head.declared)
-
-
-def _raw_form(head: _Head) -> dict[str, Any] | None:
-    """Return what samples are, for libsndfile to read them without a header; None where it cannot."""
-    if len(head.fmt) < 16:
-        return None
-    kind, channels, rate, _, align, bits = struct.unpack_from(f"{head.order}HHIIHH", head.fmt)
-    if kind == _EXTENSIBLE and len(head.fmt) >= 26:
-        (kind,) = struct.unpack_from(f"{head.order}H", head.fmt, 24)  # first bytes of the GUID
-    subtype = _SUBTYPES.get((kind, bits))
-    if subtype is None or not channels or 8 * align != bits * channels:
-        return None
-    endian = "BIG" if head.order == ">" else "LITTLE"
-    form = {"format": "RAW", "endian": endian, "subtype": subtype}
-    return {**form, "samplerate": rate, "channels": channels}
-
-
-class _Kept(io.BytesIO):
-    """What was read of a stream until now, as a file that grows when more of it is asked for."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__()
-        self._stream = stream
-
-    def read(self, size: int | None = -1) -> bytes:
-        """Read so many bytes, from the stream what has not been read before."""
-        begin, there = self.tell(), len(self.getvalue())
-        self.seek(0, io.SEEK_END)
-        self.write(self._stream.read(max(0, begin + (size or 0) - there)))
-        self.seek(begin)
-        return super().read(size)
 
 
 def wav_from_rf64(path: Path) -> None:

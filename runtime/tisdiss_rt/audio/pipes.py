@@ -8,19 +8,22 @@ there to the end. A thread reads, so that whoever waits for sound can be interru
 
 from __future__ import annotations
 
+import io
 import os
 import queue
+import struct
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 import soundfile
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.audio.lengths import Piped, piped
+from tisdiss_rt.audio.lengths import WAV_FORMS, WavHead, read_wav_head
 from tisdiss_rt.errors import AudioError, OptionError
 
 _STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
@@ -28,6 +31,17 @@ _RAW = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 _MOST_WAITING = 64  # blocks; then whoever writes has to wait
 _LOOK_S = 0.1
 _PIECE_BYTES = 65536
+_EXTENSIBLE = 0xFFFE  # kind of samples that a GUID tells
+_SUBTYPES = {
+    (1, 8): "PCM_U8",
+    (1, 16): "PCM_16",
+    (1, 24): "PCM_24",
+    (1, 32): "PCM_32",
+    (3, 32): "FLOAT",
+    (3, 64): "DOUBLE",
+    (6, 8): "ALAW",
+    (7, 8): "ULAW",
+}
 
 
 def is_streamed(raw: str | None) -> bool:
@@ -61,7 +75,7 @@ class PipeReader:
 
     def __init__(self, raw: str | None) -> None:
         source = sys.stdin.buffer
-        given = piped(source) if raw is None else Piped(b"", parse_raw(raw))
+        given = _piped(source) if raw is None else _Piped(b"", parse_raw(raw))
         self._out, into = os.pipe()
         _in_thread(lambda: _copy(given, source, into))
         try:
@@ -107,10 +121,75 @@ def _in_thread(call: Callable[[], None]) -> None:
     threading.Thread(target=call, name="standard input", daemon=True).start()
 
 
-def _copy(given: Piped, source: BinaryIO, into: int) -> None:
+def _copy(given: _Piped, source: BinaryIO, into: int) -> None:
     left = sys.maxsize if given.size is None else given.size
     with os.fdopen(into, "wb", buffering=0) as pipe, suppress(OSError):  # nobody reads it any more
         pipe.write(given.begin)
         while piece := source.read1(min(left, _PIECE_BYTES)):  # type: ignore[attr-defined]
             pipe.write(piece)
             left -= len(piece)
+
+
+@dataclass(frozen=True)
+class _Piped:
+    """How to read a stream of which the beginning has been looked at.
+
+    Attributes:
+        begin: what comes before all that follows in the stream.
+        form: what the samples are, as libsndfile takes it for those without a header; else empty.
+        size: how many bytes are to be read after ``begin``; None for all.
+    """
+
+    begin: bytes
+    form: dict[str, Any] = field(default_factory=dict)
+    size: int | None = None
+
+
+def _piped(source: BinaryIO) -> _Piped:
+    """Look at the beginning of WAV or AU that comes through a pipe, as far as the audio.
+
+    Where the header does not know how much there is, all that follows is audio. libsndfile would end at what
+    the header says, and of RF64 in a pipe it loses the first bytes.
+    """
+    kept = _Kept(source)
+    start = kept.read(12)
+    if start[:4] == b".snd" and len(start) == 12 and start[8:] == bytes(4):
+        return _Piped(start[:8] + struct.pack(">I", 2**32 - 1))
+    if start[:4] not in WAV_FORMS or start[8:] != b"WAVE":
+        return _Piped(kept.getvalue())
+    head = read_wav_head(kept)
+    form = None if head is None else _raw_form(head)
+    if head is None or form is None or not (head.is_unknown or head.form in (b"RF64", b"BW64")):
+        return _Piped(kept.getvalue())
+    return _Piped(b"", form, None if head.is_unknown else head.declared)
+
+
+def _raw_form(head: WavHead) -> dict[str, Any] | None:
+    """Return what samples are, for libsndfile to read them without a header; None where it cannot."""
+    if len(head.fmt) < 16:
+        return None
+    kind, channels, rate, _, align, bits = struct.unpack_from(f"{head.order}HHIIHH", head.fmt)
+    if kind == _EXTENSIBLE and len(head.fmt) >= 26:
+        (kind,) = struct.unpack_from(f"{head.order}H", head.fmt, 24)  # first bytes of the GUID
+    subtype = _SUBTYPES.get((kind, bits))
+    if subtype is None or not channels or 8 * align != bits * channels:
+        return None
+    endian = "BIG" if head.order == ">" else "LITTLE"
+    form = {"format": "RAW", "endian": endian, "subtype": subtype}
+    return {**form, "samplerate": rate, "channels": channels}
+
+
+class _Kept(io.BytesIO):
+    """What was read of a stream until now, as a file that grows when more of it is asked for."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read so many bytes, from the stream what has not been read before."""
+        begin, there = self.tell(), len(self.getvalue())
+        self.seek(0, io.SEEK_END)
+        self.write(self._stream.read(max(0, begin + (size or 0) - there)))
+        self.seek(begin)
+        return super().read(size)
