@@ -36,7 +36,8 @@ def map_loss_db(network: Scorer, teacher: Scorer, mix: Tensor, depth: int) -> Te
     """Judge the feature maps of mixtures (B, samples) against a teacher's.
 
     Returns:
-        The mean over depths 0 to `depth` in dB; 0 dB is a map of zeros, or a repetition without effect.
+        The mean over mixtures and depths 0 to `depth` in dB; 0 dB is a map of zeros, or a repetition without
+        effect.
     """
     with torch.no_grad(), teacher.autocast:
         z, repeat = teacher.begin(mix)
@@ -48,7 +49,12 @@ def map_loss_db(network: Scorer, teacher: Scorer, mix: Tensor, depth: int) -> Te
         found = [z, *map(repeat, taught[:-1])]
     changes = [taught[0], *(after - before for before, after in pairwise(taught))]
     errors = [
-        (own - right).float().square().mean() / change.float().square().mean()
+        _energies(own - right, len(mix)) / _energies(change, len(mix))
         for own, right, change in zip(found, taught, changes, strict=True)
     ]
     return 10 * torch.log10(torch.stack(errors)).mean()
+
+
+def _energies(maps: Tensor, mixtures: int) -> Tensor:
+    """Return the mean square of the maps (B S, T, F, D) of each of B mixtures: (B,)."""
+    return maps.float().square().reshape(mixtures, -1).mean(1)

@@ -201,7 +201,7 @@ class Separator:
                     writers.keep(piece.shape[1])  # the others are not needed
                 writers.fault = reader.fault
                 if rttm is not None and recordings[0].turns is not None:
-                    writers.add_text(Path(rttm), as_rttm(recordings[0].turns, Path(rttm).stem))
+                    writers.add_turns(Path(rttm), as_rttm(recordings[0].turns, Path(rttm).stem))
         lost = (reader.missing_s, reader.problem, writers.clipped)
         written = FileSeparation(writers.paths, rate, reader.done, *lost, **found_in(task, recordings))
         written.warn(reader.label)

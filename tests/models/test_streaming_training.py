@@ -22,6 +22,7 @@ from tisdiss_models.causal import Memory
 from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.config import read_yaml, to_mapping
 from tisdiss_models.depth_loss import StreamScorer
+from tisdiss_models.distillation import map_loss_db
 from tisdiss_models.losses import pairwise_soft_snr_db
 from tisdiss_models.network import Network
 from tisdiss_models.streaming import build_network, memory_buffers
@@ -231,6 +232,19 @@ def test_a_network_is_its_own_best_teacher(speech: Path, tmp_path: Path) -> None
         made.learn_from(tmp_path / "own.pt", compile_parts=False)
         made.network.load_state_dict(made.average.state_dict())
         assert float(made.train_step()) < -100
+
+
+@KINDS
+def test_a_batch_is_as_far_from_a_teacher_as_its_mixtures(config: NetworkConfig) -> None:
+    """In the mean: on a CPU they are judged one by one."""
+    torch.manual_seed(5)
+    network, teacher = (build_network(each).make_scorer(False) for each in (config, NETWORK))
+    mix = torch.randn(3, 4000) * torch.tensor([[1.0], [0.1], [0.01]])
+    with torch.no_grad():
+        whole = float(map_loss_db(network, teacher, mix, 2))
+        parts = [float(map_loss_db(network, teacher, each[None], 2)) for each in mix]
+    assert math.isclose(whole, sum(parts) / 3, abs_tol=1e-3)
+    assert max(parts) - min(parts) > 0.01
 
 
 def test_the_command_learns_from_a_teacher_that_fits(speech: Path, tmp_path: Path) -> None:

@@ -534,6 +534,20 @@ def test_files_say_what_they_were_separated_from(tmp_path, noise, frames, subtyp
     assert results.origin_in(tmp_path / "recording") is None
 
 
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24"])
+def test_large_files_say_what_they_were_separated_from(tmp_path, noise, monkeypatch, subtype):
+    monkeypatch.setattr(results, "_WAV_LIMIT_BYTES", 900)
+    for frames in (999, 1000, None):
+        with WavWriters([tmp_path / "a.wav"], 8000, subtype, frames, 64 * "0") as writers:
+            writers.write(noise(frames or 999, 1))
+            writers.add_turns(tmp_path / "a.rttm", "SPEAKER a")
+            writers.fault = "too short"
+        assert soundfile.info(tmp_path / "a.wav").format == "RF64"
+        assert soundfile.info(tmp_path / "a.wav").frames == (frames or 999)
+        turns = results.digest_of(tmp_path / "a.rttm")
+        assert results.origin_in(tmp_path / "a.wav") == results.Origin(64 * "0", "too short", turns)
+
+
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match=r"cannot write to .*file"):

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -196,11 +197,16 @@ def test_an_empty_folder_is_an_error(separate):
 def test_existing_files_are_skipped(separate, noise):
     write("a.wav", noise(100))
     assert separate("a.wav")[0] == 0
-    Path("separated/a_spk1.wav").write_text("mine")
+    before = Path("separated/a_spk1.wav").stat()
     status, out, err = separate("a.wav", "--quiet")
     assert (status, out) == (0, "")
     assert "a.wav: skipped, separated/a_spk1.wav exists" in err
-    assert Path("separated/a_spk1.wav").read_text() == "mine"
+    assert Path("separated/a_spk1.wav").stat() == before
+    Path("separated/a_spk2.wav").write_text("mine")
+    status, _, err = separate("a.wav")
+    assert status == 1
+    assert "a.wav: separated/a_spk2.wav exists and does not say what it is of" in err
+    assert Path("separated/a_spk2.wav").read_text() == "mine"
     assert separate("a.wav", "--force")[0] == 0
     assert soundfile.info("separated/a_spk1.wav").frames == 100
 
@@ -454,6 +460,23 @@ def test_standard_streams_that_are_closed_or_full(tmp_path, gain_toy, noise, red
     assert names(tmp_path / "separated") == expected
     for name in expected:
         assert soundfile.info(tmp_path / "separated" / name).frames == RATE
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_standard_error_that_nobody_reads(tmp_path, gain_toy, noise):
+    write(tmp_path / "a.wav", noise(RATE))
+    unread, full = os.pipe()
+    os.set_blocking(full, False)
+    with suppress(BlockingIOError):
+        while os.write(full, bytes(4096)):
+            pass
+    program = Path(sys.executable).with_name("tisdiss-rt")
+    command = [program, "separate", "a.wav", "--bundle", gain_toy, "--provider", "cpu"]
+    result = subprocess.run(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=full)
+    os.close(unread)
+    os.close(full)
+    assert result.returncode == 0
+    assert result.stdout.decode().splitlines() == ["separated/a_spk1.wav", "separated/a_spk2.wav"]
 
 
 QUIETLY = r"""

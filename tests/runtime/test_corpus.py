@@ -190,6 +190,15 @@ def test_options_of_separate_hold_for_manifests(recordings, gain_toy, tmp_path):
     assert invoke("separate", *engine, "-o", tmp_path / "people", "--talkers", 3).exit_code == 0
     assert len(rows_of(tmp_path / "people" / "manifest.jsonl")) == 6
     assert len(list((tmp_path / "people").rglob("*.rttm"))) == 2
+    (notes,) = [path.with_name(f"{path.stem}_notes.wav") for path in (tmp_path / "people").rglob("*_a.rttm")]
+    notes.touch()
+    assert invoke("separate", *engine, "-o", tmp_path / "people", "--force").exit_code == 0
+    files = [path.name for path in (tmp_path / "people").rglob("0*_*")]
+    assert len(files) == 5  # nothing of the third person
+    assert notes.name in files
+    assert set(files) > {
+        Path(row["audio_filepath"]).name for row in rows_of(tmp_path / "people/manifest.jsonl")
+    }
 
 
 def test_how_good_a_voice_is_expected_to_be():
@@ -532,6 +541,13 @@ def test_a_wrong_option_costs_no_results(recordings, gain_toy, tmp_path, wrong, 
         (
             '{"audio_filepath": "a.wav", "offset": 0, "duration": true}',
             "duration is no number of seconds: True",
+        ),
+        *(
+            (
+                f'{{"audio_filepath": "a.wav", "more": {levels * "["}{levels * "]"}}}',
+                "is nested more than 100",
+            )
+            for levels in (101, 900, 100_000)
         ),
     ],
 )

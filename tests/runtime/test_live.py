@@ -136,6 +136,16 @@ def test_results_say_what_they_are_of(live, noise):
         assert "truncated" in origin.fault
 
 
+def test_of_results_that_are_replaced_nothing_is_left(live, noise):
+    write("talk.wav", noise(RATE // 4))
+    paths = [Path(f"live/talk_spk{number}.wav") for number in (1, 2, 3)]
+    with results.WavWriters(paths, RATE, "PCM_16", 9, results.digest_of("talk.wav")) as writers:
+        writers.write(noise(9, 3))
+        writers.add_turns(Path("live/talk.rttm"), "")
+    assert live("--input", "talk.wav", "--no-realtime", "--force")[0] == 0
+    assert sorted(Path("live").iterdir()) == paths[:2]
+
+
 def test_whether_a_voice_was_found_is_told(live, noise):
     write("talk.wav", noise(RATE // 4))
     write("anna.wav", noise(2 * RATE))

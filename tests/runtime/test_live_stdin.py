@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from tisdiss_rt.audio import pipes
-from tisdiss_rt.errors import OptionError
+from tisdiss_rt.errors import AudioError, OptionError
 
 RATE = 16000
 LIVE = [sys.executable, "-c", "from tisdiss_rt.cli.main import main; main()", "live"]
@@ -204,6 +204,17 @@ def test_a_broken_pipe_says_what_is_wrong(start):
 def test_raw_is_checked(text):
     with pytest.raises(OptionError, match="as s16:48000:2"):
         pipes.parse_raw(text)
+
+
+@pytest.mark.parametrize("rate", [10_000_001, 2**31, 4_000_000_000])
+def test_rates_that_no_sound_has_are_refused(monkeypatch, noise, rate):
+    content = written(noise(1000) / 4, "WAV", "PCM_16")
+    for size in (2000, 0):
+        header = content[:24] + struct.pack("<I", rate) + content[28:40] + struct.pack("<I", size)
+        with pytest.raises(AudioError, match="standard input"):
+            piped(monkeypatch, header + content[44:])
+    with pytest.raises(AudioError, match="no sample rate"):
+        pipes.PipeReader(f"s16:{rate}:1")
 
 
 def test_raw_is_for_standard_input(start, stream_toy):

@@ -208,7 +208,7 @@ def test_a_file_for_each_person_and_one_that_says_who_talks_when(conversation, t
     assert again["rttm"] == str(tmp_path / "talk.rttm")
 
 
-@pytest.mark.parametrize("theirs", [None, "SPEAKER talk 1 0.5 2.25 <NA> <NA> anna <NA> <NA>\n"])
+@pytest.mark.parametrize("theirs", [None, rttm([Turn(1, 0.5, 2.25)], "talk")])
 def test_of_results_that_are_replaced_nothing_is_left(conversation, tmp_path, theirs):
     folder, _ = conversation
     arguments = [folder / "talk.wav", "-o", tmp_path, "--force"]

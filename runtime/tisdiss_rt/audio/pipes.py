@@ -27,6 +27,7 @@ from tisdiss_rt.audio.lengths import WAV_FORMS, WavHead, read_wav_head
 from tisdiss_rt.errors import AudioError, OptionError
 
 _STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
+_MOST_HZ = 10_000_000
 _RAW = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 _MOST_WAITING = 64  # blocks; then whoever writes has to wait
 _LOOK_S = 0.1
@@ -76,6 +77,7 @@ class PipeReader:
     def __init__(self, raw: str | None) -> None:
         source = sys.stdin.buffer
         given = _piped(source) if raw is None else _Piped(b"", parse_raw(raw))
+        _check_rate(given.form.get("samplerate", 0))
         self._out, into = os.pipe()
         _in_thread(lambda: _copy(given, source, into))
         try:
@@ -83,6 +85,7 @@ class PipeReader:
         except soundfile.LibsndfileError as error:
             raise AudioError(f"standard input: not readable as audio: {error.error_string}") from error
         self.sample_rate: int = self._file.samplerate
+        _check_rate(self.sample_rate)
         self._blocks: queue.Queue[Array | None] = queue.Queue(_MOST_WAITING)
 
     def blocks(self, frames: int, goes_on: Callable[[], bool]) -> Iterator[Array]:
@@ -114,6 +117,12 @@ class PipeReader:
             if len(block):
                 self._blocks.put(block)
         self._blocks.put(None)
+
+
+def _check_rate(sample_rate: int) -> None:
+    """Raise AudioError for a rate that no sound has."""
+    if sample_rate > _MOST_HZ:
+        raise AudioError(f"standard input: {sample_rate} Hz is no sample rate; it is at most {_MOST_HZ} Hz")
 
 
 def _in_thread(call: Callable[[], None]) -> None:

@@ -29,16 +29,30 @@ from tisdiss_rt.errors import OutputError
 _BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
 _WAV_LIMIT_BYTES = 2**32 - 2**16  # beyond, the 32-bit sizes of a WAV header overflow
 _PIECE_BYTES = 2**20
+_COMMENT_BYTES = 2**16  # at most, at the end of a file
+_SHA256 = "[0-9a-f]{64}"
 _COMMENT = "separated by tisdiss-rt, sha256 "
+_TURNS = "; turns: sha256 "
 _FAULT = "; incomplete: "
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What a result says of the file that it was separated from: `digest_of` it, and its fault, if any."""
+    """What a result says of the file that it was separated from.
+
+    Attributes:
+        digest: see `digest_of`.
+        fault: what was wrong with it; None if nothing.
+        turns: the digest of the file that says who talks when; None where none was written.
+    """
 
     digest: str
-    fault: str | None
+    fault: str | None = None
+    turns: str | None = None
+
+    def is_of(self, digest: str | None) -> bool:
+        """Return whether the file has this digest, whichever of its channels was separated."""
+        return self.digest.split()[0] == digest
 
 
 class WavWriters:
@@ -67,6 +81,7 @@ class WavWriters:
         digest: str | None = None,
     ) -> None:
         self._digest = digest
+        self._turns = ""
         self.fault: str | None = None
         self.clipped = 0
         self._paths = list(paths)
@@ -119,13 +134,15 @@ class WavWriters:
         """The files of voices."""
         return self._paths[: len(self._files)]
 
-    def add_text(self, path: Path, text: str) -> None:
-        """Write a text file that appears with the others; after it, none can be given up."""
+    def add_turns(self, path: Path, text: str) -> None:
+        """Write who talks when, to appear with the other files; after it, none can be given up."""
+        written = text.encode(errors="surrogateescape")  # names that are no text
+        self._turns = _TURNS + hashlib.sha256(written).hexdigest()
         part = path.with_name(f".{uuid.uuid4().hex}.part")
         self._paths.append(path)
         self._parts.append(part)
         try:
-            part.write_text(text, encoding="utf-8", errors="surrogateescape")  # names that are no text
+            part.write_bytes(written)
         except OSError as error:
             raise _output_error(path.parent, error) from error
 
@@ -139,7 +156,7 @@ class WavWriters:
             for file in self._files:
                 if self._digest is not None:
                     fault = "" if self.fault is None else _FAULT + ascii(self.fault)[1:-1]
-                    file.comment = _COMMENT + self._digest + fault
+                    file.comment = _COMMENT + self._digest + self._turns + fault
                 file.close()
             for part in self._parts[: len(self._files)] if self._is_open else ():
                 if part.stat().st_size <= _WAV_LIMIT_BYTES:
@@ -200,12 +217,48 @@ def origin_in(path: Path) -> Origin | None:
     """Return what a file of a voice says of the one it was separated from; None if it says nothing."""
     try:
         with soundfile.SoundFile(native_path(path)) as file:
-            found = re.fullmatch(
-                f"{_COMMENT}([0-9a-f]{{64}}(?: channel [0-9]+)?)(?:{_FAULT}(.*))?", file.comment
-            )
+            comment = file.comment or _last_comment(path)
     except soundfile.LibsndfileError:
         return None
-    return Origin(found[1], found[2]) if found else None
+    found = re.fullmatch(
+        f"{_COMMENT}({_SHA256}(?: channel [0-9]+)?)(?:{_TURNS}({_SHA256}))?(?:{_FAULT}(.*))?", comment
+    )
+    return Origin(found[1], fault=found[3], turns=found[2]) if found else None
+
+
+def _last_comment(path: Path) -> str:
+    """Return the comment at the end of a file, if any; libsndfile misses it behind odd audio in RF64."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _COMMENT_BYTES))
+        comment = file.read().rpartition(b"ICMT")[2][4:]
+    return comment.rstrip(b"\0").decode(errors="replace")
+
+
+def remove_rest(
+    source: str | os.PathLike[str],
+    replaced: Sequence[Origin | None],
+    voices: Sequence[Path],
+    turns: Path | None,
+) -> None:
+    """Remove what is left of results that others of the same input have replaced.
+
+    Args:
+        source: the input.
+        replaced: what the results that are gone said of it.
+        voices: those of more people, which may be there; others' files of these names stay.
+        turns: who talks when, which may be there; stays unless it is that of the results that are gone. None
+            where it was replaced, too.
+    """
+    there = [voice for voice in voices if voice.exists()]
+    if turns is not None and not turns.exists():
+        turns = None
+    own = digest_of(source) if there or turns else None
+    for voice in there:
+        if (origin := origin_in(voice)) is not None and origin.is_of(own):
+            voice.unlink()
+    known = {origin.turns for origin in replaced if origin is not None and origin.is_of(own)}
+    if turns is not None and digest_of(turns) in known - {None}:
+        turns.unlink()
 
 
 def _output_error(folder: Path, error: Exception) -> OutputError:

@@ -34,7 +34,6 @@ from tisdiss_rt.cli.reports import describe, entry, progress_bar, report
 from tisdiss_rt.errors import AudioError, OptionError, TisdissError
 
 if TYPE_CHECKING:
-    from tisdiss_rt.audio.results import Origin
     from tisdiss_rt.separation import FileSeparation
     from tisdiss_rt.separator import Separator
 
@@ -229,7 +228,7 @@ def _separate_one(
     Returns its entry of the JSON document, and what was separated with what is told of it; None if skipped.
     """
     from tisdiss_rt.audio.files import AudioReader
-    from tisdiss_rt.audio.results import origin_in, turns_path, voice_paths
+    from tisdiss_rt.audio.results import origin_in, remove_rest, turns_path, voice_paths
     from tisdiss_rt.talkers.meeting import MOST
 
     if Path(path).is_dir():
@@ -256,35 +255,11 @@ def _separate_one(
             result = separator.separate_file(reader or path, targets, **options, rttm=rttm, progress=progress)
     claimed[targets[0]] = path
     more = [voice for voice in voice_paths(folder, path, MOST, channels) if voice not in result.paths]
-    _remove_rest(path, replaced, more, turns_path(folder, path) if rttm is None and not is_split else None)
+    remove_rest(path, replaced, more, turns_path(folder, path) if rttm is None else None)
     line = report(separator, path, result)
     if not quiet:
         click.echo(line, err=True)
     return {**entry(path, result), **({} if rttm is None else {"rttm": str(rttm)})}, (result, line)
-
-
-def _remove_rest(path: str, replaced: list[Origin | None], more: list[Path], turns: Path | None) -> None:
-    """Remove what is left of results of the same input that others have replaced.
-
-    Those are voices of ``more`` people, and ``turns``, which say nothing of their input: they belong to the
-    results with which they were written.
-    """
-    from tisdiss_rt.audio.results import digest_of, origin_in
-    from tisdiss_rt.talkers.turns import is_rttm
-
-    more = [voice for voice in more if voice.exists()]
-    if turns is not None and not is_rttm(turns):
-        turns = None
-    own = digest_of(path) if more or turns else None
-
-    def is_own(origin: Origin | None) -> bool:
-        return origin is not None and origin.digest.split()[0] == own  # of whichever channel
-
-    for voice in more:
-        if is_own(origin_in(voice)):
-            voice.unlink()
-    if turns is not None and any(map(is_own, replaced)):
-        turns.unlink()
 
 
 def _fault_of(path: str, existing: list[Path], needed: list[Path], channels: str | int) -> str | None:
@@ -296,12 +271,14 @@ def _fault_of(path: str, existing: list[Path], needed: list[Path], channels: str
     from tisdiss_rt.audio.results import digest_of, origin_in
 
     own = digest_of(path, number_of(channels))
-    known = {origin for target in existing if (origin := origin_in(target)) is not None}
-    if own is not None and not known:
+    origins = {target: origin_in(target) for target in existing if target.suffix == ".wav"}
+    unknown = [target for target in origins or existing if origins.get(target) is None]
+    if own is not None and unknown:
         raise OptionError(
-            f"{path}: {existing[0]} exists and does not say what it is of; choose another folder with -o, as "
+            f"{path}: {unknown[0]} exists and does not say what it is of; choose another folder with -o, as "
             "--force would replace it"
         )
+    known = {origin for origin in origins.values() if origin is not None}
     if own is None or {origin.digest for origin in known} != {own}:
         raise OptionError(
             f"{path}: {existing[0]} exists and is not known to be of this input; choose another folder with "

@@ -22,6 +22,7 @@ from tisdiss_rt.errors import AudioError, OptionError
 
 PATH, DURATION, OFFSET = "audio_filepath", "duration", "offset"
 _STEM_BYTES = 100  # of a file, in the names of its voices
+_MOST_NESTED = 100  # levels of a line: what is carried along goes to other processes and back
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,10 @@ def parse(line: int, text: str, folder: Path) -> Entry | BadLine:
         fields = json.loads(text)
     except ValueError as error:
         return BadLine(line, text, f"line {line} is no JSON: {error}")
+    except RecursionError:
+        fields = None
+    if fields is None or _is_nested(fields, _MOST_NESTED):
+        return BadLine(line, text, f"line {line} is nested more than {_MOST_NESTED} levels deep")
     if not isinstance(fields, dict) or not isinstance(fields.get(PATH), str) or not fields[PATH]:
         return BadLine(line, text, f"line {line} has no {PATH}")
     path, start_s, length_s = folder / fields[PATH], fields.get(OFFSET), fields.get(DURATION)
@@ -111,6 +116,12 @@ def parse(line: int, text: str, folder: Path) -> Entry | BadLine:
         if not (_is_time(value) or (name == DURATION and value is None)):
             return BadLine(line, text, f"line {line}: {name} is no number of seconds: {value!r}")
     return Entry(line, fields, path, float(start_s), None if length_s is None else float(length_s))
+
+
+def _is_nested(value: Any, levels: int) -> bool:
+    """Return whether a value has values within values, more than so many levels deep."""
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(levels == 0 or _is_nested(part, levels - 1) for part in parts)
 
 
 def _is_time(value: Any) -> bool:

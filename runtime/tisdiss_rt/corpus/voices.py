@@ -7,6 +7,7 @@ behind is in that folder alone.
 from __future__ import annotations
 
 import dataclasses
+import glob
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tisdiss_rt.audio.files import AudioReader
-from tisdiss_rt.audio.results import turns_path, voice_paths
+from tisdiss_rt.audio.results import is_voice_path, turns_path, voice_paths
 from tisdiss_rt.corpus.entries import DURATION, OFFSET, PATH, Entry
 from tisdiss_rt.errors import OutputError, SeparationWarning, TisdissError
 from tisdiss_rt.talkers.meeting import MOST
@@ -90,9 +91,19 @@ def _separate(
         folder.mkdir(parents=True, exist_ok=True)
         for path in (*result.paths, *filter(None, [rttm])):
             path.replace(folder / path.name)
+        _remove_rest(entry, folder, {path.name for path in (*result.paths, *filter(None, [rttm]))})
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
     return result
+
+
+def _remove_rest(entry: Entry, folder: Path, made: set[str]) -> None:
+    """Remove what an earlier run has left of an entry: voices of more people or channels, and their turns."""
+    name = Path(entry.name).name
+    for path in folder.glob(f"{glob.escape(name)}[._]*"):
+        is_own = path.name == f"{name}.rttm" or (path.suffix == ".wav" and is_voice_path(path))
+        if is_own and path.name not in made:
+            path.unlink()
 
 
 def expected_db(result: Found, number: int) -> float | None:

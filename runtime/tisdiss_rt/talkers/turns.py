@@ -6,9 +6,7 @@ voice leaves on the other sources. Pauses within a turn belong to it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +21,6 @@ LOUD_DB = -25.0  # of the level, as for `QUIET_DB`: no noise, however few pauses
 RESIDUE_DB = -10.0  # of all sources together
 PAUSE_S = 0.3  # shorter ones are no end of a turn
 LEAST_S = 0.3  # of a turn
-_RTTM = rb"(SPEAKER \S+ 1 [0-9.]+ [0-9.]+ <NA> <NA> spk[1-9] <NA> <NA>\r?\n)*"
 
 Talks = npt.NDArray[np.bool_]
 
@@ -113,11 +110,3 @@ def rttm(turns: list[Turn], name: str) -> str:
         f"SPEAKER {label} 1 {turn.start_s:.3f} {turn.duration_s:.3f} <NA> <NA> spk{turn.talker} <NA> <NA>\n"
         for turn in turns
     )
-
-
-def is_rttm(path: Path) -> bool:
-    """Return whether a file has nothing but lines of turns as `rttm` writes them."""
-    try:
-        return re.fullmatch(_RTTM, path.read_bytes()) is not None
-    except OSError:  # there is none
-        return False

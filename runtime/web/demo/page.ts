@@ -18,6 +18,7 @@ const budget = find<HTMLInputElement>("budget");
 const computer = new Computer();
 
 const opened = computer.open(new URL(BUNDLE, location.href).href);
+let reading = false; // a sound is being decoded
 let turn = 0; // of the sound that was chosen last, the example first of all; those before are not wanted any more
 let sound: { name: string; mix: Float32Array } | null = null;
 let stop = new AbortController();
@@ -132,15 +133,19 @@ async function take(name: string, file: Blob | Promise<Blob>): Promise<void> {
   const mine = (turn += 1);
   stop.abort();
   progress.hidden = true;
+  reading = true;
   say(`Reading ${name}…`);
   try {
     const { manifest } = await opened;
     const mix = await decode(await file, manifest.sampleRate);
     if (mine !== turn) return;
+    reading = false;
     if (mix.length === 0) throw new Error("it has no sound");
     sound = { name, mix };
   } catch (error) {
-    if (mine === turn) say(`${name} cannot be used: ${(error as Error).message}`);
+    if (mine !== turn) return;
+    reading = false;
+    say(`${name} cannot be used: ${(error as Error).message}`);
     return;
   }
   await separate();
@@ -222,7 +227,8 @@ async function begin(): Promise<void> {
   listenToRecording();
   listenToLive(() => {
     turn += 1;
-    if (!progress.hidden) say("Stopped, to go live.");
+    if (reading || !progress.hidden) say("Stopped, to go live.");
+    reading = false;
     stop.abort();
     progress.hidden = true;
     if (shown?.player.isPlaying) shown.player.pause();
