@@ -171,6 +171,17 @@ def test_a_pipe_without_samples_says_so(start, tmp_path):
         assert not list(tmp_path.glob("*.wav"))
 
 
+@pytest.mark.parametrize("kind", ["WAV", "RF64", "AU"])
+def test_what_is_missing_is_told(start, streamed, noise, tmp_path, kind):
+    content = written(noise(3 * RATE) / 4, kind, "PCM_16")
+    running = start()
+    out, err = running.communicate(content[: len(content) - 2 * RATE], timeout=20)
+    assert running.returncode == 1
+    assert json.loads(out)["error"] == "truncated: 1.0 s of 3.0 s are missing"
+    assert b"tisdiss-rt: truncated: 1.0 s of 3.0 s are missing; what is there is separated" in err
+    assert read(tmp_path).shape[1] == 2 * RATE
+
+
 def test_two_channels_and_samples_that_are_no_numbers(start, streamed, noise, tmp_path):
     mix = noise(RATE) / 4
     stereo = np.stack([mix, mix], axis=1)

@@ -27,6 +27,7 @@ from tisdiss_rt.audio.lengths import WAV_FORMS, WavHead, read_wav_head
 from tisdiss_rt.errors import AudioError, OptionError
 
 _STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
+_AU_UNKNOWN = 2**32 - 1
 _MOST_HZ = 10_000_000
 _RAW = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 _MOST_WAITING = 64  # blocks; then whoever writes has to wait
@@ -76,16 +77,18 @@ class PipeReader:
 
     def __init__(self, raw: str | None) -> None:
         source = sys.stdin.buffer
-        given = _piped(source) if raw is None else _Piped(b"", parse_raw(raw))
+        self._given = given = _piped(source) if raw is None else _Piped(b"", parse_raw(raw))
         _check_rate(given.form.get("samplerate", 0))
         self._out, into = os.pipe()
-        _in_thread(lambda: _copy(given, source, into))
+        self._copied = 0
+        _in_thread(lambda: self._copy(source, into))
         try:
             self._file = soundfile.SoundFile(self._out, closefd=True, **given.form)
         except soundfile.LibsndfileError as error:
             raise AudioError(f"standard input: not readable as audio: {error.error_string}") from error
         self.sample_rate: int = self._file.samplerate
         _check_rate(self.sample_rate)
+        self._has_ended = False
         self._blocks: queue.Queue[Array | None] = queue.Queue(_MOST_WAITING)
 
     def blocks(self, frames: int, goes_on: Callable[[], bool]) -> Iterator[Array]:
@@ -106,9 +109,30 @@ class PipeReader:
             if block is None and is_empty:
                 raise AudioError("standard input: has no samples")
             if block is None:
+                self._has_ended = True
                 return
             is_empty = False
             yield block
+
+    def problem(self, frames: int) -> str | None:
+        """Return what is missing of the sound, where the header tells; ``frames`` have come."""
+        header, promised = self._given.header, self._given.promised
+        if not self._has_ended or promised is None or promised - self._copied <= max(header, 1):
+            return None
+        there_s = frames / self.sample_rate
+        total_s = there_s * (promised - header) / max(1, self._copied - header)
+        return f"truncated: {total_s - there_s:.1f} s of {total_s:.1f} s are missing"
+
+    def _copy(self, source: BinaryIO, into: int) -> None:
+        given = self._given
+        left = sys.maxsize if given.size is None else given.size
+        self._copied = len(given.begin)
+        with os.fdopen(into, "wb", buffering=0) as pipe, suppress(OSError):  # nobody reads it any more
+            pipe.write(given.begin)
+            while piece := source.read1(min(left, _PIECE_BYTES)):  # type: ignore[attr-defined]
+                pipe.write(piece)
+                left -= len(piece)
+                self._copied += len(piece)
 
     def _read(self, frames: int) -> None:
         block = np.zeros((frames, 0), np.float32)
@@ -130,15 +154,6 @@ def _in_thread(call: Callable[[], None]) -> None:
     threading.Thread(target=call, name="standard input", daemon=True).start()
 
 
-def _copy(given: _Piped, source: BinaryIO, into: int) -> None:
-    left = sys.maxsize if given.size is None else given.size
-    with os.fdopen(into, "wb", buffering=0) as pipe, suppress(OSError):  # nobody reads it any more
-        pipe.write(given.begin)
-        while piece := source.read1(min(left, _PIECE_BYTES)):  # type: ignore[attr-defined]
-            pipe.write(piece)
-            left -= len(piece)
-
-
 @dataclass(frozen=True)
 class _Piped:
     """How to read a stream of which the beginning has been looked at.
@@ -147,11 +162,15 @@ class _Piped:
         begin: what comes before all that follows in the stream.
         form: what the samples are, as libsndfile takes it for those without a header; else empty.
         size: how many bytes are to be read after ``begin``; None for all.
+        header: how many bytes of ``begin`` are no sound.
+        promised: how many bytes there are to be from the first of ``begin`` on; None where nobody knows.
     """
 
     begin: bytes
     form: dict[str, Any] = field(default_factory=dict)
     size: int | None = None
+    header: int = 0
+    promised: int | None = None
 
 
 def _piped(source: BinaryIO) -> _Piped:
@@ -162,15 +181,22 @@ def _piped(source: BinaryIO) -> _Piped:
     """
     kept = _Kept(source)
     start = kept.read(12)
-    if start[:4] == b".snd" and len(start) == 12 and start[8:] == bytes(4):
-        return _Piped(start[:8] + struct.pack(">I", 2**32 - 1))
+    if start[:4] == b".snd" and len(start) == 12:
+        header, size = struct.unpack(">II", start[4:])
+        if size in (0, _AU_UNKNOWN):
+            return _Piped(start[:8] + struct.pack(">I", _AU_UNKNOWN))
+        return _Piped(kept.getvalue(), header=header, promised=header + size)
     if start[:4] not in WAV_FORMS or start[8:] != b"WAVE":
         return _Piped(kept.getvalue())
     head = read_wav_head(kept)
     form = None if head is None else _raw_form(head)
-    if head is None or form is None or not (head.is_unknown or head.form in (b"RF64", b"BW64")):
+    if head is None:
         return _Piped(kept.getvalue())
-    return _Piped(b"", form, None if head.is_unknown else head.declared)
+    known = None if head.is_unknown else head.declared
+    if form is not None and (head.is_unknown or head.form in (b"RF64", b"BW64")):
+        return _Piped(b"", form, known, promised=known)
+    whole = None if known is None else head.begin + known
+    return _Piped(kept.getvalue(), header=head.begin, promised=whole)
 
 
 def _raw_form(head: WavHead) -> dict[str, Any] | None:

@@ -50,9 +50,10 @@ class Origin:
     fault: str | None = None
     turns: str | None = None
 
-    def is_of(self, digest: str | None) -> bool:
-        """Return whether the file has this digest, whichever of its channels was separated."""
-        return self.digest.split()[0] == digest
+    @property
+    def recording(self) -> str:
+        """The digest of the file, whichever of its channels was separated."""
+        return self.digest.split()[0]
 
 
 class WavWriters:
@@ -234,30 +235,21 @@ def _last_comment(path: Path) -> str:
     return comment.rstrip(b"\0").decode(errors="replace")
 
 
-def remove_rest(
-    source: str | os.PathLike[str],
-    replaced: Sequence[Origin | None],
-    voices: Sequence[Path],
-    turns: Path | None,
-) -> None:
-    """Remove what is left of results that others of the same input have replaced.
+def remove_rest(replaced: Sequence[Origin | None], voices: Sequence[Path], turns: Path | None) -> None:
+    """Remove what is left of results that others have replaced.
 
     Args:
-        source: the input.
-        replaced: what the results that are gone said of it.
-        voices: those of more people, which may be there; others' files of these names stay.
+        replaced: what the results that are gone said of the file that they were separated from.
+        voices: those of more people, which may be there; what is not of the same file stays.
         turns: who talks when, which may be there; stays unless it is that of the results that are gone. None
             where it was replaced, too.
     """
-    there = [voice for voice in voices if voice.exists()]
-    if turns is not None and not turns.exists():
-        turns = None
-    own = digest_of(source) if there or turns else None
-    for voice in there:
-        if (origin := origin_in(voice)) is not None and origin.is_of(own):
+    known = [origin for origin in replaced if origin is not None]
+    for voice in voices:
+        origin = origin_in(voice) if voice.exists() else None
+        if origin is not None and origin.recording in {each.recording for each in known}:
             voice.unlink()
-    known = {origin.turns for origin in replaced if origin is not None and origin.is_of(own)}
-    if turns is not None and digest_of(turns) in known - {None}:
+    if turns is not None and digest_of(turns) in {origin.turns for origin in known} - {None}:
         turns.unlink()
 
 

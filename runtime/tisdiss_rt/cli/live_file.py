@@ -53,7 +53,7 @@ def play_file(
     with nullcontext("normal") if no_realtime else raised_priority() as priority:
         report = _play(separator, source, targets, options, chunk_ms, realtime=not no_realtime)
     more = voice_paths(folder, source, MOST)[len(targets) :]
-    remove_rest(source, replaced, more, turns_path(folder, source))
+    remove_rest(replaced, more, turns_path(folder, source))
     report["priority"] = priority
     if as_json:
         click.echo(json.dumps(report, indent=1))
@@ -61,6 +61,11 @@ def play_file(
         for target in targets:
             click.echo(target)
         click.echo(describe(report), err=True)
+    exit_for(report)
+
+
+def exit_for(report: dict[str, Any]) -> None:
+    """Exit with status 1 where something of the input is missing, and say so."""
     if "error" in report:
         click.echo(f"tisdiss-rt: {report['error']}; what is there is separated", err=True)
         sys.exit(1)
@@ -184,6 +189,8 @@ def describe(report: dict[str, Any]) -> str:
         lines.append("priority could not be raised; allow it with rtprio in /etc/security/limits.conf")
     if "voice_found" in report:
         lines.append(voice_told(report["voice_found"]))
+    if report.get("invalid"):
+        lines.append(f"{report['invalid']} samples were no numbers, and are silence")
     if report["clipped"]:
         lines.append(f"{report['clipped']} samples of the sources clipped at full scale")
     lines.append(f"latency in ms, without devices: {parts}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from tisdiss_rt.cli.live_file import describe, results, steps_of
+from tisdiss_rt.cli.live_file import describe, exit_for, results, steps_of
 from tisdiss_rt.cli.options import running
 from tisdiss_rt.cli.stopping import signals_noted
 from tisdiss_rt.separator import Separator
@@ -56,11 +56,13 @@ def play_stdin(
             "invalid": intake.invalid,
             "priority": priority,
             **steps_of(stream),
+            **({} if (problem := reader.problem(samples)) is None else {"error": problem}),
         }
         _print(report, [str(path) for path in recorder.paths], as_json, quiet)
         if recorder.problem:
             raise recorder.problem
         stop.exit()
+        exit_for(report)
 
 
 def _print(report: dict[str, Any], outputs: list[str], as_json: bool, quiet: bool) -> None:

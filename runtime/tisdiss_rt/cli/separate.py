@@ -255,7 +255,7 @@ def _separate_one(
             result = separator.separate_file(reader or path, targets, **options, rttm=rttm, progress=progress)
     claimed[targets[0]] = path
     more = [voice for voice in voice_paths(folder, path, MOST, channels) if voice not in result.paths]
-    remove_rest(path, replaced, more, turns_path(folder, path) if rttm is None else None)
+    remove_rest(replaced, more, turns_path(folder, path) if rttm is None else None)
     line = report(separator, path, result)
     if not quiet:
         click.echo(line, err=True)
