@@ -77,6 +77,9 @@ def test_existing_files_are_kept_without_force(paths):
     with pytest.raises(OptionError, match=r"spk1.wav exists; --force overwrites"):
         recording.targets(paths[0].parent, 2, force=False)
     assert recording.targets(paths[0].parent, 2, force=True) == paths
+    paths[1].rename(paths[1].with_stem("mixture_2"))  # a recording of many hours would go on there
+    with pytest.raises(OptionError, match=r"mixture_2.wav exists; --force overwrites"):
+        recording.targets(paths[0].parent, 2, force=False)
 
 
 def test_nothing_recorded_leaves_no_files(paths):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import html
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,8 +61,9 @@ def _section(entry: Entry) -> str:
 
     result = entry.result
     length_s = result.frames / result.sample_rate
-    names = [os.fspath(path) for path in result.paths]
-    pictures = _pictures(([] if entry.path == STDIN else [entry.path]) + names)
+    taken = tuple(channel - 1 for channel in result.channels)
+    mixture = [] if entry.path == STDIN else [(entry.path, taken)]
+    pictures = _pictures([*mixture, *((path, (0,)) for path in result.paths)], result.frames)
     parts = [f"<h2>{html.escape(Path(entry.path).name)}</h2><p>{html.escape(entry.line)}</p>", *pictures]
     if any(step.voices for step in result.steps):
         parts += [
@@ -74,18 +74,15 @@ def _section(entry: Entry) -> str:
     return "".join(parts)
 
 
-def _pictures(paths: list[str]) -> list[str]:
-    """Return the spectrograms of files, all on one scale."""
+def _pictures(drawn: Sequence[tuple[str | Path, tuple[int, ...]]], frames: int) -> list[str]:
+    """Return the spectrograms of files of so many samples, the mean of some channels each, on one scale."""
     from tisdiss_rt.audio.files import AudioReader
     from tisdiss_rt.cli.pictures import png, spectrogram
 
     found = []
-    for path in paths:
+    for path, channels in drawn:
         with AudioReader(path) as reader:
-            given = reader.mixture()
-            if reader.frames is None:
-                continue
-            power = spectrogram(given.mono(given.choose("mix")[0].taken), reader.frames)
+            power = spectrogram(reader.mixture().mono(channels), frames)
             found.append((path, power, reader.sample_rate))
     loudest = max((float(power.max()) for _, power, _ in found), default=1.0)
     pictures = []

@@ -29,10 +29,12 @@ def play_stdin(
     """Separate standard input to its end, or to a signal, and say how it went."""
     from tisdiss_rt.audio.pipes import PipeReader
     from tisdiss_rt.live.intake import Intake
-    from tisdiss_rt.live.recorder import Recorder
+    from tisdiss_rt.live.recorder import Recorder, check_free
     from tisdiss_rt.priority import raised_priority
 
-    targets, reader = results(separator, "-", Path(output_dir), force), PipeReader(raw)
+    targets = results(separator, "-", Path(output_dir), force)
+    check_free(targets, force)
+    reader = PipeReader(raw)
     rate = reader.sample_rate
     counts = {"chunk_ms": chunk_ms, "chunks": 0, "late": 0}
     with signals_noted() as stop:

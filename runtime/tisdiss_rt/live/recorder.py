@@ -174,9 +174,17 @@ class Recorder:
 
 
 def targets(folder: Path, sources: int, force: bool) -> list[Path]:
-    """Return the files of a recording, mixture first; raises OptionError if one of them exists."""
+    """Return the files of a recording, mixture first; see `check_free`."""
     paths = [folder / name for name in ("mixture.wav", *(f"spk{n}.wav" for n in range(1, sources + 1)))]
-    existing = [path for path in paths if path.exists()]
+    check_free(paths, force)
+    return paths
+
+
+def check_free(paths: Sequence[Path], force: bool) -> None:
+    """Raise OptionError if one of the files of a recording exists, or one in which a long one would go on."""
+    further = [
+        more for path in paths for more in sorted(path.parent.glob(f"{path.stem}_[0-9]*{path.suffix}"))
+    ]
+    existing = [path for path in (*paths, *further) if path.exists()]
     if existing and not force:
         raise OptionError(f"{existing[0]} exists; --force overwrites")
-    return paths

@@ -16,7 +16,7 @@ from tisdiss_rt.estimate.estimator import Estimated
 LIVE_SHARE = 0.75  # of a step's duration that computing may take by default; the rest is for all else
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Step:
     """Record of one window, or of one step of a stream.
 
