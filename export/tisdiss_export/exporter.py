@@ -6,7 +6,6 @@ Everything is written to a folder beside the target and moved there when every d
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
@@ -78,17 +77,19 @@ def export_bundle(
             had, or not as good.
         CheckpointError, ConfigError: if the checkpoint cannot be used.
     """
-    target = Path(target)
+    target = Path(target).resolve()
     _check_target(target, force)
     network, facts = load_checkpoint(checkpoint)
+    if speech is not None and network.config.sources != 2:
+        raise ExportError(f"--calibrate is for two sources, not {network.config.sources}")
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as work:
         folder = Path(work) / target.name
         folder.mkdir()
         graphs = write_graphs(network, folder)
         _write_conformance(network, folder / "conformance.npz")
-        manifest = _manifest(network, graphs, folder, name or target.resolve().name, licence)
-        if data is not None or "steps" in facts:
+        manifest = _manifest(network, graphs, folder, name or target.name, licence)
+        if data is not None or data_licence != "unknown" or "steps" in facts:
             training = bundle.Training(data or "unknown", int(facts.get("steps", 0)), data_licence)
             manifest = dataclasses.replace(manifest, training=training)
         bundle.write_manifest(folder, manifest)
@@ -100,7 +101,7 @@ def export_bundle(
         if speech is not None:
             calibrate(bundle.load(folder), speech)
         if target.exists():
-            shutil.rmtree(target)
+            target.rename(Path(work) / "replaced")
         folder.rename(target)
     return bundle.load(target)
 
@@ -109,6 +110,8 @@ def _check_target(target: Path, force: bool) -> None:
     """Raise FileExistsError for what must not be replaced, among it anything that is no part of a bundle."""
     if not target.exists():
         return
+    if target.is_mount():
+        raise FileExistsError(f"{target} is a mount point, which cannot be replaced: name a folder in it")
     if not (target / bundle.MANIFEST_NAME).is_file():
         raise FileExistsError(f"{target} exists; choose another name")
     if not force:
@@ -211,7 +214,7 @@ def _write_conformance(network: Network | StreamingNetwork, path: Path) -> None:
     is_long = network.timing is not None
     samples = LONG_CONFORMANCE_SAMPLES if is_long else CONFORMANCE_SAMPLES
     depths = LONG_CONFORMANCE_DEPTHS if is_long else CONFORMANCE_DEPTHS
-    mix = speechlike(samples, network.config.sample_rate)
+    mix = speechlike(max(samples, _min_samples(network) + 7), network.config.sample_rate)
     estimates = _every_depth(network, mix, max(depths))
     with torch.no_grad():
         change = network.changes(torch.from_numpy(mix), max(depths)).numpy()
@@ -219,6 +222,10 @@ def _write_conformance(network: Network | StreamingNetwork, path: Path) -> None:
     switching = network.switching_example(torch.from_numpy(mix), max(depths))
     arrays |= {name: tensor.numpy() for name, tensor in switching.items()}
     np.savez_compressed(path, mix=mix, change=change, **arrays)
+
+
+def _min_samples(network: Network | StreamingNetwork) -> int:
+    return network.config.hop if network.timing else 2 * network.config.n_fft
 
 
 def _manifest(
@@ -237,7 +244,7 @@ def _manifest(
         kind="streaming" if stream else "offline",
         sample_rate=config.sample_rate,
         sources=config.sources,
-        min_samples=config.hop if stream else 2 * config.n_fft,
+        min_samples=_min_samples(network),
         windows_s=() if stream else WINDOWS_S,
         depth=bundle.DepthRange(config.trained_depth, config.trained_depth + DEPTHS_BEYOND),
         graphs=graphs,

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from tisdiss_models.acoustics import SCENES, draw_batch
-from tisdiss_models.data import Corpus, load_corpus
+from tisdiss_models.data import Corpus, check_mixable, load_corpus
 from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.estimate.features import Numbers
@@ -82,6 +82,7 @@ def observe(
     """
     rate = engine.manifest.sample_rate
     talkers = load_corpus(speech / people, rate, CROP_S)
+    check_mixable(talkers, speech / people)
     noises = load_corpus(speech / "noise" / "validation", rate, CROP_S, by_file=True)
     for first in range(0, mixtures, ROUND):
         for scene in (*SCENES, THREE):

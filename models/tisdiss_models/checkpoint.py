@@ -35,10 +35,15 @@ def save_checkpoint(
     Raises:
         OSError: if it cannot be written; what was there before stays.
     """
-    part = path.with_name(path.name + ".part")
     content = {"network": to_mapping(network.config), "weights": network.state_dict(), "facts": facts}
+    save_tensors(path, {**content, **more})
+
+
+def save_tensors(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values, whole or not at all; raises OSError, and what was there stays."""
+    part = path.with_name(path.name + ".part")
     try:
-        torch.save({**content, **more}, part)
+        torch.save(content, part)
         part.replace(path)
     except RuntimeError as error:  # what torch makes of a full disk
         raise OSError(f"{path} cannot be written: {_first_line(error)}") from error
@@ -72,11 +77,16 @@ def load_checkpoint(path: str | Path) -> tuple[Network | StreamingNetwork, dict[
                 f"{weights_path}: not a checkpoint of tisdiss-rt: network, weights or facts missing"
             )
         config = from_mapping(NetworkConfig, content["network"], str(weights_path))
+        if type(content["facts"].get("steps", 0)) is not int:
+            raise CheckpointError(f"{weights_path}: steps are no whole number")
         weights, facts = _named(content["weights"], weights_path), content["facts"]
     else:
         config = network_config(read_options(config_path))
         weights = network_weights(_named(content, weights_path), config)
-    network = build_network(config)
+    try:
+        network = build_network(config)
+    except RuntimeError as error:  # no room for it
+        raise CheckpointError(f"{weights_path}: cannot be built: {_first_line(error)}") from error
     _load_weights(network, weights, weights_path)
     return network.eval(), facts
 
@@ -85,6 +95,8 @@ def _find(path: Path) -> tuple[Path, Path | None]:
     """Return the weights file and, for the published form, the configuration beside it."""
     if path.suffix == ".pt":
         return path, None
+    if path.is_file() and path.suffix != ".pth" and path.name != "config.yaml":
+        raise CheckpointError(f"{path}: not a .pt or .pth file")
     folder = path if path.is_dir() else path.parent
     config = folder / "config.yaml"
     if path.suffix == ".pth":

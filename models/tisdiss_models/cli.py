@@ -90,6 +90,8 @@ def train_command(
     except KeyboardInterrupt:
         state = output / "state.pt"
         raise click.ClickException(f"interrupted at step {trainer.step}; --resume {state} goes on") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise click.ClickException(f"ended at step {trainer.step}: {error}") from error
 
 
 def _output_folder(output: Path | None, config: str | None, resume: Path | None) -> Path:
@@ -97,8 +99,11 @@ def _output_folder(output: Path | None, config: str | None, resume: Path | None)
     if output is None:
         output = resume.parent if resume else Path("runs") / Path(str(config)).stem
     state = output / "state.pt"
-    if state.exists() and not (resume and state.samefile(resume)):
-        raise click.ClickException(f"{state} exists; go on with --resume or choose another --output")
+    if resume and state.exists() and state.samefile(resume):
+        return output
+    for there in (state, output / "log.jsonl"):
+        if there.exists():
+            raise click.ClickException(f"{there} exists; go on with --resume or choose another --output")
     return output
 
 
@@ -150,7 +155,7 @@ def _trainer(
     speech: Path,
     compile_parts: bool,
 ) -> Trainer:
-    options = _read(config) if config else None
+    options = None if config is None else _read(config)
     if resume:
         trainer = trainer_from_state(resume, options[1] if options else None, device, speech, compile_parts)
         if options and options[0] not in (NetworkConfig(), trainer.network.config):

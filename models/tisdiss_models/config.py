@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import reprlib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -74,8 +75,9 @@ class NetworkConfig:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             least = 0 if field.name in ("lookback", "recurrent_dim") else 1
-            if field.type == "int" and (type(value) is not int or value < least):
-                raise ConfigError(f"{field.name} must be a positive whole number, not {value!r}")
+            sizes = value if field.type.startswith("tuple") else [value] if field.type == "int" else []
+            if any(type(size) is not int or size < least for size in sizes):
+                raise ConfigError(f"{field.name} must be positive whole numbers, not {_short(value)}")
         for ok, message in (*self._size_rules(), *self._combination_rules()):
             if not ok:
                 raise ConfigError(message)
@@ -213,8 +215,9 @@ class SceneConfig:
         """
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if field.name.endswith(("_share", "_range")) and not 0 <= value <= 1:
-                raise ConfigError(f"{field.name} must be from 0 to 1, not {value}")
+            most = 0.5 if field.name.endswith("_range") else 1
+            if field.name.endswith(("_share", "_range")) and not 0 <= value <= most:
+                raise ConfigError(f"{field.name} must be from 0 to {most}, not {value}")
             if isinstance(value, tuple) and value[0] > value[1]:
                 raise ConfigError(f"{field.name} must be the least and the most, not {list(value)}")
         for names in ("alone_share late_share turns_share", "lowpass_share narrowband_share telephone_share"):
@@ -301,10 +304,10 @@ def _plain(value: Any, type_name: str, where: str) -> Any:
         return from_mapping(SceneConfig, value, where)
     if type_name.startswith("tuple["):
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} must be a list, not {value!r}")
+            raise ConfigError(f"{where} must be a list, not {_short(value)}")
         entries = type_name.removeprefix("tuple[").removesuffix("]").split(", ")
         if entries[-1] != "..." and len(value) != len(entries):
-            raise ConfigError(f"{where} must be {len(entries)} numbers, not {value!r}")
+            raise ConfigError(f"{where} must be {len(entries)} numbers, not {_short(value)}")
         return tuple(_plain(entry, entries[0], where) for entry in value)
     kind, name = {
         "int": (int, "a whole number"),
@@ -316,8 +319,13 @@ def _plain(value: Any, type_name: str, where: str) -> Any:
         with suppress(ValueError):
             value = float(value)
     if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
-        raise ConfigError(f"{where} must be {name}, not {value!r}")
+        raise ConfigError(f"{where} must be {name}, not {_short(value)}")
     return value
+
+
+def _short(value: Any) -> str:
+    """Return a value for a message: files of others may hold huge ones."""
+    return reprlib.repr(value)
 
 
 def to_mapping(config: NetworkConfig | TrainingConfig | SceneConfig) -> dict[str, Any]:
@@ -338,7 +346,7 @@ def read_options(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not a YAML file of plain values: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: not a mapping of options")

@@ -125,6 +125,15 @@ def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0, by_file: b
     return Corpus(torch.from_numpy(np.concatenate(voices)), starts, lengths, sample_rate, tuple(names))
 
 
+def check_mixable(talkers: Corpus, folder: Path) -> None:
+    """Raise ValueError for less than two speakers."""
+    if len(talkers.names) < 2:
+        raise ValueError(
+            f"{folder}: one speaker, {talkers.names[0]}, and mixtures need two; the name of a file starts with "
+            "its speaker and a hyphen"
+        )
+
+
 @dataclass(frozen=True)
 class Recordings:
     """What a run trains on and what it is judged by.
@@ -160,6 +169,8 @@ def load_recordings(
     ]
     if (folder / "validation").is_dir():
         validation = load_corpus(folder / "validation", sample_rate, least_s)
+        for talkers, name in ((train, "train"), (validation, "validation")):
+            check_mixable(talkers, folder / name)
         return Recordings(train, validation, noises[0], noises[1], ())
     count = validation_speakers
     if not 2 <= count <= len(train.lengths) - 2:

@@ -7,6 +7,7 @@ that ignores an option it does not know separates wrongly without a word.
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -94,7 +95,7 @@ def _refuse_other_than(allowed: Mapping[str, Any], values: Mapping[str, Any], wh
     for key, only in allowed.items():
         value = values.get(key, only)
         if value != only:
-            raise ConfigError(f"{where}{key}: {value!r} is not supported, only {only!r}")
+            raise ConfigError(f"{where}{key}: {reprlib.repr(value)} is not supported, only {only!r}")
 
 
 def _section(config: Mapping[str, Any], name: str) -> dict[str, Any]:

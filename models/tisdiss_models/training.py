@@ -13,7 +13,8 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -98,6 +99,8 @@ class Trainer:
                 f"depth_weights: {len(config.depth_weights)} weights, but the depths are 0 to "
                 f"{network_config.trained_depth}"
             )
+        if config.crop_s * network_config.sample_rate < 2 * network_config.n_fft:
+            raise ConfigError(f"crop_s: {config.crop_s} s is less than two frames of the network")
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
         self.network = build_network(network_config).to(device)
@@ -109,6 +112,8 @@ class Trainer:
         recordings = load_recordings(
             speech, network_config.sample_rate, least_s, config.validation_speakers, held_out
         )
+        if config.scenes.field_share and recordings.noises is None:
+            raise ConfigError(f"field_share: needs recorded noises, {speech / 'noise' / 'train'}")
         self.held_out = recordings.held_out
         self.validation = validation_sets(recordings)
         self.talkers = recordings.talkers.to(device)
@@ -261,10 +266,12 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     _forget_later(folder / "log.jsonl", trainer.step)
+    begun = trainer.step
     try:
         _train(trainer, folder, minutes, evaluate_every, save_every_s)
     finally:  # also for Ctrl-C
-        trainer.save(folder / "state.pt")
+        if trainer.step > begun:
+            trainer.save(folder / "state.pt")
 
 
 def _forget_later(log: Path, step: int) -> None:
@@ -297,17 +304,24 @@ def _train(
                 },
             }
             losses.clear()
-            with (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
             print(json.dumps(line), file=sys.stderr, flush=True)
+            with _going_on(), (folder / "log.jsonl").open("a", encoding="utf-8") as log:
+                log.write(json.dumps(line) + "\n")
         if over:
             break
         if now - saved > save_every_s:
-            try:
+            with _going_on():
                 trainer.save(folder / "state.pt")
-            except OSError as error:  # there may be room again before the end
-                print(f"not saved, the state before stays: {error}", file=sys.stderr, flush=True)
             saved = now
+
+
+@contextmanager
+def _going_on() -> Iterator[None]:
+    """Tell what cannot be written, and go on: there may be room again before the end."""
+    try:
+        yield
+    except OSError as error:
+        print(f"not saved, what was there stays: {error}", file=sys.stderr, flush=True)
 
 
 def trainer_from_state(

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import tisdiss_rt
 from tisdiss_export import ExportError, add_precision, export_bundle, exporter
 from tisdiss_export.cli import export_command
 from tisdiss_models import Network, save_checkpoint
-from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, load
+from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, Training, load
 from tisdiss_rt.cli.main import cli
 from tisdiss_rt.engine.conformance import differences
 from tisdiss_rt.engine.offline import OfflineEngine
@@ -152,7 +153,7 @@ def test_existing_folders_are_kept(tmp_path: Path) -> None:
     assert (tmp_path / "b" / "thesis.txt").read_text() == "precious"
 
 
-def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path) -> None:
+def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "b"
     save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
     export_bundle(tmp_path / "n.pt", folder)
@@ -161,8 +162,28 @@ def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"holds n\.pt, which is not part of the bundle"):
         export_bundle(folder / "n.pt", folder, force=True)
     (folder / "n.pt").rename(tmp_path / "n.pt")
-    export_bundle(tmp_path / "n.pt", folder, force=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "is_mount", lambda path: path.name == "b")
+        with pytest.raises(FileExistsError, match="b is a mount point"):
+            export_bundle(tmp_path / "n.pt", folder, force=True)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
+    made = export_bundle("n.pt", "link", force=True, data_licence="CC0-1.0")
+    assert made.folder == folder
+    assert made.manifest.training == Training("unknown", 0, "CC0-1.0")
     assert (folder / "stem.onnx").read_bytes() != first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "link", "n.pt"]
+
+
+def test_a_name_of_a_shipped_bundle_is_a_folder_here(
+    exported: tuple[Network, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(exported[1].folder.parent / "network.pt", "n.pt")
+    assert export_bundle("n.pt", "edge-16k").folder == tmp_path / "edge-16k"
+    with pytest.raises(ExportError, match="--calibrate is for two sources, not 3"):
+        save_checkpoint(tmp_path / "n.pt", random_network(replace(BAND_SPLIT, sources=3)), {})
+        export_bundle("n.pt", "b", speech=tmp_path)
 
 
 def test_export_command_reports_one_clear_line(tmp_path: Path) -> None:

@@ -351,6 +351,28 @@ def test_two_of_our_own_in_a_folder_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a.pt.bak", "a.pt.step100", "log.jsonl"])
+def test_a_file_beside_a_checkpoint_is_none(tmp_path: Path, name: str) -> None:
+    save_checkpoint(tmp_path / "a.pt", Network(OWN), {})
+    shutil.copy(tmp_path / "a.pt", tmp_path / name)
+    with pytest.raises(CheckpointError, match=rf"{name}: not a \.pt or \.pth file"):
+        load_checkpoint(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"steps": None}, "steps are no whole number"), ({"dim": 2**40}, "cannot be built")],
+)
+def test_our_own_form_with_impossible_values_is_refused(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    facts = {name: value for name, value in change.items() if name == "steps"}
+    network = {**to_mapping(OWN), **{name: value for name, value in change.items() if name == "dim"}}
+    torch.save({"network": network, "weights": {}, "facts": facts}, tmp_path / "a.pt")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "a.pt")
+
+
 def test_a_configuration_survives_the_way_through_plain_values() -> None:
     assert from_mapping(NetworkConfig, to_mapping(OWN), "here") == OWN
 

@@ -400,6 +400,46 @@ def test_the_command_does_not_overwrite_a_run(speech: Path, tmp_path: Path) -> N
     assert code == 1
     assert "--resume" in output
     assert (tmp_path / "state.pt").read_bytes() == b"precious"
+    (tmp_path / "state.pt").rename(tmp_path / "best.pt")
+    (tmp_path / "log.jsonl").write_text('{"step": 9}\n')
+    code, output = command("--config", options(tmp_path), "--speech", speech, "-o", tmp_path)
+    assert code == 1
+    assert "log.jsonl exists" in output
+    assert (tmp_path / "log.jsonl").read_text() == '{"step": 9}\n'
+
+
+def test_the_command_says_what_cannot_be_written(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(trainer: Trainer, path: Path) -> None:
+        raise OSError(f"{path} cannot be written: no room")
+
+    monkeypatch.setattr(Trainer, "save", full)
+    run = ["--speech", speech, "--device", "cpu", "--no-compile", "-o", tmp_path / "run"]
+    code, output = command("--config", options(tmp_path), *run)
+    assert code == 1
+    assert "ended at step 3: " in output
+    assert "state.pt cannot be written: no room" in output
+
+
+def test_a_run_without_a_step_leaves_no_state(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(speech)
+    monkeypatch.setattr(made, "train_step", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train(made, tmp_path, None, evaluate_every=1)
+    assert not (tmp_path / "state.pt").exists()
+
+
+@pytest.mark.parametrize("lonely", ["train", "validation"])
+def test_one_speaker_alone_is_refused(speech: Path, tmp_path: Path, lonely: str) -> None:
+    for part in ("train", "validation"):
+        shutil.copytree(speech / "train", tmp_path / part)
+    for path in (tmp_path / lonely).iterdir():
+        path.rename(path.with_name(f"rec-{path.name}"))
+    with pytest.raises(ValueError, match=f"{lonely}: one speaker, rec, and mixtures need two"):
+        trainer(tmp_path)
 
 
 def test_the_command_needs_something_to_start_from(speech: Path, tmp_path: Path) -> None:
@@ -429,6 +469,13 @@ def test_the_command_needs_something_to_start_from(speech: Path, tmp_path: Path)
         ("network: {n_fft: 63, hop: 21}\n", "must be even"),
         ("network: {n_fft: 64, hop: 64}\n", "twice hop"),
         ("network: {1: 2}\n", "unknown option 1"),
+        ("network: {bands: [0, 64]}\n", "bands must be positive whole numbers"),
+        ("network: {ffn_dims: [-8, 8]}\n", "ffn_dims must be positive whole numbers"),
+        (f"network: {{dim: {[[0] * 999] * 99}}}\n", "dim must be a whole number, not [[0, 0"),
+        (9999 * "[", "not a YAML file of plain values"),
+        ("training: {scenes: {speed_range: 1.0}}\n", "speed_range must be from 0 to 0.5"),
+        ("training: {validation_speakers: 2, scenes: {field_share: 0.2}}\n", "needs recorded noises"),
+        ("training: {crop_s: 0.002}\n", "crop_s: 0.002 s is less than two frames"),
     ],
 )
 def test_the_command_names_the_option_that_is_wrong(
@@ -438,6 +485,7 @@ def test_the_command_names_the_option_that_is_wrong(
     code, output = command("--config", tmp_path / "tiny.yaml", "--speech", speech, "-o", tmp_path / "run")
     assert code == 1
     assert message in output
+    assert len(output) < 1000
     assert not (tmp_path / "run").exists()
 
 

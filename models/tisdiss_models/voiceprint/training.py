@@ -24,7 +24,7 @@ from ..acoustics.filters import filtered, smooth_response
 from ..acoustics.noises import draw_noise
 from ..acoustics.rooms import convolved, draw_responses
 from ..acoustics.voices import at_speeds
-from ..checkpoint import CheckpointError, read_tensors
+from ..checkpoint import CheckpointError, read_tensors, save_tensors
 from ..config import SceneConfig
 from ..data import Corpus, load_corpus
 from .network import VoiceConfig, Voiceprint, pooled
@@ -105,8 +105,9 @@ def train_voiceprint(
         batch: excerpts a step.
         seed: of all randomness.
 
-    Raises ValueError if the speech cannot be read.
+    Raises ValueError if the speech cannot be read, and OSError if the file cannot be written.
     """
+    output.parent.mkdir(parents=True, exist_ok=True)
     network = Voiceprint()
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -118,8 +119,7 @@ def train_voiceprint(
     print(f"{excerpts} excerpts of {len(talkers.lengths)} people", file=sys.stderr, flush=True)
     network = fit(network, drawn, len(SPEEDS) * len(talkers.lengths), steps, batch, generator)
     content = {"voiceprint": network.state_dict(), "config": dataclasses.asdict(network.config)}
-    output.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(content, output)
+    save_tensors(output, content)
     return network
 
 
@@ -167,6 +167,6 @@ def load_voiceprint(path: Path) -> Voiceprint:
     try:
         network = Voiceprint(VoiceConfig(**content["config"]))
         network.load_state_dict(content["voiceprint"])
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, RuntimeError, AssertionError) as error:
         raise CheckpointError(f"{path}: not a voiceprint: {error}") from error
     return network.eval()
