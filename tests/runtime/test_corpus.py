@@ -501,7 +501,12 @@ def test_a_manifest_is_never_written_to(recordings, gain_toy, tmp_path, name, wr
 
 @pytest.mark.parametrize(
     ("wrong", "problem"),
-    [(("--depth", 99), "from 0 to 12"), (("--bundle", "edge"), "no bundle 'edge'")],
+    [
+        (("--depth", 99), "from 0 to 12"),
+        (("--bundle", "edge"), "no bundle 'edge'"),
+        (("--voice", "gone.wav"), "gone.wav: no such file"),
+        (("--channels", "split", "--talkers", 2), "talkers and voice are of one signal"),
+    ],
 )
 def test_a_wrong_option_costs_no_results(recordings, gain_toy, tmp_path, wrong, problem):
     _, manifest = recordings

@@ -88,6 +88,8 @@ def run(
         try:
             is_left = any(isinstance(entry, Entry) and not ledger.has(entry) for entry in _entries(job))
             task = Task(job.engine, job.options, job.output, job.making)
+            if is_left:
+                task.check()
             with open_separating(task) if is_left else nullcontext() as separating:
                 ledger.begin()  # only now, as an option that is wrong must not cost the results
                 entries = _to_do(job, ledger, progress, log)
