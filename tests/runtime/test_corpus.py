@@ -480,6 +480,22 @@ def test_results_that_are_there(recordings, gain_toy, tmp_path):
         Ledger(tmp_path / "other", Shard(), True, False)
 
 
+@pytest.mark.parametrize(
+    "name", ["manifest_in.jsonl", "manifests.jsonl", "failed-1.jsonl", "failed-a-of-2.jsonl"]
+)
+def test_files_beside_the_results_are_left_alone(recordings, gain_toy, tmp_path, name):
+    _, manifest = recordings
+    rows = [{"audio_filepath": "a.wav"}]
+    write_manifest(manifest, rows)
+    (tmp_path / "out").mkdir()
+    theirs = write_manifest(tmp_path / "out" / name, rows)
+    job = job_of(manifest, tmp_path / "out", gain_toy, resume=True)
+    for before in (0, 1):
+        progress = run(job, partial(Workers, 1), Lines())
+        assert (progress.before, progress.done, progress.failed) == (before, 1, 0)
+    assert rows_of(theirs) == rows
+
+
 @pytest.mark.parametrize("way", [(), ("--force",), ("--resume",)])
 @pytest.mark.parametrize(
     ("name", "written"),

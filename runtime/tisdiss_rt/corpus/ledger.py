@@ -13,6 +13,7 @@ manifest have files of their own and may have one folder together.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from io import FileIO
@@ -25,12 +26,14 @@ from tisdiss_rt.corpus.entries import OFFSET, PATH, BadLine, Entry, Shard
 from tisdiss_rt.corpus.voices import Outcome
 from tisdiss_rt.errors import OptionError, OutputError
 
+_NAMES = ("manifest", "failed")
+_SHARE = r"(-[1-9]\d*-of-[1-9]\d*)?"  # see `Shard.suffix`
 _BAD = -1  # of a line that was no entry
 
 
 def paths_of(folder: Path, shard: Shard) -> list[Path]:
     """Return the two files of a share of a manifest."""
-    return [folder / f"{name}{shard.suffix}.jsonl" for name in ("manifest", "failed")]
+    return [folder / f"{name}{shard.suffix}.jsonl" for name in _NAMES]
 
 
 class Ledger:
@@ -108,12 +111,11 @@ class Ledger:
 
     def _recover(self) -> None:
         """Find out what is done, in this share and in others, and cut off what a kill left unfinished."""
-        for path in sorted(self._folder.glob("manifest*.jsonl")):
-            own = path.name == f"manifest{self._suffix}.jsonl"
-            self._read_done(path, self._files[0] if own else None)
-        for path in sorted(self._folder.glob("failed*.jsonl")):
-            own = path.name == f"failed{self._suffix}.jsonl"
-            self._read_failed(path, self._files[1] if own else None)
+        for number, read in enumerate((self._read_done, self._read_failed)):
+            for path in sorted(self._folder.glob("*.jsonl")):
+                if re.fullmatch(f"{_NAMES[number]}{_SHARE}", path.stem):
+                    own = path.stem == f"{_NAMES[number]}{self._suffix}"
+                    read(path, self._files[number] if own else None)
 
     def _read_done(self, path: Path, own: FileIO | None) -> None:
         line, count, begin, end = 0, 0, 0, 0  # of the last entry: how many of its rows are there, and where
