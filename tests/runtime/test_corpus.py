@@ -435,6 +435,40 @@ def test_shares_make_up_the_whole(recordings, gain_toy, tmp_path):
     assert (progress.before, progress.done, progress.voices) == (12, 12, 0)
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(("first", "second"), [("1/1", "1/2"), ("1/2", "1/1"), ("2/3", "2/2")])
+def test_a_share_replaces_nothing_of_another(recordings, gain_toy, tmp_path, first, second, force):
+    _, manifest = recordings
+    names = ["a.wav", "b.flac", "c.mp3", "d.ogg"]
+    write_manifest(manifest, [{"audio_filepath": name} for name in names])
+    out = tmp_path / "out"
+    run(job_of(manifest, out, gain_toy, shard=Shard.parse(first)), partial(Workers, 1), Lines())
+    before = {name: data for name, data in contents(out).items() if data}
+    again = job_of(manifest, out, gain_toy, shard=Shard.parse(second), force=force)
+    with pytest.raises(OptionError, match=r"has results of line \d by another share"):
+        run(again, partial(Workers, 1), Lines())
+    other = write_manifest(
+        tmp_path / "other.jsonl", ["no JSON\n", *({"audio_filepath": f"/{n}"} for n in names)]
+    )
+    with pytest.raises(OptionError, match=r"has results of (another manifest|line \d by another share)"):
+        run(dataclasses.replace(again, manifest=other), partial(Workers, 1), Lines())
+    assert {name: data for name, data in contents(out).items() if data} == before
+
+
+def test_force_begins_a_share_anew_and_no_other(recordings, gain_toy, tmp_path):
+    _, manifest = recordings
+    write_manifest(manifest, [{"audio_filepath": name} for name in ("a.wav", "b.flac")])
+    other = write_manifest(manifest.parent / "other.jsonl", 2 * [{"audio_filepath": "c.mp3"}])
+    for number in (1, 2):
+        share = job_of(manifest, tmp_path / "out", gain_toy, shard=Shard(number, 2))
+        run(share, partial(Workers, 1), Lines())
+    run(dataclasses.replace(share, manifest=other, force=True), partial(Workers, 1), Lines())
+    for number, parent in ((1, "a.wav"), (2, "c.mp3")):
+        rows = rows_of(tmp_path / "out" / f"manifest-{number}-of-2.jsonl")
+        assert [row["parent"] for row in rows] == 2 * [parent]
+        assert all((tmp_path / "out" / row["audio_filepath"]).exists() for row in rows)
+
+
 def test_halves_of_letters_and_names_that_are_no_text(recordings, gain_toy, tmp_path):
     _, manifest = recordings
     lines = (

@@ -63,8 +63,7 @@ class Ledger:
             for path in paths:
                 self._files.append(path.open("a+b", buffering=0))
             lock(self._files[0], "another run is at work there")
-            if resume:
-                self._recover()
+            self._recover()
         except BaseException as error:
             self._close()
             if isinstance(error, OSError):
@@ -77,16 +76,24 @@ class Ledger:
             file.truncate(0)
 
     def has(self, entry: Entry | BadLine) -> bool:
-        """Return whether an entry is done. Raises OptionError if something else was done for its line."""
+        """Return whether an entry is done.
+
+        Raises OptionError if something else was done for its line, or another share has done it and this run
+        does not go on.
+        """
         digest = self._done.get(entry.line)
-        if digest is None or isinstance(entry, BadLine):
-            return digest is not None
-        if digest == _BAD:  # and now it is an entry
+        if digest is None or (digest == _BAD and isinstance(entry, Entry)):  # it was no entry, and now it is
             return False
-        if digest != _digest(entry.fields[PATH], entry.start_s):
+        if isinstance(entry, Entry) and digest != _digest(entry.fields[PATH], entry.start_s):
+            anew = ", or begin anew with --force" if self._resumes else ""
             raise OptionError(
                 f"{self._folder} has results of another manifest: its line {entry.line} is not "
-                f"{entry.fields[PATH]}; choose another folder with -o, or begin anew with --force"
+                f"{entry.fields[PATH]}; choose another folder with -o{anew}"
+            )
+        if not self._resumes:
+            raise OptionError(
+                f"{self._folder} has results of line {entry.line} by another share, which --force leaves; "
+                "--resume goes on with them, or choose another folder with -o"
             )
         return True
 
@@ -110,11 +117,11 @@ class Ledger:
             raise OutputError(f"cannot write to {self._folder}: {error.strerror}") from error
 
     def _recover(self) -> None:
-        """Find out what is done, in this share and in others, and cut off what a kill left unfinished."""
+        """Find out what other shares have done, and to go on, what this one has; cut off what is half."""
         for number, read in enumerate((self._read_done, self._read_failed)):
             for path in sorted(self._folder.glob("*.jsonl")):
-                if re.fullmatch(f"{_NAMES[number]}{_SHARE}", path.stem):
-                    own = path.stem == f"{_NAMES[number]}{self._suffix}"
+                own = path.stem == f"{_NAMES[number]}{self._suffix}"
+                if re.fullmatch(f"{_NAMES[number]}{_SHARE}", path.stem) and (self._resumes or not own):
                     read(path, self._files[number] if own else None)
 
     def _read_done(self, path: Path, own: FileIO | None) -> None:

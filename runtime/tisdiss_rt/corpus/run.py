@@ -86,11 +86,11 @@ def run(
         shutil.rmtree(job.making, ignore_errors=True)
         job.making.mkdir()
         try:
-            is_left = any(isinstance(entry, Entry) and not ledger.has(entry) for entry in _entries(job))
+            left = sum(not ledger.has(entry) and isinstance(entry, Entry) for entry in _entries(job))
             task = Task(job.engine, job.options, job.output, job.making)
-            if is_left:
+            if left:
                 task.check()
-            with open_separating(task) if is_left else nullcontext() as separating:
+            with open_separating(task) if left else nullcontext() as separating:
                 ledger.begin()  # only now, as an option that is wrong must not cost the results
                 entries = _to_do(job, ledger, progress, log)
                 if separating is not None:
