@@ -146,6 +146,7 @@ def test_what_comes_out_can_go_in(recordings, gain_toy, tmp_path):
     rows = rows_of(second / "manifest.jsonl")
     assert sorted(row["parent"] for row in rows) == sorted(2 * parents)
     assert {row["lang"] for row in rows} == {"en"}
+    assert not any("problem" in row for row in rows)  # which was of other files
 
 
 @pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
@@ -331,7 +332,7 @@ def test_files_that_end_anywhere_are_mended(tmp_path):
             for entry, outcome in todo:
                 if not ledger.has(entry):
                     ledger.add(entry, outcome)
-            assert ledger.failed == 3
+            assert len(ledger.failed) == 3
         assert contents(folder) == whole, (manifest, failed)
 
 
@@ -432,7 +433,28 @@ def test_shares_make_up_the_whole(recordings, gain_toy, tmp_path):
         assert together == sorted(json.dumps(row) for row in rows_of(whole / f"{name}.jsonl"))
     display = Lines()  # what they have done counts for all that go on
     progress = run(job_of(manifest, out, gain_toy, resume=True), partial(Workers, 1), display)
-    assert (progress.before, progress.done, progress.voices) == (12, 12, 0)
+    assert (progress.before, progress.done, progress.failed, progress.voices) == (12, 12, 6, 0)
+
+
+@pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
+def test_failed_lines_fail_until_they_are_separated_whole(recordings, gain_toy, tmp_path):
+    folder, manifest = recordings
+    write_manifest(manifest, [{"audio_filepath": name} for name in ("cut.wav", "gone.wav", "a.wav")])
+    out = tmp_path / "out"
+    resume = ("separate", "--manifest", manifest, "-o", out, "--bundle", gain_toy, *FIXED, "--resume")
+    assert invoke(*resume).exit_code == 1
+    assert "2 failed" in invoke(*resume).stderr
+    shutil.copy(folder / "a.wav", folder / "gone.wav")
+    assert "2 failed" in invoke(*resume).stderr  # it counts as done
+    (out / "failed.jsonl").unlink()
+    result = invoke(*resume)
+    assert (result.exit_code, "1 failed" in result.stderr) == (1, True)
+    rows = rows_of(out / "manifest.jsonl")
+    assert sorted(row["parent"] for row in rows) == 2 * ["a.wav"] + 2 * ["cut.wav"] + 2 * ["gone.wav"]
+    shutil.copy(folder / "a.wav", folder / "cut.wav")
+    write_manifest(out / "manifest.jsonl", [row for row in rows if "problem" not in row])
+    assert invoke(*resume).exit_code == 0
+    assert sum("problem" in row for row in rows_of(out / "manifest.jsonl")) == 0
 
 
 @pytest.mark.parametrize("force", [False, True])

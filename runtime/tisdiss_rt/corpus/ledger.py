@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from tisdiss_rt.audio.growing import lock, write
-from tisdiss_rt.corpus.entries import OFFSET, PATH, BadLine, Entry, Shard
+from tisdiss_rt.corpus.entries import OFFSET, PATH, PROBLEM, BadLine, Entry, Shard
 from tisdiss_rt.corpus.voices import Outcome
 from tisdiss_rt.errors import OptionError, OutputError
 
@@ -45,14 +45,14 @@ class Ledger:
         resume: whether to go on where they end; otherwise there must be none.
         force: whether to begin anew; what is there stays until `begin`.
 
-    Attributes: ``failed``, how many entries are in failed.jsonl.
+    Attributes: ``failed``, the lines in which something is wrong, as far as they are done.
     Raises OptionError where there are results already, OutputError where nothing can be written.
     """
 
     def __init__(self, folder: Path, shard: Shard, resume: bool, force: bool) -> None:
         self._folder, self._suffix, self._resumes = folder, shard.suffix, resume
         self._done: dict[int, int] = {}  # line and digest of what it is
-        self.failed = 0
+        self.failed: set[int] = set()
         self._files: list[FileIO] = []
         paths = paths_of(folder, shard)
         there = [path for path in paths if path.exists() and path.stat().st_size > 0]
@@ -103,7 +103,7 @@ class Ledger:
             fields = entry.fields if isinstance(entry, Entry) else {"text": entry.text}
             of_it = {"line": entry.line, "voices": len(outcome.rows), "reason": outcome.reason}
             self._append(self._files[1], [{**fields, **of_it}])
-            self.failed += 1
+            self.failed.add(entry.line)
         if outcome.rows:
             self._append(self._files[0], outcome.rows)
 
@@ -132,6 +132,8 @@ class Ledger:
             count, end = count + 1, at[1]
             if count == row["voices"]:
                 self._done[line] = _digest(row["parent"], row["start_s"])
+                if PROBLEM in row:
+                    self.failed.add(line)
                 begin = end
         if own is not None:
             own.truncate(begin)
@@ -142,7 +144,7 @@ class Ledger:
             if row["voices"] and row["line"] not in self._done:
                 break  # the last one, and its voices were not written down any more
             end = at[1]
-            self.failed += own is not None
+            self.failed.add(row["line"])
             if PATH in row:
                 self._done[row["line"]] = _digest(row[PATH], row.get(OFFSET) or 0.0)
             else:

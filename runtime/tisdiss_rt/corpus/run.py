@@ -82,7 +82,6 @@ def run(
         Ledger(job.output, job.shard, job.resume, job.force) as ledger,
         Log(job.log, display) as log,
     ):
-        progress.failed = ledger.failed
         shutil.rmtree(job.making, ignore_errors=True)
         job.making.mkdir()
         try:
@@ -118,6 +117,7 @@ def _to_do(job: Job, ledger: Ledger, progress: Progress, log: Log) -> Iterator[E
         if ledger.has(entry):
             progress.before += 1
             progress.done += 1
+            progress.failed += entry.line in ledger.failed
         elif isinstance(entry, BadLine):
             _note(entry, Outcome(entry.line, reason=entry.reason), ledger, progress, log)
         else:
