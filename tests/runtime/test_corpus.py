@@ -457,6 +457,16 @@ def test_failed_lines_fail_until_they_are_separated_whole(recordings, gain_toy, 
     assert sum("problem" in row for row in rows_of(out / "manifest.jsonl")) == 0
 
 
+def test_a_line_that_becomes_an_entry_is_separated_once(recordings, gain_toy, tmp_path):
+    _, manifest = recordings
+    start = partial(run, open_separating=partial(Workers, 1), display=Lines())
+    job = job_of(manifest, tmp_path / "out", gain_toy, resume=True)
+    for row, failed in (("no JSON\n", 1), ({"audio_filepath": "a.wav"}, 0), ({"audio_filepath": "a.wav"}, 0)):
+        write_manifest(manifest, [row])
+        assert start(job).failed == failed
+    assert len(rows_of(tmp_path / "out" / "manifest.jsonl")) == 2
+
+
 @pytest.mark.parametrize("force", [False, True])
 @pytest.mark.parametrize(("first", "second"), [("1/1", "1/2"), ("1/2", "1/1"), ("2/3", "2/2")])
 def test_a_share_replaces_nothing_of_another(recordings, gain_toy, tmp_path, first, second, force):

@@ -144,11 +144,11 @@ class Ledger:
             if row["voices"] and row["line"] not in self._done:
                 break  # the last one, and its voices were not written down any more
             end = at[1]
-            self.failed.add(row["line"])
             if PATH in row:
                 self._done[row["line"]] = _digest(row[PATH], row.get(OFFSET) or 0.0)
-            else:
-                self._done[row["line"]] = _BAD
+            elif self._done.setdefault(row["line"], _BAD) != _BAD:
+                continue  # it has become an entry since
+            self.failed.add(row["line"])
         if own is not None:
             own.truncate(end)
 
