@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import random
 import shutil
@@ -691,6 +692,34 @@ def test_what_is_refused(arguments, problem, gain_toy, tmp_path, monkeypatch):
     assert result.exit_code != 0
     assert problem in f"{result.exception} {result.output} {result.stderr}"
     assert not (tmp_path / "separated" / "0000").exists()
+
+
+# ---- rows of datasets ----
+
+
+def test_rows_that_cannot_be_separated_say_why(gain_toy, noise):
+    from tisdiss_rt.ray import _Rows
+
+    rows = _Rows({"bundle": str(gain_toy), "provider": "cpu", "precision": "fp32", "threads": 1}, {})
+    sound = noise(RATE)
+    voices = rows({"array": sound.astype(np.float64), "sampling_rate": RATE, "id": 1})
+    assert [(row["talker"], row["error"], row["id"]) for row in voices] == [(1, "", 1), (2, "", 1)]
+    whole = {"array": sound, "sampling_rate": RATE}
+    for wrong, problem in (
+        ({"array": (sound * 2**15).astype(np.int16)}, "must be floating point with full scale 1, not int16"),
+        ({"array": [0, 1, 2]}, "must be floating point"),
+        ({"array": ["a", "b"]}, "must be floating point"),
+        ({"array": [[0.1], [0.1, 0.2]]}, "inhomogeneous"),
+        ({"sampling_rate": None}, "the row has array, but no sampling_rate"),
+        ({"sampling_rate": math.nan}, "array and sampling_rate are no samples and their rate"),
+        ({"sampling_rate": 0}, "sample_rate must be above 0"),
+    ):
+        for row in ({**whole, **wrong}, {"audio": {**whole, **wrong}}):
+            (found,) = rows({**row, "id": 2})
+            assert (found["talker"], found["id"]) == (0, 2)
+            assert problem in found["error"]
+    (found,) = rows({"array": sound})
+    assert "no sampling_rate" in found["error"]
 
 
 # ---- cores ----
