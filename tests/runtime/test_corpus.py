@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -22,11 +23,12 @@ import soundfile
 from commands import invoke
 from example import mixture
 
+from tisdiss_rt.corpus import on_ray
 from tisdiss_rt.corpus.entries import BadLine, Entry, Shard, parse
 from tisdiss_rt.corpus.ledger import Ledger
 from tisdiss_rt.corpus.run import Job, run
 from tisdiss_rt.corpus.voices import Outcome, expected_db
-from tisdiss_rt.corpus.workers import Workers
+from tisdiss_rt.corpus.workers import Task, Workers
 from tisdiss_rt.engine import cores
 from tisdiss_rt.errors import OptionError, OutputError
 from tisdiss_rt.estimate.estimator import Estimated
@@ -694,6 +696,31 @@ def test_what_is_refused(arguments, problem, gain_toy, tmp_path, monkeypatch):
     assert not (tmp_path / "separated" / "0000").exists()
 
 
+# ---- on Ray, as far as that needs none ----
+
+
+@pytest.mark.parametrize(("threads", "cores"), [(None, 1), (3, 3)])
+def test_an_actor_has_as_many_threads_as_cores(gain_toy, tmp_path, monkeypatch, threads, cores):
+    ray = mock.MagicMock()
+    ray.cluster_resources.return_value = {}
+    monkeypatch.setattr(on_ray, "import_ray", lambda: ray)
+    job = job_of(tmp_path / "in.jsonl", tmp_path, gain_toy)
+    task = Task({**job.engine, "threads": threads}, job.options, tmp_path, tmp_path)
+    with on_ray.OnRay("auto", None, task) as separating:
+        assert len(list(separating.separate(iter([entry_of(1)])))) == 1
+    mapped = ray.data.from_items.return_value.map
+    assert mapped.call_args.kwargs["num_cpus"] == cores
+    actor = mapped.call_args.args[0](**mapped.call_args.kwargs["fn_constructor_kwargs"])
+    assert actor._separator.engine.threads == cores
+
+
+def test_impossible_threads_are_refused_before_ray_starts(gain_toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(on_ray, "import_ray", mock.MagicMock())
+    task = Task({"bundle": str(gain_toy), "threads": 0}, {}, tmp_path, tmp_path)
+    with pytest.raises(OptionError, match="threads"):
+        on_ray.OnRay("auto", None, task)
+
+
 # ---- rows of datasets ----
 
 
@@ -749,8 +776,6 @@ def test_workers_have_cores_of_their_own(siblings, count, expected, monkeypatch)
 def test_workers_run_on_them(gain_toy, tmp_path):
     before = os.sched_getaffinity(0)
     job = job_of(tmp_path / "in.jsonl", tmp_path, gain_toy)
-    from tisdiss_rt.corpus.workers import Task
-
     with Workers(2, Task(job.engine, job.options, tmp_path, tmp_path)):
         found = [os.sched_getaffinity(child.pid) for child in active_children()]
     assert sorted(map(sorted, found)) == sorted(map(sorted, cores.shares(2) or [before, before]))
