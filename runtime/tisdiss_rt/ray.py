@@ -132,7 +132,12 @@ class _Rows:
 def _read(audio: Mapping[str, Any]) -> tuple[Array, int, str, str]:
     """Return the samples of a recording, their rate and resolution, and what is wrong with it."""
     if audio.get(_ARRAY) is not None:
-        return np.asarray(audio[_ARRAY], np.float32), int(audio[_RATE]), "FLOAT", ""
+        if audio.get(_RATE) is None:
+            raise AudioError(f"the row has {_ARRAY}, but no {_RATE}")
+        try:
+            return np.asarray(audio[_ARRAY]), int(audio[_RATE]), "FLOAT", ""
+        except (TypeError, ValueError, OverflowError) as error:
+            raise AudioError(f"{_ARRAY} and {_RATE} are no samples and their rate: {error}") from error
     content = audio.get(_BYTES)
     if content is None and not audio.get(_PATH):
         raise AudioError(f"the row has none of {_ARRAY}, {_BYTES} and {_PATH}")

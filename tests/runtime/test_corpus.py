@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -21,11 +23,12 @@ import soundfile
 from commands import invoke
 from example import mixture
 
+from tisdiss_rt.corpus import on_ray
 from tisdiss_rt.corpus.entries import BadLine, Entry, Shard, parse
 from tisdiss_rt.corpus.ledger import Ledger
 from tisdiss_rt.corpus.run import Job, run
 from tisdiss_rt.corpus.voices import Outcome, expected_db
-from tisdiss_rt.corpus.workers import Workers
+from tisdiss_rt.corpus.workers import Task, Workers
 from tisdiss_rt.engine import cores
 from tisdiss_rt.errors import OptionError, OutputError
 from tisdiss_rt.estimate.estimator import Estimated
@@ -146,6 +149,7 @@ def test_what_comes_out_can_go_in(recordings, gain_toy, tmp_path):
     rows = rows_of(second / "manifest.jsonl")
     assert sorted(row["parent"] for row in rows) == sorted(2 * parents)
     assert {row["lang"] for row in rows} == {"en"}
+    assert not any("problem" in row for row in rows)  # which was of other files
 
 
 @pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
@@ -331,7 +335,7 @@ def test_files_that_end_anywhere_are_mended(tmp_path):
             for entry, outcome in todo:
                 if not ledger.has(entry):
                     ledger.add(entry, outcome)
-            assert ledger.failed == 3
+            assert len(ledger.failed) == 3
         assert contents(folder) == whole, (manifest, failed)
 
 
@@ -432,7 +436,72 @@ def test_shares_make_up_the_whole(recordings, gain_toy, tmp_path):
         assert together == sorted(json.dumps(row) for row in rows_of(whole / f"{name}.jsonl"))
     display = Lines()  # what they have done counts for all that go on
     progress = run(job_of(manifest, out, gain_toy, resume=True), partial(Workers, 1), display)
-    assert (progress.before, progress.done, progress.voices) == (12, 12, 0)
+    assert (progress.before, progress.done, progress.failed, progress.voices) == (12, 12, 6, 0)
+
+
+@pytest.mark.filterwarnings("ignore::tisdiss_rt.SeparationWarning")
+def test_failed_lines_fail_until_they_are_separated_whole(recordings, gain_toy, tmp_path):
+    folder, manifest = recordings
+    write_manifest(manifest, [{"audio_filepath": name} for name in ("cut.wav", "gone.wav", "a.wav")])
+    out = tmp_path / "out"
+    resume = ("separate", "--manifest", manifest, "-o", out, "--bundle", gain_toy, *FIXED, "--resume")
+    assert invoke(*resume).exit_code == 1
+    assert "2 failed" in invoke(*resume).stderr
+    shutil.copy(folder / "a.wav", folder / "gone.wav")
+    assert "2 failed" in invoke(*resume).stderr  # it counts as done
+    (out / "failed.jsonl").unlink()
+    result = invoke(*resume)
+    assert (result.exit_code, "1 failed" in result.stderr) == (1, True)
+    rows = rows_of(out / "manifest.jsonl")
+    assert sorted(row["parent"] for row in rows) == 2 * ["a.wav"] + 2 * ["cut.wav"] + 2 * ["gone.wav"]
+    shutil.copy(folder / "a.wav", folder / "cut.wav")
+    write_manifest(out / "manifest.jsonl", [row for row in rows if "problem" not in row])
+    assert invoke(*resume).exit_code == 0
+    assert sum("problem" in row for row in rows_of(out / "manifest.jsonl")) == 0
+
+
+def test_a_line_that_becomes_an_entry_is_separated_once(recordings, gain_toy, tmp_path):
+    _, manifest = recordings
+    start = partial(run, open_separating=partial(Workers, 1), display=Lines())
+    job = job_of(manifest, tmp_path / "out", gain_toy, resume=True)
+    for row, failed in (("no JSON\n", 1), ({"audio_filepath": "a.wav"}, 0), ({"audio_filepath": "a.wav"}, 0)):
+        write_manifest(manifest, [row])
+        assert start(job).failed == failed
+    assert len(rows_of(tmp_path / "out" / "manifest.jsonl")) == 2
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize(("first", "second"), [("1/1", "1/2"), ("1/2", "1/1"), ("2/3", "2/2")])
+def test_a_share_replaces_nothing_of_another(recordings, gain_toy, tmp_path, first, second, force):
+    _, manifest = recordings
+    names = ["a.wav", "b.flac", "c.mp3", "d.ogg"]
+    write_manifest(manifest, [{"audio_filepath": name} for name in names])
+    out = tmp_path / "out"
+    run(job_of(manifest, out, gain_toy, shard=Shard.parse(first)), partial(Workers, 1), Lines())
+    before = {name: data for name, data in contents(out).items() if data}
+    again = job_of(manifest, out, gain_toy, shard=Shard.parse(second), force=force)
+    with pytest.raises(OptionError, match=r"has results of line \d by another share"):
+        run(again, partial(Workers, 1), Lines())
+    other = write_manifest(
+        tmp_path / "other.jsonl", ["no JSON\n", *({"audio_filepath": f"/{n}"} for n in names)]
+    )
+    with pytest.raises(OptionError, match=r"has results of (another manifest|line \d by another share)"):
+        run(dataclasses.replace(again, manifest=other), partial(Workers, 1), Lines())
+    assert {name: data for name, data in contents(out).items() if data} == before
+
+
+def test_force_begins_a_share_anew_and_no_other(recordings, gain_toy, tmp_path):
+    _, manifest = recordings
+    write_manifest(manifest, [{"audio_filepath": name} for name in ("a.wav", "b.flac")])
+    other = write_manifest(manifest.parent / "other.jsonl", 2 * [{"audio_filepath": "c.mp3"}])
+    for number in (1, 2):
+        share = job_of(manifest, tmp_path / "out", gain_toy, shard=Shard(number, 2))
+        run(share, partial(Workers, 1), Lines())
+    run(dataclasses.replace(share, manifest=other, force=True), partial(Workers, 1), Lines())
+    for number, parent in ((1, "a.wav"), (2, "c.mp3")):
+        rows = rows_of(tmp_path / "out" / f"manifest-{number}-of-2.jsonl")
+        assert [row["parent"] for row in rows] == 2 * [parent]
+        assert all((tmp_path / "out" / row["audio_filepath"]).exists() for row in rows)
 
 
 def test_halves_of_letters_and_names_that_are_no_text(recordings, gain_toy, tmp_path):
@@ -480,6 +549,22 @@ def test_results_that_are_there(recordings, gain_toy, tmp_path):
         Ledger(tmp_path / "other", Shard(), True, False)
 
 
+@pytest.mark.parametrize(
+    "name", ["manifest_in.jsonl", "manifests.jsonl", "failed-1.jsonl", "failed-a-of-2.jsonl"]
+)
+def test_files_beside_the_results_are_left_alone(recordings, gain_toy, tmp_path, name):
+    _, manifest = recordings
+    rows = [{"audio_filepath": "a.wav"}]
+    write_manifest(manifest, rows)
+    (tmp_path / "out").mkdir()
+    theirs = write_manifest(tmp_path / "out" / name, rows)
+    job = job_of(manifest, tmp_path / "out", gain_toy, resume=True)
+    for before in (0, 1):
+        progress = run(job, partial(Workers, 1), Lines())
+        assert (progress.before, progress.done, progress.failed) == (before, 1, 0)
+    assert rows_of(theirs) == rows
+
+
 @pytest.mark.parametrize("way", [(), ("--force",), ("--resume",)])
 @pytest.mark.parametrize(
     ("name", "written"),
@@ -501,7 +586,12 @@ def test_a_manifest_is_never_written_to(recordings, gain_toy, tmp_path, name, wr
 
 @pytest.mark.parametrize(
     ("wrong", "problem"),
-    [(("--depth", 99), "from 0 to 12"), (("--bundle", "edge"), "no bundle 'edge'")],
+    [
+        (("--depth", 99), "from 0 to 12"),
+        (("--bundle", "edge"), "no bundle 'edge'"),
+        (("--voice", "gone.wav"), "gone.wav: no such file"),
+        (("--channels", "split", "--talkers", 2), "talkers and voice are of one signal"),
+    ],
 )
 def test_a_wrong_option_costs_no_results(recordings, gain_toy, tmp_path, wrong, problem):
     _, manifest = recordings
@@ -606,6 +696,59 @@ def test_what_is_refused(arguments, problem, gain_toy, tmp_path, monkeypatch):
     assert not (tmp_path / "separated" / "0000").exists()
 
 
+# ---- on Ray, as far as that needs none ----
+
+
+@pytest.mark.parametrize(("threads", "cores"), [(None, 1), (3, 3)])
+def test_an_actor_has_as_many_threads_as_cores(gain_toy, tmp_path, monkeypatch, threads, cores):
+    ray = mock.MagicMock()
+    ray.cluster_resources.return_value = {}
+    monkeypatch.setattr(on_ray, "import_ray", lambda: ray)
+    job = job_of(tmp_path / "in.jsonl", tmp_path, gain_toy)
+    task = Task({**job.engine, "threads": threads}, job.options, tmp_path, tmp_path)
+    with on_ray.OnRay("auto", None, task) as separating:
+        assert len(list(separating.separate(iter([entry_of(1)])))) == 1
+    mapped = ray.data.from_items.return_value.map
+    assert mapped.call_args.kwargs["num_cpus"] == cores
+    actor = mapped.call_args.args[0](**mapped.call_args.kwargs["fn_constructor_kwargs"])
+    assert actor._separator.engine.threads == cores
+
+
+def test_impossible_threads_are_refused_before_ray_starts(gain_toy, tmp_path, monkeypatch):
+    monkeypatch.setattr(on_ray, "import_ray", mock.MagicMock())
+    task = Task({"bundle": str(gain_toy), "threads": 0}, {}, tmp_path, tmp_path)
+    with pytest.raises(OptionError, match="threads"):
+        on_ray.OnRay("auto", None, task)
+
+
+# ---- rows of datasets ----
+
+
+def test_rows_that_cannot_be_separated_say_why(gain_toy, noise):
+    from tisdiss_rt.ray import _Rows
+
+    rows = _Rows({"bundle": str(gain_toy), "provider": "cpu", "precision": "fp32", "threads": 1}, {})
+    sound = noise(RATE)
+    voices = rows({"array": sound.astype(np.float64), "sampling_rate": RATE, "id": 1})
+    assert [(row["talker"], row["error"], row["id"]) for row in voices] == [(1, "", 1), (2, "", 1)]
+    whole = {"array": sound, "sampling_rate": RATE}
+    for wrong, problem in (
+        ({"array": (sound * 2**15).astype(np.int16)}, "must be floating point with full scale 1, not int16"),
+        ({"array": [0, 1, 2]}, "must be floating point"),
+        ({"array": ["a", "b"]}, "must be floating point"),
+        ({"array": [[0.1], [0.1, 0.2]]}, "inhomogeneous"),
+        ({"sampling_rate": None}, "the row has array, but no sampling_rate"),
+        ({"sampling_rate": math.nan}, "array and sampling_rate are no samples and their rate"),
+        ({"sampling_rate": 0}, "sample_rate must be above 0"),
+    ):
+        for row in ({**whole, **wrong}, {"audio": {**whole, **wrong}}):
+            (found,) = rows({**row, "id": 2})
+            assert (found["talker"], found["id"]) == (0, 2)
+            assert problem in found["error"]
+    (found,) = rows({"array": sound})
+    assert "no sampling_rate" in found["error"]
+
+
 # ---- cores ----
 
 
@@ -633,8 +776,6 @@ def test_workers_have_cores_of_their_own(siblings, count, expected, monkeypatch)
 def test_workers_run_on_them(gain_toy, tmp_path):
     before = os.sched_getaffinity(0)
     job = job_of(tmp_path / "in.jsonl", tmp_path, gain_toy)
-    from tisdiss_rt.corpus.workers import Task
-
     with Workers(2, Task(job.engine, job.options, tmp_path, tmp_path)):
         found = [os.sched_getaffinity(child.pid) for child in active_children()]
     assert sorted(map(sorted, found)) == sorted(map(sorted, cores.shares(2) or [before, before]))

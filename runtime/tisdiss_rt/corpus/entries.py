@@ -20,7 +20,7 @@ from typing import Any
 
 from tisdiss_rt.errors import AudioError, OptionError
 
-PATH, DURATION, OFFSET = "audio_filepath", "duration", "offset"
+PATH, DURATION, OFFSET, PROBLEM = "audio_filepath", "duration", "offset", "problem"
 _STEM_BYTES = 100  # of a file, in the names of its voices
 _MOST_NESTED = 100  # levels of a line: what is carried along goes to other processes and back
 

@@ -13,6 +13,7 @@ manifest have files of their own and may have one folder together.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from io import FileIO
@@ -21,16 +22,18 @@ from types import TracebackType
 from typing import Any
 
 from tisdiss_rt.audio.growing import lock, write
-from tisdiss_rt.corpus.entries import OFFSET, PATH, BadLine, Entry, Shard
+from tisdiss_rt.corpus.entries import OFFSET, PATH, PROBLEM, BadLine, Entry, Shard
 from tisdiss_rt.corpus.voices import Outcome
 from tisdiss_rt.errors import OptionError, OutputError
 
+_NAMES = ("manifest", "failed")
+_SHARE = r"(-[1-9]\d*-of-[1-9]\d*)?"  # see `Shard.suffix`
 _BAD = -1  # of a line that was no entry
 
 
 def paths_of(folder: Path, shard: Shard) -> list[Path]:
     """Return the two files of a share of a manifest."""
-    return [folder / f"{name}{shard.suffix}.jsonl" for name in ("manifest", "failed")]
+    return [folder / f"{name}{shard.suffix}.jsonl" for name in _NAMES]
 
 
 class Ledger:
@@ -42,14 +45,14 @@ class Ledger:
         resume: whether to go on where they end; otherwise there must be none.
         force: whether to begin anew; what is there stays until `begin`.
 
-    Attributes: ``failed``, how many entries are in failed.jsonl.
+    Attributes: ``failed``, the lines in which something is wrong, as far as they are done.
     Raises OptionError where there are results already, OutputError where nothing can be written.
     """
 
     def __init__(self, folder: Path, shard: Shard, resume: bool, force: bool) -> None:
         self._folder, self._suffix, self._resumes = folder, shard.suffix, resume
         self._done: dict[int, int] = {}  # line and digest of what it is
-        self.failed = 0
+        self.failed: set[int] = set()
         self._files: list[FileIO] = []
         paths = paths_of(folder, shard)
         there = [path for path in paths if path.exists() and path.stat().st_size > 0]
@@ -60,8 +63,7 @@ class Ledger:
             for path in paths:
                 self._files.append(path.open("a+b", buffering=0))
             lock(self._files[0], "another run is at work there")
-            if resume:
-                self._recover()
+            self._recover()
         except BaseException as error:
             self._close()
             if isinstance(error, OSError):
@@ -74,16 +76,24 @@ class Ledger:
             file.truncate(0)
 
     def has(self, entry: Entry | BadLine) -> bool:
-        """Return whether an entry is done. Raises OptionError if something else was done for its line."""
+        """Return whether an entry is done.
+
+        Raises OptionError if something else was done for its line, or another share has done it and this run
+        does not go on.
+        """
         digest = self._done.get(entry.line)
-        if digest is None or isinstance(entry, BadLine):
-            return digest is not None
-        if digest == _BAD:  # and now it is an entry
+        if digest is None or (digest == _BAD and isinstance(entry, Entry)):  # it was no entry, and now it is
             return False
-        if digest != _digest(entry.fields[PATH], entry.start_s):
+        if isinstance(entry, Entry) and digest != _digest(entry.fields[PATH], entry.start_s):
+            anew = ", or begin anew with --force" if self._resumes else ""
             raise OptionError(
                 f"{self._folder} has results of another manifest: its line {entry.line} is not "
-                f"{entry.fields[PATH]}; choose another folder with -o, or begin anew with --force"
+                f"{entry.fields[PATH]}; choose another folder with -o{anew}"
+            )
+        if not self._resumes:
+            raise OptionError(
+                f"{self._folder} has results of line {entry.line} by another share, which --force leaves; "
+                "--resume goes on with them, or choose another folder with -o"
             )
         return True
 
@@ -93,7 +103,7 @@ class Ledger:
             fields = entry.fields if isinstance(entry, Entry) else {"text": entry.text}
             of_it = {"line": entry.line, "voices": len(outcome.rows), "reason": outcome.reason}
             self._append(self._files[1], [{**fields, **of_it}])
-            self.failed += 1
+            self.failed.add(entry.line)
         if outcome.rows:
             self._append(self._files[0], outcome.rows)
 
@@ -107,13 +117,12 @@ class Ledger:
             raise OutputError(f"cannot write to {self._folder}: {error.strerror}") from error
 
     def _recover(self) -> None:
-        """Find out what is done, in this share and in others, and cut off what a kill left unfinished."""
-        for path in sorted(self._folder.glob("manifest*.jsonl")):
-            own = path.name == f"manifest{self._suffix}.jsonl"
-            self._read_done(path, self._files[0] if own else None)
-        for path in sorted(self._folder.glob("failed*.jsonl")):
-            own = path.name == f"failed{self._suffix}.jsonl"
-            self._read_failed(path, self._files[1] if own else None)
+        """Find out what other shares have done, and to go on, what this one has; cut off what is half."""
+        for number, read in enumerate((self._read_done, self._read_failed)):
+            for path in sorted(self._folder.glob("*.jsonl")):
+                own = path.stem == f"{_NAMES[number]}{self._suffix}"
+                if re.fullmatch(f"{_NAMES[number]}{_SHARE}", path.stem) and (self._resumes or not own):
+                    read(path, self._files[number] if own else None)
 
     def _read_done(self, path: Path, own: FileIO | None) -> None:
         line, count, begin, end = 0, 0, 0, 0  # of the last entry: how many of its rows are there, and where
@@ -123,6 +132,8 @@ class Ledger:
             count, end = count + 1, at[1]
             if count == row["voices"]:
                 self._done[line] = _digest(row["parent"], row["start_s"])
+                if PROBLEM in row:
+                    self.failed.add(line)
                 begin = end
         if own is not None:
             own.truncate(begin)
@@ -133,11 +144,11 @@ class Ledger:
             if row["voices"] and row["line"] not in self._done:
                 break  # the last one, and its voices were not written down any more
             end = at[1]
-            self.failed += own is not None
             if PATH in row:
                 self._done[row["line"]] = _digest(row[PATH], row.get(OFFSET) or 0.0)
-            else:
-                self._done[row["line"]] = _BAD
+            elif self._done.setdefault(row["line"], _BAD) != _BAD:
+                continue  # it has become an entry since
+            self.failed.add(row["line"])
         if own is not None:
             own.truncate(end)
 

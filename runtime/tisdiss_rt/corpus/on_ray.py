@@ -57,8 +57,11 @@ class OnRay:
         from tisdiss_rt.separator import Separator
 
         self._ray = import_ray()
-        self._actors, self._task = actors, _everywhere(task)
-        plan = Separator(task.engine["bundle"], provider="cpu").plan(**task.planned)  # or its errors
+        threads = task.engine.get("threads")
+        threads = 1 if threads is None else threads
+        self._actors, self._cpus = actors, float(threads)
+        self._task = _everywhere(replace(task, engine={**task.engine, "threads": threads}))
+        plan = Separator(task.engine["bundle"], "cpu", threads).plan(**task.planned)  # or its errors
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
@@ -66,7 +69,6 @@ class OnRay:
             self._ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
         except (OSError, ValueError, RuntimeError) as error:
             raise OptionError(f"no Ray cluster at {address}: {first_line(error)}") from error
-        self._cpus = float(task.engine.get("threads") or 1)
         found = self._ray.cluster_resources()
         where = f"{found.get('CPU', 0):g} CPUs, {found.get('GPU', 0):g} GPUs"
         self.about = f"{task.engine['bundle']} on Ray at {address}, {where}: depth {plan.depth}"

@@ -82,13 +82,14 @@ def run(
         Ledger(job.output, job.shard, job.resume, job.force) as ledger,
         Log(job.log, display) as log,
     ):
-        progress.failed = ledger.failed
         shutil.rmtree(job.making, ignore_errors=True)
         job.making.mkdir()
         try:
-            is_left = any(isinstance(entry, Entry) and not ledger.has(entry) for entry in _entries(job))
+            left = sum(not ledger.has(entry) and isinstance(entry, Entry) for entry in _entries(job))
             task = Task(job.engine, job.options, job.output, job.making)
-            with open_separating(task) if is_left else nullcontext() as separating:
+            if left:
+                task.check()
+            with open_separating(task) if left else nullcontext() as separating:
                 ledger.begin()  # only now, as an option that is wrong must not cost the results
                 entries = _to_do(job, ledger, progress, log)
                 if separating is not None:
@@ -116,6 +117,7 @@ def _to_do(job: Job, ledger: Ledger, progress: Progress, log: Log) -> Iterator[E
         if ledger.has(entry):
             progress.before += 1
             progress.done += 1
+            progress.failed += entry.line in ledger.failed
         elif isinstance(entry, BadLine):
             _note(entry, Outcome(entry.line, reason=entry.reason), ledger, progress, log)
         else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.audio.results import is_voice_path, turns_path, voice_paths
-from tisdiss_rt.corpus.entries import DURATION, OFFSET, PATH, Entry
+from tisdiss_rt.corpus.entries import DURATION, OFFSET, PATH, PROBLEM, Entry
 from tisdiss_rt.errors import OutputError, SeparationWarning, TisdissError
 from tisdiss_rt.talkers.meeting import MOST
 
@@ -130,7 +130,8 @@ def _rows(entry: Entry, result: FileSeparation, of_each: int | None, output: Pat
 
     ``of_each`` is the number of voices of each channel, where channels are separated one by one.
     """
-    carried = {name: value for name, value in entry.fields.items() if name not in (PATH, DURATION, OFFSET)}
+    not_carried = (PATH, DURATION, OFFSET, PROBLEM)
+    carried = {name: value for name, value in entry.fields.items() if name not in not_carried}
     depths = [step.depth for step in result.steps]
     duration_s = round(result.frames / result.sample_rate, 6)
     of_all = {
@@ -139,7 +140,7 @@ def _rows(entry: Entry, result: FileSeparation, of_each: int | None, output: Pat
         "voices": len(result.paths),
         "start_s": entry.start_s,
         "depth": round(sum(depths) / max(1, len(depths)), 2),
-        **({} if result.problem is None else {"problem": result.problem}),
+        **({} if result.problem is None else {PROBLEM: result.problem}),
     }
     rows = []
     for number, (path, voice) in enumerate(zip(result.paths, result.activity, strict=True)):

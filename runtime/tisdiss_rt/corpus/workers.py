@@ -27,10 +27,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tisdiss_rt.bundle import load
 from tisdiss_rt.corpus.entries import Entry
 from tisdiss_rt.corpus.voices import Outcome, separate_entry
 from tisdiss_rt.engine.cores import physical_cores, shares
 from tisdiss_rt.errors import ProviderError
+from tisdiss_rt.talkers.meeting import MOST
+from tisdiss_rt.talkers.recording import wanted_of
+from tisdiss_rt.talkers.voiceprints import voiceprints_of
 
 TRIES = 2  # of an entry whose worker ended
 
@@ -54,6 +58,13 @@ class Task:
         """The options of `Separator.plan`."""
         names = ("budget_ms", "depth", "min_depth", "window_s", "min_gain_db")
         return {name: self.options[name] for name in names if name in self.options}
+
+    def check(self) -> None:
+        """Raise AudioError or OptionError where the options about talkers would fail every entry."""
+        bundle = load(self.engine["bundle"])
+        talkers, voice = self.options.get("talkers"), self.options.get("voice")
+        about = (voiceprints_of(bundle), bundle.manifest.sample_rate)
+        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST, *about)
 
 
 @dataclass(eq=False)
