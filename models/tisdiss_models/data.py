@@ -129,8 +129,8 @@ def check_mixable(talkers: Corpus, folder: Path) -> None:
     """Raise ValueError for less than two speakers."""
     if len(talkers.names) < 2:
         raise ValueError(
-            f"{folder}: one speaker, {talkers.names[0]}, and mixtures need two; the name of a file starts with "
-            "its speaker and a hyphen"
+            f"{folder}: one speaker, {talkers.names[0]}, and mixtures need two; the name of a file starts "
+            "with its speaker and a hyphen"
         )
 
 
