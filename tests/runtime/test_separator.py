@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from toys import toy_estimate
 
 import tisdiss_rt
 from tisdiss_rt import AudioError, OptionError, SeparationWarning, Separator, TisdissError
@@ -174,6 +175,19 @@ def test_integers_of_numpy(toy, noise):
     )
     np.testing.assert_array_equal(found.sources, expected.sources)
     assert type(found.steps[0].depth) is type(sep.engine.threads) is int
+
+
+def test_one_source(toy_maker, mix):
+    """Of a bundle that enhances one voice, that is all there is: with windows, and in a stream."""
+    bundle = toy_maker(split="none", parts=(toy_estimate(),), tells_change=True)
+    sep = Separator(bundle, "cpu")
+    for options in ({}, {"talkers": "auto"}, {"talkers": 1}):
+        found = sep.separate(mix, RATE, depth=1, **options)
+        assert found.one_talker
+        np.testing.assert_allclose(found.sources, 0.75 * mix[None], atol=1e-5)
+    stream = sep.stream(RATE, depth=1)
+    streamed = np.concatenate([stream.process(mix), stream.flush()], 1)
+    np.testing.assert_allclose(streamed, 0.75 * mix[None], atol=1e-5)
 
 
 def test_bad_arrays(sep):
