@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import torch
+from click.core import ParameterSource
 
 from .config import ConfigError, NetworkConfig, TrainingConfig, read_yaml
 from .data import speech_folder
@@ -63,10 +64,7 @@ def train_command(
     if speech is None:
         raise click.ClickException("no speech found; name its folder with --speech or TISDISS_SPEECH")
     if voice:
-        if config or resume or init or teacher or minutes:
-            raise click.ClickException(
-                "--voice is trained at once, and has no --config, --resume, --init or --teacher"
-            )
+        _refuse_for_voice(click.get_current_context())
         _train_voice(speech, output or Path("runs") / "voice")
         return
     if config is None and resume is None:
@@ -105,6 +103,17 @@ def _output_folder(output: Path | None, config: str | None, resume: Path | None)
         if there.exists():
             raise click.ClickException(f"{there} exists; go on with --resume or choose another --output")
     return output
+
+
+def _refuse_for_voice(context: click.Context) -> None:
+    given = [
+        option.opts[-1]
+        for option in context.command.params
+        if option.name not in ("voice", "speech", "output")
+        and context.get_parameter_source(str(option.name)) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.ClickException(f"--voice is trained at once, and has no {', '.join(given)}")
 
 
 def _train_voice(speech: Path, output: Path) -> None:

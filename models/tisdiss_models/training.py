@@ -10,6 +10,7 @@ Weights are averaged (EMA); the average is what is evaluated and kept.
 from __future__ import annotations
 
 import json
+import math
 import random
 import sys
 import time
@@ -275,11 +276,18 @@ def train(
 
 
 def _forget_later(log: Path, step: int) -> None:
-    """Drop the lines of steps that are made again, as they came after the last save."""
+    """Drop the lines of steps that are made again, as they came after the last save, and those cut short."""
     if log.exists():
         lines = log.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _step_of(line) <= step]
         log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _step_of(line: str) -> float:
+    try:
+        return float(json.loads(line)["step"])
+    except json.JSONDecodeError:  # cut short by a full disk
+        return math.inf
 
 
 def _train(

@@ -4,6 +4,8 @@ Every error is also the builtin that a caller would expect without knowing this 
 line that a user can act on; the command line prints it as it is.
 """
 
+from numbers import Integral
+
 
 class TisdissError(Exception):
     """Anything that this package reports about its input, its options or its surroundings."""
@@ -31,6 +33,11 @@ class ProviderError(TisdissError, RuntimeError):
 
 class DeviceError(TisdissError, OSError):
     """A sound device is missing, was lost, or cannot do what was requested."""
+
+
+def is_whole(value: object, least: int, most: int) -> bool:
+    """Return whether an option is a whole number in a range: of Python or numpy, but not True or False."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
 def first_line(error: Exception) -> str:

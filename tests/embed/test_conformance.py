@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes as c
 import functools
+import shutil
 from pathlib import Path
 
 import node_package
@@ -202,11 +203,14 @@ def compare_told(found: np.ndarray, estimate: Estimated, depth: int) -> None:
     assert found[0, 3] == depth
 
 
-@pytest.mark.parametrize("name", ["edge-16k", "telling toy"])
-def test_estimates(command: list[str | Path], name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ["turns", "alone", "telling toy"])
+def test_estimates(command: list[str | Path], case: str, tmp_path: Path) -> None:
     """What is told of a whole signal, in windows."""
-    if name == "edge-16k":
-        folder, mix, depth, window_s = BUNDLES[name], in_turns()[:80000], 3, 1.0
+    if case == "turns":
+        folder, mix, depth, window_s = BUNDLES["edge-16k"], in_turns()[:80000], 3, 1.0
+    elif case == "alone":
+        noise = np.random.default_rng(0).normal(0, 0.03, len(alone())).astype(np.float32)
+        folder, mix, depth, window_s = BUNDLES["edge-16k"], alone() + noise, 3, 1.0
     else:
         folder = make_toy(tmp_path / "toy", split="gain", tells_change=True, parts=(toy_estimate(),))
         mix = np.random.default_rng(3).uniform(-0.5, 0.5, 5000).astype(np.float32)
@@ -214,8 +218,25 @@ def test_estimates(command: list[str | Path], name: str, tmp_path: Path) -> None
     separator = tisdiss_rt.Separator(folder, provider="cpu", precision="fp32")
     expected = separator.separate(mix, 16000, depth=depth, window_s=window_s, min_gain_db=0.3)
     assert expected.estimate is not None
+    assert expected.one_talker == (case == "alone")
     (found,) = estimates(command, folder, mix, [f"estimate:{depth}:{window_s}:0.3"], tmp_path)
     compare_told(found, expected.estimate, expected.steps[-1].depth)
+
+
+@pytest.mark.parametrize(("tone_hz", "one_talker"), [(1000, False), (1031, True)])
+def test_estimates_by_steps(
+    command: list[str | Path], tone_hz: int, one_talker: bool, tmp_path: Path
+) -> None:
+    """What is told of a whole signal in steps; of 1031 Hz one of the toy's voices has hardly anything."""
+    voice = tisdiss_rt.bundle.load("live-16k").part("voice")
+    folder = make_stream_toy(tmp_path / "toy", tells_change=True, parts=(toy_estimate(), voice))
+    shutil.copy(BUNDLES["live-16k"] / "voice.onnx", folder)
+    mix = 0.1 * np.sin(2 * np.pi * tone_hz * np.arange(64000, dtype=np.float32) / 16000)
+    expected = tisdiss_rt.Separator(folder, provider="cpu").separate(mix, 16000, depth=1)
+    assert expected.estimate is not None
+    assert expected.one_talker == one_talker
+    (found,) = estimates(command, folder, mix, ["estimate:1:0:0"], tmp_path)
+    compare_told(found, expected.estimate, 1)
 
 
 def test_estimates_of_streams(command: list[str | Path], tmp_path: Path) -> None:

@@ -326,6 +326,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert state(tmp_path / "state.pt")["facts"]["steps"] == 5
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write('{"step": 6}\n')  # what a run leaves that is killed after its last save
+        log.write('{"step": 5, "loss')  # and that of a full disk
     resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
     train(resumed, tmp_path, None, evaluate_every=1)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]

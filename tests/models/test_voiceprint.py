@@ -79,7 +79,17 @@ def test_a_file_that_is_no_voiceprint_is_refused(tmp_path):
         load_voiceprint(tmp_path / "other.pt")
 
 
-def test_the_command_refuses_what_is_for_separators(speech, tmp_path):
-    arguments = ["--voice", "--config", "edge-16k", "--speech", str(speech), "-o", str(tmp_path)]
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [
+        ("--config edge-16k", "--config"),
+        ("--minutes 0", "--minutes"),
+        ("--device auto --evaluate-every 200", "--device, --evaluate-every"),
+        ("--no-compile", "--compile"),
+    ],
+)
+def test_the_command_refuses_what_is_for_separators(speech, tmp_path, given, names):
+    arguments = ["--voice", *given.split(), "--speech", str(speech), "-o", str(tmp_path)]
     result = CliRunner().invoke(train_command, arguments)
-    assert result.exit_code == 1 and "--voice is trained at once" in result.output
+    assert result.exit_code == 1
+    assert f"--voice is trained at once, and has no {names}\n" in result.output

@@ -124,8 +124,9 @@ def test_bad_options(gain_toy):
     loaded = bundles.load(gain_toy)
     with pytest.raises(OptionError, match="auto, cpu, cuda"):
         OfflineEngine(loaded, provider="tpu")
-    with pytest.raises(OptionError, match="from 1 to 256"):
-        OfflineEngine(loaded, threads=0)
+    for threads in (0, 257, 1.5, 1.0, True):
+        with pytest.raises(OptionError, match=f"from 1 to 256, not {threads}"):
+            OfflineEngine(loaded, threads=threads)
 
 
 def test_streaming_bundles_are_not_run_as_offline_ones(stream_toy):

@@ -136,7 +136,7 @@ def test_what_is_quieter_than_a_residue_is_nobody():
 
 
 def test_the_number_of_talkers_is_checked():
-    for talkers in (0, 9, -1, 2.5, "many"):
+    for talkers in (0, 9, -1, 2.5, 2.0, True, "many"):
         with pytest.raises(OptionError, match="from 1 to 8"):
             Wanted(talkers)
 

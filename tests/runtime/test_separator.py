@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from toys import toy_estimate
 
 import tisdiss_rt
 from tisdiss_rt import AudioError, OptionError, SeparationWarning, Separator, TisdissError
@@ -136,6 +137,19 @@ def test_progress(sep, noise):
         ({"depth": 13}, "from 0 to 12"),
         ({"budget_ms": 5, "min_depth": -1}, "minimum depth"),
         ({"budget_ms": 5, "min_depth": 13}, "minimum depth"),
+        ({"depth": 2.5}, "the depth must be from 0 to 12 for this bundle, not 2.5"),
+        ({"depth": 2.0}, "not 2.0"),
+        ({"depth": True}, "not True"),
+        ({"depth": "2"}, "not 2"),
+        (
+            {"budget_ms": 5, "min_depth": 1.5},
+            "the minimum depth must be from 0 to 12 for this bundle, not",
+        ),
+        ({"min_depth": True}, "not True"),
+        ({"talkers": True}, "talkers are auto, or a number from 1 to 8; not True"),
+        ({"talkers": 2.0}, "not 2.0"),
+        ({"channels": True}, "not True"),
+        ({"channels": 1.0}, "not 1.0"),
         ({"window_s": 0}, "from 0.002 to 0.8 s"),
         ({"window_s": 0.81}, "memory"),
         ({"window_s": float("nan")}, "window must be"),
@@ -143,12 +157,37 @@ def test_progress(sep, noise):
     ],
 )
 def test_bad_options(sep, noise, options, message, tmp_path):
+    sep.plan(depth=2)  # which is equal to 2.0
     with pytest.raises(OptionError, match=re.escape(message)):
         sep.separate(noise(100), RATE, **options)
     soundfile.write(tmp_path / "in.wav", noise(100), RATE)
     with pytest.raises(OptionError, match=re.escape(message)):
         sep.separate_file(tmp_path / "in.wav", [tmp_path / "1.wav", tmp_path / "2.wav"], **options)
     assert [p.name for p in tmp_path.iterdir()] == ["in.wav"]
+
+
+def test_integers_of_numpy(toy, noise):
+    sep = Separator(toy, "cpu", threads=np.int64(1))
+    options = {"depth": 2, "min_depth": 1, "channels": 1, "talkers": 2}
+    expected = sep.separate(noise(100, 2), RATE, **options)
+    found = Separator(toy, "cpu", 1).separate(
+        noise(100, 2), RATE, **{name: np.int64(number) for name, number in options.items()}
+    )
+    np.testing.assert_array_equal(found.sources, expected.sources)
+    assert type(found.steps[0].depth) is type(sep.engine.threads) is int
+
+
+def test_one_source(toy_maker, mix):
+    """Of a bundle that enhances one voice, that is all there is: with windows, and in a stream."""
+    bundle = toy_maker(split="none", parts=(toy_estimate(),), tells_change=True)
+    sep = Separator(bundle, "cpu")
+    for options in ({}, {"talkers": "auto"}, {"talkers": 1}):
+        found = sep.separate(mix, RATE, depth=1, **options)
+        assert found.one_talker
+        np.testing.assert_allclose(found.sources, 0.75 * mix[None], atol=1e-5)
+    stream = sep.stream(RATE, depth=1)
+    streamed = np.concatenate([stream.process(mix), stream.flush()], 1)
+    np.testing.assert_allclose(streamed, 0.75 * mix[None], atol=1e-5)
 
 
 def test_bad_arrays(sep):

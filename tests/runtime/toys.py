@@ -1,10 +1,11 @@
 """Toy bundles whose result is known exactly.
 
-The stem splits the mixture into its positive and its negative samples (``sign``) or into 0.7 and 0.3 of it
-(``gain``), scaled by the peak, and starts at half of that. Each repetition halves the distance, so that after
-N of them the estimate is ``(1 - 0.5 ** (N + 1))`` of the split. With ``tells_change`` the block tells how
-much it changed each map, which is ``1 / (2 ** (N + 1) - 1)``. With ``swap`` the sources change places
-whenever the first sample is positive. Silence gives NaN on purpose: the runtime must not depend on the graph.
+The stem splits the mixture into its positive and its negative samples (``sign``), into 0.7 and 0.3 of it
+(``gain``), or leaves it whole, one source (``none``), scaled by the peak, and starts at half of that. Each
+repetition halves the distance, so that after N of them the estimate is ``(1 - 0.5 ** (N + 1))`` of the split.
+With ``tells_change`` the block tells how much it changed each map, which is ``1 / (2 ** (N + 1) - 1)``. With
+``swap`` the sources change places whenever the first sample is positive. Silence gives NaN on purpose: the
+runtime must not depend on the graph.
 
 The toy of a streaming bundle has every kind of state, and `stream_reference` computes the same in numpy
 without any buffers, from lists of everything that there ever was.
@@ -26,7 +27,9 @@ RATE = 16000
 
 
 def toy_split(mix: np.ndarray, split: str = "sign") -> np.ndarray:
-    """What the toy converges to: (2, n)."""
+    """What the toy converges to: (sources, n)."""
+    if split == "none":
+        return mix[None]
     if split == "gain":
         return np.stack([0.7 * mix, 0.3 * mix]).astype(np.float32)
     return np.stack([np.maximum(mix, 0), np.minimum(mix, 0)])
@@ -59,9 +62,10 @@ def _stem_nodes(split: str, swap: bool) -> list:
     ]
     if split == "sign":
         nodes += [node("Relu", ["unit"], ["one"]), node("Sub", ["unit", "one"], ["two"])]
-    else:
+    elif split == "gain":
         nodes += [node("Mul", ["unit", "seven"], ["one"]), node("Mul", ["unit", "three"], ["two"])]
-    nodes.append(node("Concat", ["one", "two"], ["both"], axis=0))
+    voices = ["unit"] if split == "none" else ["one", "two"]
+    nodes.append(node("Concat", voices, ["both"], axis=0))
     if swap:
         nodes += [
             node("Gather", ["mix", "first"], ["head"], axis=1),
@@ -102,11 +106,12 @@ def make_toy(
         _constant("last_axes", np.array([2, 3])),
     ]
     node = helper.make_node
-    feature = [2, "samples", 1, 1]
+    sources = 1 if split == "none" else 2
+    feature = [sources, "samples", 1, 1]
     tensors = {
         "stem": ({"mix": [1, "samples"]}, {"z": feature, "z0": feature, "scale": [1, 1]}),
         "block": ({"z": feature, "z0": feature}, {"z_next": feature}),
-        "decoder": ({"z": feature, "scale": [1, 1]}, {"est": [2, "samples"]}),
+        "decoder": ({"z": feature, "scale": [1, 1]}, {"est": [sources, "samples"]}),
     }
     nodes = {
         "stem": (_stem_nodes(split, swap), constants),
@@ -117,7 +122,7 @@ def make_toy(
         ),
     }
     if tells_change:
-        tensors["block"][1]["change"] = [2]
+        tensors["block"][1]["change"] = [sources]
         nodes["block"][0].extend(_change_nodes())
     graphs = {}
     for name, (inputs, outputs) in tensors.items():
@@ -128,7 +133,7 @@ def make_toy(
     mix = np.linspace(-1, 1, 100, dtype=np.float32)
     expected = {f"est_{n}": (1 - 0.5 ** (n + 1)) * toy_split(mix, split) for n in range(5)}
     if tells_change:
-        told = [[1 / (2 ** (n + 1) - 1)] * 2 for n in range(1, 5)]
+        told = [[1 / (2 ** (n + 1) - 1)] * sources for n in range(1, 5)]
         expected["change"] = np.array([told], np.float32)
     np.savez(folder / "conformance.npz", mix=mix, **expected)
     manifest = bundles.Manifest(
@@ -136,7 +141,7 @@ def make_toy(
         name="toy",
         kind="offline",
         sample_rate=RATE,
-        sources=2,
+        sources=sources,
         min_samples=32,
         windows_s=(0.05, 0.1, 0.2),
         depth=bundles.DepthRange(4, 12),

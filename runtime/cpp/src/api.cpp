@@ -231,7 +231,6 @@ Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t sampl
     estimator.emplace(manifest);
     need.emplace(*estimator, out.count, plan.window_s, plan.min_gain_db);
   }
-  MeanEstimate quality;
   Timings timings = timings_of(bundle, plan);
   const auto separate = [&](size_t start, size_t length, float* estimate) {
     const float* begin = mix + start;
@@ -245,10 +244,9 @@ Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t sampl
     Timings& known = length == plan.window_samples ? timings : other;
     progress.add(run_step(steps, begin, length, plan, known, estimate, now_s, need ? &*need : nullptr));
     if (!estimator) return;
-    quality.add(estimator->voices(begin, {estimate, out.count, length}, length, need->changes()));
+    progress.estimates.add(estimator->voices(begin, {estimate, out.count, length}, length, need->changes()));
   };
   separate_windows(samples, plan.window_samples, separate, out);
-  progress.quality = quality.mean();
   if (plan.budget_ms) {
     const Locked lock(bundle.planning);
     bundle.planner.measure(plan.window_samples) = timings;
@@ -269,9 +267,7 @@ Progress separate_streaming(tisdiss_bundle& bundle, const float* mix, size_t sam
     written += ready;
   }
   stream.flush(out.from(written));
-  Progress progress = stream.progress();
-  progress.quality = stream.mean_quality();
-  return progress;
+  return stream.progress();
 }
 
 }  // namespace
@@ -339,8 +335,9 @@ tisdiss_status tisdiss_separate(tisdiss_bundle* bundle, const float* mix, size_t
     const Manifest& manifest = self.sessions->manifest;
     const Rows rows{out, static_cast<size_t>(manifest.sources), capacity};
     const auto separate = manifest.streaming ? separate_streaming : separate_offline;
-    const Progress progress = separate(self, mix, samples, plan, set, rows);
-    if (manifest.voice) settle(*self.sessions, rows, samples);
+    Progress progress = separate(self, mix, samples, plan, set, rows);
+    const bool one_talker = manifest.voice && settle(*self.sessions, rows, samples);
+    progress.quality = (one_talker ? progress.estimates.best : progress.estimates.all).mean();
     tell(set, samples, samples);
     write(plan, progress, report);
   });

@@ -341,15 +341,19 @@ void put_in_order(const Rows& voices, size_t samples, const std::vector<Order>& 
 
 }  // namespace
 
-void settle(const Sessions& sessions, const Rows& voices, size_t samples) {
+bool settle(const Sessions& sessions, const Rows& voices, size_t samples) {
   Evidence evidence = describe(sessions, voices, samples);
   weigh(evidence);
   const auto orders = assign(evidence, *sessions.manifest.voice);
-  if (orders) return put_in_order(voices, samples, *orders, sessions.manifest);
+  if (orders) {
+    put_in_order(voices, samples, *orders, sessions.manifest);
+    return false;
+  }
   for (size_t row = 1; row < voices.count; ++row) {
     for (size_t i = 0; i < samples; ++i) voices.row(0)[i] += voices.row(row)[i];
     std::fill_n(voices.row(row), samples, 0.0f);
   }
+  return true;
 }
 
 }  // namespace tisdiss::internal

@@ -7,7 +7,8 @@
 namespace tisdiss::internal {
 
 // Puts the sources of a signal that has been separated into one order from beginning to end, in place; where all is
-// one talker's, the first source gets it and the others are silent. For bundles with the part `voice`.
-void settle(const Sessions& sessions, const Rows& voices, size_t samples);
+// one talker's, the first source gets it and the others are silent. Returns whether it is. For bundles with the part
+// `voice`.
+bool settle(const Sessions& sessions, const Rows& voices, size_t samples);
 
 }  // namespace tisdiss::internal

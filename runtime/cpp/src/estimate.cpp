@@ -155,20 +155,31 @@ double value_of(const Polynomial& polynomial, const Features& features) {
 
 }  // namespace
 
+void MeanEstimate::add(const Estimated& voice) {
+  if (!voice.is_known()) return;
+  level_ += voice.si_sdr_db;
+  low_ += voice.low_db;
+  high_ += voice.high_db;
+  ++count_;
+}
+
 void MeanEstimate::add(const std::vector<Estimated>& voices) {
-  for (const Estimated& voice : voices) {
-    if (!voice.is_known()) continue;
-    level_ += voice.si_sdr_db;
-    low_ += voice.low_db;
-    high_ += voice.high_db;
-    ++count_;
-  }
+  for (const Estimated& voice : voices) add(voice);
 }
 
 Estimated MeanEstimate::mean() const {
   if (count_ == 0) return {};
   const auto count = static_cast<double>(count_);
   return {level_ / count, low_ / count, high_ / count};
+}
+
+void SignalEstimates::add(const std::vector<Estimated>& voices) {
+  Estimated most;
+  for (const Estimated& voice : voices) {
+    if (!most.is_known() || voice.si_sdr_db > most.si_sdr_db) most = voice;
+  }
+  all.add(voices);
+  best.add(most);
 }
 
 std::vector<Estimated> Estimator::voices(const float* mix, const Rows& voices, size_t samples,

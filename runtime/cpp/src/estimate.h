@@ -27,15 +27,23 @@ struct Changes {
   std::array<std::array<double, kMostVoices>, kMostRepetitions> of{};
 };
 
-// The mean of estimates.
+// The mean of estimates that are known.
 class MeanEstimate {
  public:
+  void add(const Estimated& voice);
   void add(const std::vector<Estimated>& voices);
   Estimated mean() const;
 
  private:
   double level_ = 0.0, low_ = 0.0, high_ = 0.0;
   size_t count_ = 0;
+};
+
+// The means over windows of a signal: of all voices, and of the best of each, for where all are one talker's.
+struct SignalEstimates {
+  MeanEstimate all, best;
+
+  void add(const std::vector<Estimated>& voices);
 };
 
 class Estimator {

@@ -45,7 +45,6 @@ void Stream::reset() {
   if (trailing_) trailing_->reset();
   plan_ = opened_;
   progress_ = {};
-  quality_ = {};
   heard_ = owed_ = 0;
   to_drop_ = static_cast<size_t>(sessions_->manifest.latency_samples) - waiting_.size();
   state_ = State::kOpen;
@@ -119,7 +118,7 @@ size_t Stream::step(const Rows& out, size_t most) {
     MeanEstimate now;
     now.add(trailing_->voices());
     progress_.quality = now.mean();
-    quality_.add(trailing_->voices());
+    progress_.estimates.add(trailing_->voices());
   }
   state_ = before;
   heard_ = 0;

@@ -24,6 +24,7 @@ struct Progress {
   uint64_t misses = 0;
   StepResult last{0, 0.0, false};
   Estimated quality;
+  SignalEstimates estimates;  // of all of it
 
   void add(const StepResult& step);
 };
@@ -52,9 +53,6 @@ class Stream {
   const Plan& plan() const { return plan_; }
   const Progress& progress() const { return progress_; }
 
-  // The mean over the estimates of the whole stream so far.
-  Estimated mean_quality() const { return quality_.mean(); }
-
  private:
   enum class State { kOpen, kEnded, kFailed };
 
@@ -72,7 +70,6 @@ class Stream {
   std::optional<Estimator> estimator_;
   std::optional<Need> need_;
   std::optional<Trailing> trailing_;
-  MeanEstimate quality_;
   const Plan opened_;  // as the stream was opened
   Plan plan_;
   Timings timings_;

@@ -11,7 +11,7 @@ from tisdiss_rt.bundle import Bundle, Graph
 from tisdiss_rt.engine.backends import Shape, open_graphs
 from tisdiss_rt.engine.cores import physical_cores
 from tisdiss_rt.engine.forks import leave_in_parent
-from tisdiss_rt.errors import BundleError, OptionError
+from tisdiss_rt.errors import BundleError, OptionError, is_whole
 
 MOST_THREADS = 256  # each takes memory, and no graph has work for so many
 
@@ -71,10 +71,10 @@ class Engine(ABC):
         manifest = bundle.manifest
         if manifest.kind != self.KIND:
             raise BundleError(f"bundle {manifest.name} is {manifest.kind}, where {self.KIND} is needed")
-        if threads is not None and not 1 <= threads <= MOST_THREADS:
+        if threads is not None and not is_whole(threads, 1, MOST_THREADS):
             raise OptionError(f"threads must be from 1 to {MOST_THREADS}, not {threads}")
         self.manifest = manifest
-        self.threads = threads or physical_cores()
+        self.threads = int(threads or physical_cores())
         self.provider_options = dict(provider_options or {})
         opened = open_graphs(bundle, provider, self.threads, precision, self.provider_options)
         self.backend, self.precision = opened.backend, opened.precision

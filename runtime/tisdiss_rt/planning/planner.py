@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 
 from tisdiss_rt.bundle import ESTIMATE, Manifest
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.errors import OptionError, SeparationWarning
+from tisdiss_rt.errors import OptionError, SeparationWarning, is_whole
 from tisdiss_rt.planning import timing_cache
 from tisdiss_rt.planning.benchmark import MEASURED_DEPTH, measure_steps
 from tisdiss_rt.planning.forecast import Timings, planned_ms
@@ -40,9 +40,14 @@ class Planner:
         With a budget this measures the machine; if not even the least fits, it warns (SeparationWarning) with
         the number that would. Raises OptionError.
         """
+        if budget_ms is not None and depth is not None:
+            raise OptionError("a budget and a fixed depth exclude each other")
+        if budget_ms is not None and not 0 < budget_ms < math.inf:
+            raise OptionError(f"the budget must be above 0 ms, not {budget_ms:g}")
+        depth = None if depth is None else self._checked("depth", depth)
+        min_depth = self._checked("minimum depth", min_depth)
         key = (budget_ms, depth, min_depth, *windows_s)
         if key not in self._plans:
-            self._check(budget_ms, depth, min_depth)
             self._plans[key] = self._make(budget_ms, depth, min_depth, windows_s)
         if min_gain_db is None:
             return self._plans[key]
@@ -58,15 +63,11 @@ class Planner:
     def _measure(self, samples: int) -> Timings:
         return measure_steps(self._engine.open(MEASURED_DEPTH), self._manifest, samples)
 
-    def _check(self, budget_ms: float | None, depth: int | None, min_depth: int) -> None:
-        if budget_ms is not None and depth is not None:
-            raise OptionError("a budget and a fixed depth exclude each other")
-        if budget_ms is not None and not 0 < budget_ms < math.inf:
-            raise OptionError(f"the budget must be above 0 ms, not {budget_ms:g}")
+    def _checked(self, name: str, depth: int) -> int:
         most = self._manifest.depth.max
-        for name, value in (("depth", depth), ("minimum depth", min_depth)):
-            if value is not None and not 0 <= value <= most:
-                raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {value}")
+        if not is_whole(depth, 0, most):
+            raise OptionError(f"the {name} must be from 0 to {most} for this bundle, not {depth}")
+        return int(depth)
 
     def _check_gain(self, min_gain_db: float) -> None:
         if not 0 <= min_gain_db < math.inf:

@@ -108,7 +108,7 @@ def _repeated(talkers: range, sources: int) -> Iterable[tuple[int, ...]]:
 def are_together(evidence: Evidence) -> bool:
     """Return whether two are heard at once: louder than a residue, and not only in moments."""
     voices = np.where(evidence.counts > RESIDUE_SHARE * evidence.active, evidence.active, 0)
-    second = np.sort(voices, 1)[:, -2]
+    second = np.sort(voices, 1)[:, -2:-1]  # (blocks, 1), or (blocks, 0) of one source
     return float(second.sum()) >= TOGETHER_SHARE * float(evidence.active.max(1).sum())
 
 

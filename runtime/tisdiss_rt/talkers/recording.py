@@ -18,7 +18,7 @@ import numpy as np
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.filters import fade_in
-from tisdiss_rt.errors import OptionError
+from tisdiss_rt.errors import OptionError, is_whole
 from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.assignment import Order, assign
@@ -55,7 +55,7 @@ class Wanted:
     voice: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.talkers not in (None, AUTO, *range(1, MOST + 1)):
+        if self.talkers not in (None, AUTO) and not is_whole(self.talkers, 1, MOST):
             raise OptionError(f"talkers are auto, or a number from 1 to {MOST}; not {self.talkers!r}")
 
     def check_files(self, files: int, sources: int) -> None:
@@ -207,7 +207,8 @@ def _people(
 ) -> Iterator[Array]:
     """Yield one output for each person, in the order in which they begin; see `settled`."""
     wanted = recording.wanted
-    fixed = wanted.talkers if isinstance(wanted.talkers, int) else None
+    assert wanted.talkers is not None
+    fixed = None if wanted.talkers == AUTO else int(wanted.talkers)
     who, count = who_is_who(blocks, voiceprints, fixed, wanted.most)
     first = _first(blocks, who, count, voiceprints, recording)
     part_s = block / PARTS / sample_rate
