@@ -280,7 +280,9 @@ def _forget_later(log: Path, step: int) -> None:
     if log.exists():
         lines = log.read_text(encoding="utf-8").splitlines()
         kept = [line for line in lines if _step_of(line) <= step]
-        log.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        part = log.with_name(log.name + ".part")
+        part.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        part.replace(log)
 
 
 def _step_of(line: str) -> float:
@@ -288,6 +290,8 @@ def _step_of(line: str) -> float:
         return float(json.loads(line)["step"])
     except json.JSONDecodeError:  # cut short by a full disk
         return math.inf
+    except (KeyError, TypeError, ValueError):  # somebody else's, who may want it
+        return 0.0
 
 
 def _train(

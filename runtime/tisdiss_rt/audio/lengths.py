@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 _MOST_HEADER_BYTES = 2**24
@@ -293,20 +292,3 @@ def _ogg(file: BinaryIO, total: int) -> Measured:
     ends = [*starts[1:], total]
     first, *rest = (Spliced(b"", file, begin, end) for begin, end in zip(starts, ends, strict=True))
     return Measured(first, rest=tuple(rest), is_cut=is_cut)
-
-
-def wav_from_rf64(path: Path) -> None:
-    """Replace the header of a small file that libsndfile wrote as RF64 by that of a plain WAV file."""
-    whole = path.stat().st_size
-    with path.open("r+b") as file:
-        head = file.read(4096)
-        at, begin = head.index(b"fmt ") + 8, head.index(b"data") + 8
-        (size,) = struct.unpack_from("<q", head, head.index(b"ds64") + 16)
-        is_extensible = head[at : at + 2] == b"\xfe\xff"
-        tag = head[at + 24 : at + 26] if is_extensible else head[at : at + 2]  # first bytes of the GUID
-        chunks = b"fmt " + struct.pack("<I", 16) + tag + head[at + 2 : at + 16]
-        unused = begin - 8 - 12 - len(chunks) - 8
-        chunks += struct.pack("<4sI", b"JUNK", unused) + bytes(unused)
-        riff = struct.pack("<4sI4s", b"RIFF", whole - 8, b"WAVE")
-        file.seek(0)
-        file.write(riff + chunks + struct.pack("<4sI", b"data", size))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import struct
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,7 +24,6 @@ import soundfile
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.files import STDIN, native_path, reason_of
-from tisdiss_rt.audio.lengths import wav_from_rf64
 from tisdiss_rt.errors import OutputError
 
 _BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
@@ -161,7 +161,7 @@ class WavWriters:
                 file.close()
             for part in self._parts[: len(self._files)] if self._is_open else ():
                 if part.stat().st_size <= _WAV_LIMIT_BYTES:
-                    wav_from_rf64(part)
+                    _wav_from_rf64(part)
             for part, path in zip(self._parts, self._paths, strict=True):
                 part.replace(path)
         except BaseException as problem:
@@ -175,6 +175,23 @@ class WavWriters:
         for action in undo + [folder.rmdir for folder in self._new_folders]:
             with suppress(OSError, soundfile.LibsndfileError):  # not made yet, or used by somebody else
                 action()
+
+
+def _wav_from_rf64(path: Path) -> None:
+    """Replace the header of a small file that libsndfile wrote as RF64 by that of a plain WAV file."""
+    whole = path.stat().st_size
+    with path.open("r+b") as file:
+        head = file.read(4096)
+        at, begin = head.index(b"fmt ") + 8, head.index(b"data") + 8
+        (size,) = struct.unpack_from("<q", head, head.index(b"ds64") + 16)
+        is_extensible = head[at : at + 2] == b"\xfe\xff"
+        tag = head[at + 24 : at + 26] if is_extensible else head[at : at + 2]  # first bytes of the GUID
+        chunks = b"fmt " + struct.pack("<I", 16) + tag + head[at + 2 : at + 16]
+        unused = begin - 8 - 12 - len(chunks) - 8
+        chunks += struct.pack("<4sI", b"JUNK", unused) + bytes(unused)
+        riff = struct.pack("<4sI4s", b"RIFF", whole - 8, b"WAVE")
+        file.seek(0)
+        file.write(riff + chunks + struct.pack("<4sI", b"data", size))
 
 
 def voice_paths(folder: Path, source: str, sources: int, channels: int | None = None) -> list[Path]:
