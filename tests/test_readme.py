@@ -251,8 +251,10 @@ def prepare_training(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     speech = write_corpus(workplace / "SPEECH", speakers=12, length_s=5.0, rate=16000)
     shutil.copytree(speech / "train", speech / "noise" / "train")
-    checkpoint.save_checkpoint(workplace / "network.pt", random_network(STREAMING), {"steps": 7})
-    (workplace / "CHECKPOINT").symlink_to("network.pt")
+    (workplace / "CHECKPOINT").mkdir()
+    checkpoint.save_checkpoint(
+        workplace / "CHECKPOINT" / "network.pt", random_network(STREAMING), {"steps": 7}
+    )
     short = {"clean": (torch.randn(1, 8000), torch.randn(1, 2, 8000))}
     monkeypatch.setattr(training, "validation_sets", lambda recordings: short)
     briefly = partial(voiceprint.train_voiceprint, excerpts=16, steps=2, batch=8)
