@@ -175,11 +175,9 @@ def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path, monkeypatch: pyte
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "link", "n.pt"]
 
 
-def test_a_name_of_a_shipped_bundle_is_a_folder_here(
-    exported: tuple[Network, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_name_of_a_shipped_bundle_is_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    shutil.copy(exported[1].folder.parent / "network.pt", "n.pt")
+    save_checkpoint(tmp_path / "n.pt", random_network(BAND_SPLIT), {})
     assert export_bundle("n.pt", "edge-16k").folder == tmp_path / "edge-16k"
     with pytest.raises(ExportError, match="--calibrate is for two sources, not 3"):
         save_checkpoint(tmp_path / "n.pt", random_network(replace(BAND_SPLIT, sources=3)), {})
