@@ -77,7 +77,7 @@ class NetworkConfig:
             least = 0 if field.name in ("lookback", "recurrent_dim") else 1
             sizes = value if field.type.startswith("tuple") else [value] if field.type == "int" else []
             if any(type(size) is not int or size < least for size in sizes):
-                raise ConfigError(f"{field.name} must be positive whole numbers, not {_short(value)}")
+                raise ConfigError(f"{field.name} must be positive whole numbers, not {reprlib.repr(value)}")
         for ok, message in (*self._size_rules(), *self._combination_rules()):
             if not ok:
                 raise ConfigError(message)
@@ -304,10 +304,10 @@ def _plain(value: Any, type_name: str, where: str) -> Any:
         return from_mapping(SceneConfig, value, where)
     if type_name.startswith("tuple["):
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{where} must be a list, not {_short(value)}")
+            raise ConfigError(f"{where} must be a list, not {reprlib.repr(value)}")
         entries = type_name.removeprefix("tuple[").removesuffix("]").split(", ")
         if entries[-1] != "..." and len(value) != len(entries):
-            raise ConfigError(f"{where} must be {len(entries)} numbers, not {_short(value)}")
+            raise ConfigError(f"{where} must be {len(entries)} numbers, not {reprlib.repr(value)}")
         return tuple(_plain(entry, entries[0], where) for entry in value)
     kind, name = {
         "int": (int, "a whole number"),
@@ -319,13 +319,8 @@ def _plain(value: Any, type_name: str, where: str) -> Any:
         with suppress(ValueError):
             value = float(value)
     if type(value) is not kind or (isinstance(value, float) and not math.isfinite(value)):
-        raise ConfigError(f"{where} must be {name}, not {_short(value)}")
+        raise ConfigError(f"{where} must be {name}, not {reprlib.repr(value)}")
     return value
-
-
-def _short(value: Any) -> str:
-    """Return a value for a message: files of others may hold huge ones."""
-    return reprlib.repr(value)
 
 
 def to_mapping(config: NetworkConfig | TrainingConfig | SceneConfig) -> dict[str, Any]:

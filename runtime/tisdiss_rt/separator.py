@@ -162,9 +162,9 @@ class Separator:
     ) -> FileSeparation:
         """Separate a file of any length, in memory that grows by about 6 MB for each hour.
 
-        A streaming bundle takes ten times as much, for the records of its steps. ``budget_ms`` to ``voice``,
-        and ``min_gain_db``, are options of the class. Of a truncated or damaged file, what is there is
-        separated: a SeparationWarning and the result's ``problem`` say what is missing.
+        A streaming bundle takes more, as every step has a record. ``budget_ms`` to ``voice``, and
+        ``min_gain_db``, are options of the class. Of a truncated or damaged file, what is there is separated:
+        a SeparationWarning and the result's ``problem`` say what is missing.
 
         Args:
             path: an audio file, ``-`` for standard input, or either opened.

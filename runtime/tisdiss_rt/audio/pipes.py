@@ -28,7 +28,7 @@ from tisdiss_rt.errors import AudioError, OptionError
 
 _STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
 _AU_UNKNOWN = 2**32 - 1
-_MOST_HZ = 10_000_000
+_MOST_HZ = 10_000_000  # beyond, no sound is sampled
 _RAW = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 _MOST_WAITING = 64  # blocks; then whoever writes has to wait
 _LOOK_S = 0.1
@@ -189,10 +189,9 @@ def _piped(source: BinaryIO) -> _Piped:
     if start[:4] not in WAV_FORMS or start[8:] != b"WAVE":
         return _Piped(kept.getvalue())
     head = read_wav_head(kept)
-    form = None if head is None else _raw_form(head)
     if head is None:
         return _Piped(kept.getvalue())
-    known = None if head.is_unknown else head.declared
+    known, form = None if head.is_unknown else head.declared, _raw_form(head)
     if form is not None and (head.is_unknown or head.form in (b"RF64", b"BW64")):
         return _Piped(b"", form, known, promised=known)
     whole = None if known is None else head.begin + known

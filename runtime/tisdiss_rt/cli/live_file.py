@@ -101,8 +101,7 @@ def _play(
         stream = separator.stream(rate, **options)
         with WavWriters(targets, rate, reader.subtype, reader.frames, digest_of(source)) as writers:
             begin_s = time.perf_counter()
-            for chunk in _chunks(mixture.mono(choice.taken), rate * chunk_ms / 1e3):
-                chunks += 1
+            for chunks, chunk in enumerate(_chunks(mixture.mono(choice.taken), rate * chunk_ms / 1e3), 1):
                 if realtime:
                     time.sleep(max(0.0, begin_s + chunks * chunk_ms / 1e3 - time.perf_counter()))
                 output = stream.process(chunk)

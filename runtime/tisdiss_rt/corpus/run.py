@@ -85,6 +85,7 @@ def run(
         shutil.rmtree(job.making, ignore_errors=True)
         job.making.mkdir()
         try:
+            # All of them: results of another manifest must be found before anything is written.
             left = sum(not ledger.has(entry) and isinstance(entry, Entry) for entry in _entries(job))
             task = Task(job.engine, job.options, job.output, job.making)
             if left:

@@ -87,11 +87,12 @@ def _separate(
         rttm = None if talkers is None else turns_path(making, f"{entry.name}.wav")
         result = separator.separate_file(reader, targets, **options, rttm=rttm)
     folder = _folder_of(entry, output)
+    made = [*result.paths, *filter(None, [rttm])]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in (*result.paths, *filter(None, [rttm])):
+        for path in made:
             path.replace(folder / path.name)
-        _remove_rest(entry, folder, {path.name for path in (*result.paths, *filter(None, [rttm]))})
+        _remove_rest(entry, folder, {path.name for path in made})
     except OSError as error:
         raise OutputError(f"cannot write to {folder}: {error.strerror}") from error
     return result
