@@ -486,6 +486,12 @@ def _check_voice(part: Part, rate: int, need: Callable[[bool, str], None]) -> No
     hop = values[0][0]
     need(hop == int(hop), "the hop of the part voice must be a whole number")
     need(hop <= LONGEST_HOP_S * rate, f"the hop of the part voice must be of at most {LONGEST_HOP_S} s")
+    assert part.graph is not None
+    inputs, outputs = ([tensor.name for tensor in each] for each in (part.graph.inputs, part.graph.outputs))
+    fits = inputs == ["voices"] and outputs == ["prints", "weights"]
+    shape = part.graph.outputs[0].shape if fits else ()
+    is_sized = len(shape) == 3 and isinstance(shape[2], int) and shape[2] > 0
+    need(is_sized, "the part voice must turn voices into prints and weights")
 
 
 def _check_estimate(values: dict[str, tuple[float, ...]], need: Callable[[bool, str], None]) -> None:
@@ -601,8 +607,6 @@ def _check_step_shapes(manifest: Manifest, step: int, need: Callable[[bool, str]
 def _parse(kind: Any, value: Any, where: str) -> Any:
     """Convert JSON to a type of the schema: dataclasses, tuples, dicts, unions and plain values."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind is Any:
-        return value
     if dataclasses.is_dataclass(kind):
         return _parse_dataclass(typing.cast(type, kind), value, where)
     if origin is tuple and isinstance(value, list):

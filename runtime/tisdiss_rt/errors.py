@@ -40,6 +40,17 @@ def is_whole(value: object, least: int, most: int) -> bool:
     return isinstance(value, Integral) and not isinstance(value, bool) and least <= int(value) <= most
 
 
+def told_of(path: object, error: Exception) -> str:
+    """Return an error in one line that names the file; errors of the system do not always name it."""
+    reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
+    if isinstance(error, MemoryError):
+        reason = f"not enough memory: {reason}; shorter windows (--window-s) need less"
+    elif not isinstance(error, (TisdissError, OSError)):
+        reason = f"{type(error).__name__}: {reason}"
+    is_named = str(path) in reason or reason.startswith("standard input: ")
+    return reason if is_named else f"{path}: {reason}"
+
+
 def first_line(error: Exception) -> str:
     """Return the first line of another library's message, for a message of our own."""
     return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,21 +1,24 @@
 /**
- * Builds the page: `node build-demo.mjs [FOLDER]`, by default `page` beside this file. Any server of files can serve it.
+ * Builds the page: `node build-demo.mjs [FOLDER]`, by default `page` beside this file, which is
+ * new, empty, or of an earlier build. Any server of files can serve it.
  */
 
 import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readdirSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
+import { outputFolder } from "./output-folder.mjs";
+
 const FOR_WEBGPU = "ort-wasm-simd-threaded.asyncify.wasm"; // large: kept for use without a network only where it is used
 
 const here = dirname(fileURLToPath(import.meta.url));
 const demo = join(here, "demo");
-const target = process.argv[2] ?? join(here, "page");
+const target = outputFolder(process.argv[2] ?? join(here, "page"), "live-processor.js");
 const python = join(here, "..", "tisdiss_rt");
 const require = createRequire(import.meta.url);
 const tsc = join(dirname(require.resolve("typescript")), "tsc.js");
@@ -46,8 +49,6 @@ function copyBundle(name) {
   }
 }
 
-rmSync(target, { recursive: true, force: true });
-mkdirSync(target, { recursive: true });
 execFileSync(process.execPath, [tsc, "-p", demo], { stdio: "inherit" });
 await bundle(["page", "worker", "live-processor"]);
 for (const file of ["index.html", "style.css"]) copyFileSync(join(demo, file), join(target, file));

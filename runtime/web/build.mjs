@@ -1,23 +1,23 @@
 /**
- * Builds the package that is published: `node build.mjs [FOLDER]`, by default `package` beside this file.
+ * Builds the package that is published: `node build.mjs [FOLDER]`, by default `package` beside this file, which
+ * is new, empty, or of an earlier build.
  *
  * The version is that of the Python package, and the bundles are its bundles.
  */
 
 import { execFileSync } from "node:child_process";
-import { copyFileSync, cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, cpSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { build } from "esbuild";
 
-const here = dirname(fileURLToPath(import.meta.url));
-const target = process.argv[2] ?? join(here, "package");
-const python = join(here, "..", "tisdiss_rt");
+import { outputFolder } from "./output-folder.mjs";
 
-rmSync(target, { recursive: true, force: true });
-mkdirSync(target, { recursive: true });
+const here = dirname(fileURLToPath(import.meta.url));
+const target = outputFolder(process.argv[2] ?? join(here, "package"), join("dist", "node.js"));
+const python = join(here, "..", "tisdiss_rt");
 
 const tsc = join(dirname(createRequire(import.meta.url).resolve("typescript")), "tsc.js");
 const types = ["-p", here, "--declaration", "--emitDeclarationOnly", "--outDir", join(target, "dist")];

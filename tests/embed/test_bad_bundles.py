@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from bad_bundles import OFFLINE, STREAMING
+from bad_bundles import OFFLINE, PASSED_OVER, STREAMING
 from embedding import opened
 
-from benchmarks.c_library import BUNDLE
+from benchmarks.c_library import BUNDLE, OK
 
 CASES = [("toy", name, *case) for name, case in OFFLINE.items()]
 CASES += [("stream-toy", name, *case) for name, case in STREAMING.items()]
@@ -26,3 +26,14 @@ def test_refused(library: c.CDLL, toys: dict[str, Path], tmp_path: Path, toy, na
     assert time.monotonic() - begin_s < 5
     assert status == BUNDLE, (name, text)
     assert message in text
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+def test_parts_to_come_are_passed_over(
+    library: c.CDLL, toys: dict[str, Path], tmp_path: Path, name: str
+) -> None:
+    folder = shutil.copytree(toys["toy"], tmp_path / "bundle")
+    PASSED_OVER[name](folder)
+    status, text, handle = opened(library, folder)
+    assert status == OK, text
+    library.tisdiss_close(handle)

@@ -219,6 +219,9 @@ failed: InvalidOperationException
 spans: True
 rows: ArgumentException
 version: {onnxruntime.__version__}
+impossible: TisdissException
+impossible: TisdissException
+impossible: TisdissException
 memory: True
 stream: True
 ready: ArgumentOutOfRangeException

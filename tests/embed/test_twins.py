@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 from embedding import REPOSITORY, RUNTIME
 
-from tisdiss_rt import bundle, external_data
+from tisdiss_rt import audio, bundle, external_data
 from tisdiss_rt.engine import backends, base, onnx_runtime
 from tisdiss_rt.engine import streaming as streaming_engine
 from tisdiss_rt.estimate import estimator, features, statistics
 from tisdiss_rt.planning import autoselect, benchmark, controller, forecast
-from tisdiss_rt.streaming import native_core, sliding_core, stream, trailing
-from tisdiss_rt.talkers import assignment, blocks, causal, order, recording, windows
+from tisdiss_rt.streaming import native_core, stream, trailing
+from tisdiss_rt.talkers import assignment, blocks, causal, order, recording
 
 SOURCES = RUNTIME / "cpp" / "src"
 WEB = RUNTIME / "web" / "src"
@@ -69,9 +69,8 @@ TWINS: dict[str, list[Any]] = {
     "manifest.h:kChangeOutput": [bundle.CHANGE],
     "stream.cpp:kAverageS": [native_core.AVERAGE_S],
     "trailing.cpp:kEveryS": [trailing.EVERY_S],
-    "trailing.cpp:kSilence": [trailing.SILENCE],
     "trailing.h:kTrailingS": [trailing.WINDOW_S],
-    "api.cpp:kSilence": [windows._SILENCE, sliding_core._SILENCE],
+    "windows.cpp:kSilence": [audio.SILENCE],
     "api.cpp:kLoudest": [stream.LOUDEST],
     "budget.h:kMargin": [forecast.MARGIN],
     "budget.h:kQuantile": [forecast.QUANTILE],
@@ -170,10 +169,10 @@ IN_PYTHON: dict[str, list[ModuleType]] = {
     "forecast.ts": [forecast],
     "manifest.ts": [bundle],
     "node.ts": [onnx_runtime],
+    "numbers.ts": [audio],
     "order.ts": [order],
     "planner.ts": [benchmark],
     "providers.ts": [autoselect, backends],
-    "separator.ts": [windows, sliding_core],
     "settling.ts": [recording, blocks],
     "statistics.ts": [statistics],
     "stream-steps.ts": [streaming_engine],

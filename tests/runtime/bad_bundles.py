@@ -1,6 +1,7 @@
 """Bundles that no language may open: what is changed of a good one, and a word of the error.
 
-Each entry edits a folder with one of the toy bundles. The same list goes through Python and the C library.
+Each entry edits a folder with one of the toy bundles. The same lists go through all languages, and so do
+parts of bundles to come, which all must open.
 """
 
 from __future__ import annotations
@@ -134,6 +135,28 @@ def _voice(manifest: dict[str, Any], hop: int) -> dict[str, Any]:
     return {"name": "voice", "required": False, "graph": graph, "values": values}
 
 
+def _unsized(manifest: dict[str, Any]) -> dict[str, Any]:
+    part = _voice(manifest, hop=128)
+    part["graph"]["outputs"][0]["shape"][2] = "size"
+    return part
+
+
+def to_come(
+    precision: str = "fp32",
+    path: str = "denoise.onnx",
+    samples: int | str = "samples",
+    required: bool = False,
+) -> Edit:
+    """Add a part that this version does not know."""
+    graph = {
+        "inputs": [{"name": "voices", "shape": [2, samples]}],
+        "outputs": [],
+        "files": {precision: {"path": path, "sha256": "0" * 64}},
+    }
+    part = {"name": "denoise", "required": required, "graph": graph, "values": {"floor": [0.5]}}
+    return edited(lambda manifest: manifest["parts"].append(part))
+
+
 def _replace_by(make: Callable[[Path], object]) -> Edit:
     def edit(folder: Path) -> None:
         (folder / "manifest.json").unlink()
@@ -225,6 +248,14 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         "the part estimate",
     ),
     "a voice with a long hop": (edited(lambda d: d["parts"].append(_voice(d, hop=4001))), "0.25 s"),
+    "a voiceprint without a length": (
+        edited(lambda d: d["parts"].append(_unsized(d))),
+        "the part voice must turn voices into prints and weights",
+    ),
+    "a required part to come": (
+        to_come(required=True),
+        "needs the part 'denoise', which",
+    ),
     "training without steps": (
         edited(lambda d: d.update(training={"data": "x", "steps": "many", "licence": ""})),
         "steps",
@@ -268,4 +299,10 @@ STREAMING: dict[str, tuple[Edit, str]] = {
     "a mixture of another length": (shape("stem", "inputs", 0, [1, 64]), "mix must be"),
     "an estimate of another length": (shape("decoder", "outputs", 0, [2, 64]), "est must be"),
     "a shape that varies": (shape("block", "outputs", 0, [2, "samples"]), "fixed shape"),
+}
+PASSED_OVER: dict[str, Edit] = {
+    "an optional part": to_come(),
+    "a part of another precision": to_come(precision="int8"),
+    "a part of another size": to_come(samples=2**27),
+    "a part from elsewhere": to_come(path="https://somewhere/denoise.onnx"),
 }

@@ -286,6 +286,42 @@ def test_joined_mp3s_are_read_to_their_end(tmp_path, tag):
     assert reader.problem is None
 
 
+@pytest.mark.parametrize("suffix", ["flac", "aiff"])
+def test_a_tag_before_a_file_hides_nothing(tmp_path, noise, suffix):
+    soundfile.write(tmp_path / f"a.{suffix}", noise(50_000), 16000)
+    content = (tmp_path / f"a.{suffix}").read_bytes()
+    tag = b"ID3\x03\0\0\0\0\0\x10" + bytes(16)
+    tagged = tmp_path / f"tagged.{suffix}"
+    tagged.write_bytes(tag + content)
+    there, _ = read(tmp_path / f"a.{suffix}")
+    found, tagged_reader = read(tagged)
+    np.testing.assert_array_equal(found, there)
+    assert (tagged_reader.frames, tagged_reader.problem) == (50_000, None)
+    with AudioReader(tagged, 1.0, 1.0) as part:
+        np.testing.assert_array_equal(np.concatenate(list(part.blocks())), there[16000:32000])
+    tagged.write_bytes(tag + content[: len(content) // 2])
+    found, cut = read(tagged)
+    assert 16000 < len(found) < 32000
+    assert "truncated" in cut.problem
+
+
+@pytest.mark.parametrize("rate", [2_000_000_000, 10_000_001])
+def test_rates_that_no_sound_has_are_refused(tmp_path, noise, rate):
+    soundfile.write(tmp_path / "a.wav", noise(100), 16000, "FLOAT")
+    content = bytearray((tmp_path / "a.wav").read_bytes())
+    content[24:28] = rate.to_bytes(4, "little")
+    (tmp_path / "a.wav").write_bytes(content)
+    with pytest.raises(AudioError, match="is no sample rate"):
+        AudioReader(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize("at", [176, 180, 187])
+def test_words_at_the_end_of_what_is_looked_at(tmp_path, at):
+    (tmp_path / "a.mp3").write_bytes(b"\xff\xfb\x90\x64" + bytes(at - 4) + b"Info" + bytes(5000))
+    with pytest.raises(AudioError):
+        read(tmp_path / "a.mp3")
+
+
 @pytest.mark.parametrize("suffix", ["wav", "flac", "aiff", "w64", "mp3", "ogg"])
 @pytest.mark.parametrize("start", [0, 1, 4095, 4096, 40_000])
 @pytest.mark.parametrize("length", [1, 4096, 5000, None])

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import onnx
 import pytest
-from bad_bundles import OFFLINE, STREAMING
+from bad_bundles import OFFLINE, PASSED_OVER, STREAMING
 
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt import external_data
@@ -65,6 +65,13 @@ def test_unknown_optional_parts_are_passed_over_and_required_ones_refused(toy_ma
     _edit(folder, lambda data: data["parts"][0].update(required=True))
     with pytest.raises(BundleError, match="needs the part 'stethoscope'"):
         bundles.load(folder)
+
+
+@pytest.mark.parametrize("name", PASSED_OVER)
+def test_whatever_parts_to_come_are_like_they_are_passed_over(toy_maker, name):
+    folder = toy_maker()
+    PASSED_OVER[name](folder)
+    assert bundles.load(folder).manifest.parts[-1].name == "denoise"
 
 
 def test_whole_numbers_are_fine_where_a_float_is_meant(toy_maker):

@@ -3,8 +3,10 @@ import io
 import json
 import os
 import shutil
+import struct
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +17,7 @@ import soundfile
 
 import tisdiss_rt
 from tisdiss_rt import bundle as bundles
-from tisdiss_rt.audio import media
+from tisdiss_rt.audio import files, lengths, media
 from tisdiss_rt.cli import main
 from tisdiss_rt.engine import onnx_runtime
 
@@ -142,6 +144,7 @@ def test_folders_are_searched_but_not_for_results(separate, noise):
         write(name, noise(100))
     Path("in/notes.txt").write_text("no audio")
     Path("in/._b.wav").write_text("what some systems leave beside a file")
+    write("in/.Trash-1000/files/deleted.wav", noise(100))
     expected = [f"{stem}_spk{n}.wav" for stem in ("A", "b", "deep/c") for n in (1, 2)]
 
     def results(folder):
@@ -285,6 +288,42 @@ def test_a_bad_file_does_not_stop_the_others(separate, noise):
     assert status == 1
     assert ["error" in entry for entry in json.loads(out)["files"]] == [True, False]
     assert f"tisdiss-rt: {long}: " in err
+
+
+def test_an_error_that_nobody_expects_ends_no_others(separate, noise, monkeypatch):
+    write("a.wav", noise(100))
+    write("b.wav", noise(100))
+    whole = lengths.measure
+
+    def fails_at_first(file):
+        monkeypatch.setattr(files, "measure", whole)
+        raise struct.error("unpack requires 192 bytes")
+
+    monkeypatch.setattr(files, "measure", fails_at_first)
+    status, _, err = separate("a.wav", "b.wav")
+    assert status == 1
+    assert "tisdiss-rt: a.wav: error: unpack requires 192 bytes" in err
+    assert names() == ["b_spk1.wav", "b_spk2.wav"]
+
+
+def test_an_input_without_a_name(separate, noise):
+    write("a.wav", noise(100))
+    refused(separate(""), "an INPUT is empty")
+    assert not Path("separated").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs named pipes")
+def test_a_report_of_a_pipe_and_one_that_cannot_be_written(separate, noise):
+    write("a.wav", noise(100))
+    refused(separate("a.wav", "--report", "a.wav/r.html"), "a.wav: ")
+    os.mkfifo("pipe")
+    feeding = threading.Thread(target=lambda: Path("pipe").write_bytes(Path("a.wav").read_bytes()))
+    feeding.start()
+    status, out, _ = separate("pipe", "--json", "--report", "r.html")
+    feeding.join()
+    assert status == 0
+    assert len(json.loads(out)["files"]) == 1
+    assert Path("r.html").read_text().count("<img") == 2  # of the voices
 
 
 def test_what_is_there_of_a_truncated_file_is_separated(separate, noise):

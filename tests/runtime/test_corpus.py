@@ -30,7 +30,7 @@ from tisdiss_rt.corpus.run import Job, run
 from tisdiss_rt.corpus.voices import Outcome, expected_db
 from tisdiss_rt.corpus.workers import Task, Workers
 from tisdiss_rt.engine import cores
-from tisdiss_rt.errors import OptionError, OutputError
+from tisdiss_rt.errors import OptionError, OutputError, SeparationWarning
 from tisdiss_rt.estimate.estimator import Estimated
 from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.separation import Found
@@ -781,3 +781,14 @@ def test_workers_run_on_them(gain_toy, tmp_path):
     assert sorted(map(sorted, found)) == sorted(map(sorted, cores.shares(2) or [before, before]))
     assert os.sched_getaffinity(0) == before
     assert not active_children()
+
+
+def test_what_a_worker_warns_of_is_told_once(gain_toy, tmp_path):
+    job = job_of(tmp_path / "in.jsonl", tmp_path, gain_toy)
+    options = {**job.options, "depth": None, "budget_ms": 1e-3}
+    with (
+        pytest.warns(SeparationWarning, match="budget") as caught,
+        Workers(2, Task(job.engine, options, tmp_path, tmp_path)),
+    ):
+        pass
+    assert len(caught) == 1

@@ -114,6 +114,15 @@ def test_sound_is_separated_while_it_comes_and_kept(start, streamed, noise, tmp_
     np.testing.assert_allclose(ours, streamed(heard, 2)[:, : ours.shape[1]], atol=1e-5)
 
 
+def test_what_comes_after_a_signal_is_left(monkeypatch, noise):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(pcm(noise(60 * RATE))))))
+    reader, taken = pipes.PipeReader("s16:16000:1"), []
+    for block in reader.blocks(128, lambda: len(taken) < 100):
+        taken.append(block)
+        time.sleep(1e-4)  # so that the thread that reads keeps up
+    assert 100 <= len(taken) <= 100 + 1 + pipes._MOST_WAITING
+
+
 def piped(monkeypatch, content):
     """What comes through a pipe, and how many samples it could at most."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(content))))

@@ -61,7 +61,9 @@ def test_memory_is_constant_and_length_exact(long_file, gain_toy, tmp_path):
 
 
 @pytest.mark.parametrize("is_writing", [False, True])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_signals_leave_no_half_file(long_file, gain_toy, tmp_path, number, status, is_writing):
     """While it separates, where the voices wait in another file, and while the results are written."""
     output, source = tmp_path / "separated", long_file

@@ -17,7 +17,7 @@ from example import FOLDER, mixture
 
 from tisdiss_rt.audio import media
 from tisdiss_rt.audio.files import AudioReader
-from tisdiss_rt.errors import AudioError
+from tisdiss_rt.errors import AudioError, SeparationWarning
 
 av = pytest.importorskip("av")
 LOSSLESS = [("voice.m4a", "alac"), ("voice.mka", "flac"), ("voice.avi", "pcm_s16le")]
@@ -30,8 +30,9 @@ def sound() -> np.ndarray:
     return np.round(np.stack([mono, 0.5 * mono], axis=1) * 32768) / 32768
 
 
-def write(path: Path, samples: np.ndarray, codec: str, with_picture: bool = False) -> Path:
+def write(path: Path, samples: np.ndarray, codec: str, with_picture: bool = False, title: str = "") -> Path:
     with av.open(str(path), "w") as container:
+        container.metadata["title"] = title
         if with_picture:
             picture = container.add_stream("mpeg4", rate=25)
             picture.width = picture.height = 64
@@ -111,6 +112,50 @@ def test_a_file_that_is_cut_off_says_so(tmp_path: Path) -> None:
     assert 0.5 < len(mono) / 48000 < 2.5
     assert reader.problem is not None and "truncated" in reader.problem
     assert reader.missing_s == pytest.approx(3 - len(mono) / 48000, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "codec"), LOSSLESS)
+def test_a_title_that_is_no_text_keeps_no_sound(tmp_path: Path, name: str, codec: str) -> None:
+    path = write(tmp_path / name, sound(), codec, title="Gespr?ch mit Herrn M?ller")
+    content = path.read_bytes()
+    assert b"Gespr?ch mit Herrn M?ller" in content
+    path.write_bytes(
+        content.replace(b"Gespr?ch mit Herrn M?ller", "Gespräch mit Herrn Müller".encode("latin-1"))
+    )
+    assert len(read(path)) == 3 * 48000
+
+
+def test_of_a_damaged_file_only_that_is_silent(tmp_path: Path, gain_toy: Path) -> None:
+    whole = write(tmp_path / "whole.m4a", sound(), "alac")
+    with av.open(str(whole)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux() if packet.size]
+    content = bytearray(whole.read_bytes())
+    position, size = packets[len(packets) // 2]
+    content[position : position + size] = bytes(size)
+    damaged = tmp_path / "damaged.m4a"
+    damaged.write_bytes(content)
+    with AudioReader(damaged) as reader:
+        mono = np.concatenate(list(reader.blocks()))
+        problem = reader.problem
+    np.testing.assert_allclose(mono[:48000], sound()[:48000].mean(axis=1), atol=1e-7)
+    assert len(mono) == 3 * 48000
+    np.testing.assert_allclose(mono[-48000:], sound()[-48000:].mean(axis=1), atol=1e-7)
+    assert problem == f"{damaged}: damaged: 0.1 s cannot be decoded and are silent"
+    with pytest.warns(SeparationWarning, match="are silent"):
+        result = invoke("separate", damaged, "-o", tmp_path / "out", "--bundle", gain_toy)
+    assert result.exit_code == 1
+
+
+def test_where_nothing_can_be_decoded_there_is_no_sound(tmp_path: Path) -> None:
+    path = write(tmp_path / "whole.m4a", sound(), "alac")
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux() if packet.size]
+    content = bytearray(path.read_bytes())
+    for position, size in packets:
+        content[position : position + size] = bytes([0xFF] * size)
+    path.write_bytes(content)
+    with AudioReader(path) as reader, pytest.raises(AudioError, match="damaged"):
+        list(reader.blocks())
 
 
 def test_what_is_no_sound_is_refused(tmp_path: Path) -> None:

@@ -143,6 +143,17 @@ def test_a_full_file_goes_on_in_the_next(paths, noise, monkeypatch):
     assert all(path.stat().st_size <= 60000 for path in recorder.paths)
 
 
+def test_where_the_next_file_cannot_be_made_it_ends(paths, noise, monkeypatch):
+    monkeypatch.setattr(recording, "_MOST_BYTES", 60000)
+    (paths[1].parent / f"{paths[1].stem}_2.wav").mkdir(parents=True)
+    recorder, sound = Recorder(paths, RATE), noise(3, 40000)
+    for piece in np.array_split(sound, 20, axis=1):
+        recorder.put(piece)
+    recorder.close()
+    assert "s are kept in" in str(recorder.problem)
+    np.testing.assert_array_equal(read(paths), sound[:, : recorder.samples])
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="files are not locked there")
 def test_a_second_recording_in_the_same_files_is_refused(paths, noise):
     recorder = Recorder(paths, RATE)

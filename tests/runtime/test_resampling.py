@@ -149,7 +149,7 @@ def test_nothing_drifts_or_grows_in_a_long_stream():
         out = stream.process(second)[:, 0]
         expected = np.sin(2 * np.pi * 1000 * (came + np.arange(len(out))) / 16000)
         came += len(out)
-        buffered.add(len(stream._heard))
+        buffered.add(len(stream._history))
     assert level_db(out - expected) < -60
     assert came + len(stream.flush()) == seconds * 16000
     assert max(buffered) < 200

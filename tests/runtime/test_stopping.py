@@ -1,5 +1,6 @@
 """Signals while live sound ends: closing is not interrupted, and what hangs can be ended all the same."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,9 +27,13 @@ with signals_noted() as stop:
 """
 
 
-def closing(closing_s):
+def closing(closing_s, *before):
     running = subprocess.Popen(
-        [sys.executable, "-c", CLOSING.format(closing_s=closing_s)], stdout=subprocess.PIPE, text=True
+        [*before, sys.executable, "-c", CLOSING.format(closing_s=closing_s)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
     assert running.stdout.readline() == "runs\n"
     return running
@@ -41,6 +46,16 @@ def test_further_signals_do_not_interrupt_closing():
         time.sleep(0.05)
     assert running.communicate(timeout=20)[0] == "closes\nclosed\n"
     assert running.returncode == 0
+
+
+@pytest.mark.skipif(shutil.which("nohup") is None, reason="needs nohup")
+def test_with_nohup_a_closed_terminal_ends_nothing():
+    running = closing(0.0, "nohup")
+    running.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert running.poll() is None
+    running.send_signal(signal.SIGTERM)
+    assert running.communicate(timeout=20)[0] == "closes\nclosed\n"
 
 
 def test_a_third_signal_after_three_seconds_ends_what_hangs():

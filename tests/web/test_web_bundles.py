@@ -8,17 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bad_bundles import OFFLINE, STREAMING, Edit, edited
+from bad_bundles import OFFLINE, PASSED_OVER, STREAMING, edited
 from embedding import run
 
 # JSON has one kind of number, and so has JavaScript: 2.0 is 2.
 CASES = {name: ("toy", *case) for name, case in OFFLINE.items() if name != "a fraction of a source"}
 CASES |= {name: ("stream-toy", *case) for name, case in STREAMING.items()}
-
-
-def with_part(name: str, required: bool) -> Edit:
-    part = {"name": name, "required": required, "graph": None, "values": {}}
-    return edited(lambda manifest: manifest["parts"].append(part))
 
 
 def changed_byte(folder: Path) -> None:
@@ -51,11 +46,6 @@ CASES |= {
         "manifest has unknown colour; known are",
     ),
     "a lacking entry": ("toy", edited(lambda m: m.pop("licence")), "manifest lacks licence"),
-    "a required part": (
-        "toy",
-        with_part("scent", True),
-        "needs the part 'scent', which this tisdiss-rt does not",
-    ),
     "a path that leaves": (
         "toy",
         edited(lambda m: m["conformance"].update(path="../x.npz")),
@@ -65,7 +55,7 @@ CASES |= {
 GOOD = {
     "as it is": lambda folder: None,
     "format 1": edited(as_format_1),
-    "an optional part": with_part("scent", False),
+    **PASSED_OVER,
 }
 
 

@@ -82,20 +82,22 @@ typedef enum tisdiss_status {
 typedef struct tisdiss_bundle tisdiss_bundle;
 typedef struct tisdiss_stream tisdiss_stream;
 
-/* Structs grow: a later version adds fields at the end and leaves the others as they are. Each struct begins with its
- * size in bytes, so that a program and the library may be of different versions. Initialise a struct with the _INIT
- * below it, which sets the size and the defaults; the default of every later field is 0.
- *   Options: fields beyond `size` have their defaults. Bytes that this version does not know must be 0, and so must
- * `reserved`; otherwise the call returns TISDISS_ERROR_OPTION. A struct of zeros, its size included, stands for all
- * defaults. Other values with a size of 0, or an impossible size, return TISDISS_ERROR_ARGUMENT.
- *   Results: nothing is written beyond `size`, which must not be 0 and is not changed. Bytes that this version does
- * not know become 0. */
 /* A file of a bundle that is in memory. */
 typedef struct tisdiss_file {
   const char *name; /* as it is in a folder, such as "manifest.json" */
   const void *data;
-  size_t size;
+  size_t size; /* of the data in bytes */
 } tisdiss_file;
+
+/* The structs below grow: a later version adds fields at the end and leaves the others as they are. Each begins with its
+ * size in bytes, so that a program and the library may be of different versions. Initialise a struct with the _INIT
+ * below it, which sets the size and the defaults; the default of every later field is 0.
+ *   Options: fields beyond `size` have their defaults. Bytes that this version does not know must be 0, and so must
+ * `reserved`; otherwise the call returns TISDISS_ERROR_OPTION. A struct of zeros, its size included, stands for all
+ * defaults. Other values with a size of 0, or an impossible size, return TISDISS_ERROR_ARGUMENT; fields since 0.2.0 are
+ * not looked at where the size is 0.
+ *   Results: nothing is written beyond `size`, which must not be 0 and is not changed. Bytes that this version does
+ * not know become 0. */
 
 struct OrtApiBase; /* what OrtGetApiBase() of ONNX Runtime returns */
 

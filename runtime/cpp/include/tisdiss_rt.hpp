@@ -123,12 +123,11 @@ class Stream {
 // its own.
 class Separator {
  public:
-  explicit Separator(const std::string& folder, const OpenOptions& options = {}) : handle_(nullptr, tisdiss_close) {
-    tisdiss_bundle* bundle = nullptr;
-    const tisdiss_status status = tisdiss_open(folder.c_str(), &options, &bundle);
-    if (status != TISDISS_OK) throw Failure(status, tisdiss_error_text(nullptr));
-    handle_.reset(bundle);
-  }
+  explicit Separator(const std::string& folder, const OpenOptions& options = {})
+      : handle_(open(folder.c_str(), options), tisdiss_close) {}
+
+  // Of a bundle whose files the options have.
+  explicit Separator(const OpenOptions& options) : handle_(open(nullptr, options), tisdiss_close) {}
 
   Info info() const {
     Info info;
@@ -150,6 +149,13 @@ class Separator {
   }
 
  private:
+  static tisdiss_bundle* open(const char* folder, const OpenOptions& options) {
+    tisdiss_bundle* bundle = nullptr;
+    const tisdiss_status status = tisdiss_open(folder, &options, &bundle);
+    if (status != TISDISS_OK) throw Failure(status, tisdiss_error_text(nullptr));
+    return bundle;
+  }
+
   void check(tisdiss_status status) const {
     if (status != TISDISS_OK) throw Failure(status, tisdiss_error_text(handle_.get()));
   }

@@ -30,9 +30,6 @@
 namespace tisdiss::internal {
 namespace {
 
-// A window whose peak is below this is silence: less than any integer format can hold.
-constexpr float kSilence = 1e-10f;
-
 // Samples of a stream beyond this are no sound at full scale 1; a network that follows levels never recovers.
 constexpr float kLoudest = 1e6f;
 
@@ -125,7 +122,7 @@ tisdiss_open_options complete(const tisdiss_open_options* given) {
 }
 
 Files files_of(const char* folder, const tisdiss_open_options& set) {
-  need_argument(folder || set.file_count > 0, "the folder is NULL: give the path of a bundle, or its files in the options");
+  need_argument(folder || set.file_count > 0, "the folder is NULL: give the path of a bundle, or its files in options that begin with TISDISS_OPEN_OPTIONS_INIT");
   need_argument(!folder || set.file_count == 0, "there are a folder and files: leave one out");
   if (folder) return Files(folder);
   need_argument(set.files, "the files are NULL");
@@ -235,7 +232,7 @@ Progress separate_offline(tisdiss_bundle& bundle, const float* mix, size_t sampl
   const auto separate = [&](size_t start, size_t length, float* estimate) {
     const float* begin = mix + start;
     tell(options, start, samples);
-    if (std::all_of(begin, begin + length, [](float x) { return std::abs(x) < kSilence; })) {
+    if (is_silent(begin, length)) {
       std::fill_n(estimate, length * out.count, 0.0f);
       progress.add({0, 0.0, false});
       return;

@@ -54,6 +54,11 @@ struct Pool {
     count += weight;
   }
 
+  void join(const Pool& other) {
+    for (size_t i = 0; i < sum.size(); ++i) sum[i] += other.sum[i];
+    count += other.count;
+  }
+
   std::vector<float> point() const {
     std::vector<float> point = sum;
     to_point(point.data(), point.size());
@@ -176,8 +181,7 @@ std::vector<Pool> grouped(std::vector<Pool> pools, size_t groups) {
   for (size_t left = count; left > groups; --left) {
     const auto best = static_cast<size_t>(std::min_element(cost.begin(), cost.end()) - cost.begin());
     const size_t kept = best / count, joined = best % count;
-    pools[kept].add(pools[joined].sum.data(), 1.0);
-    pools[kept].count += pools[joined].count - 1.0;
+    pools[kept].join(pools[joined]);
     points[kept] = pools[kept].point();
     gone[joined] = true;
     for (size_t i = 0; i < count; ++i) cost[joined * count + i] = cost[i * count + joined] = kNever;

@@ -2,6 +2,8 @@
 
 #include <chrono>
 
+#include "need.h"
+
 namespace tisdiss::internal {
 
 double now_s() {
@@ -64,7 +66,7 @@ double Forecast::counted_ms(double late_ms, int min_depth) const {
 }
 
 StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
-                  float* estimate, Clock clock, Watch* watch) {
+                  float* estimate, Clock clock, Need* need) {
   const double begin = clock();
   const auto elapsed_ms = [&] { return (clock() - begin) * 1e3; };
   const auto timed_ms = [&](auto&& call) {
@@ -78,8 +80,8 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
   timings.stem.add(timed_ms([&] { engine.start(mix, samples); }));
   double repetitions_ms = 0.0, last_ms = 0.0, expected_ms = timings.step_ms(0);
   int depth = 0;
-  if (watch) watch->begin();
-  for (; depth < plan.max_depth && (!watch || watch->asks_for_more()); ++depth) {
+  if (need) need->begin();
+  for (; depth < plan.max_depth && (!need || need->asks_for_more()); ++depth) {
     double slowdown = 1.0;
     if (forecast) {
       const double now_ms = elapsed_ms();
@@ -95,7 +97,7 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
     }
     last_ms = timed_ms([&] {
       engine.repeat();
-      if (watch) watch->add(engine.change());
+      if (need) need->add(engine.change());
     });
     repetitions_ms += last_ms;
     if (forecast) timings.overrun.add(last_ms / forecast->repetition_ms(slowdown));

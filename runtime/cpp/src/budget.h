@@ -17,6 +17,8 @@
 
 namespace tisdiss::internal {
 
+class Need;
+
 constexpr double kMargin = 0.04;  // of the budget, to be ready earlier by
 constexpr double kQuantile = 0.95;
 constexpr size_t kHistory = 64;      // measurements remembered of each graph
@@ -36,7 +38,10 @@ template <size_t Capacity>
 class History {
  public:
   void add(double value) {
-    if (count_ == Capacity) erase(0);
+    if (count_ == Capacity) {
+      std::copy(values_.begin() + 1, values_.end(), values_.begin());
+      --count_;
+    }
     values_[count_++] = value;
   }
 
@@ -59,14 +64,6 @@ class History {
     const auto last = ordered.begin() + static_cast<std::ptrdiff_t>(count_);
     std::nth_element(ordered.begin(), ordered.begin() + static_cast<std::ptrdiff_t>(rank), last);
     return ordered[rank];
-  }
-
-  const double* begin() const { return values_.data(); }
-  const double* end() const { return values_.data() + count_; }
-
-  void erase(size_t index) {
-    std::copy(begin() + index + 1, end(), values_.data() + index);
-    --count_;
   }
 
   std::array<double, Capacity> values_{};
@@ -166,15 +163,6 @@ class StepEngine {
   virtual void decode(float* estimate) = 0;  // (sources, samples)
 };
 
-// Takes what the repetitions of a step change, and says whether one more is worth its time.
-class Watch {
- public:
-  virtual ~Watch() = default;
-  virtual void begin() = 0;
-  virtual void add(const float* change) = 0;  // (sources,)
-  virtual bool asks_for_more() const = 0;
-};
-
 struct StepResult {
   int depth;
   double elapsed_ms;
@@ -184,10 +172,10 @@ struct StepResult {
 using Clock = double (*)();  // seconds
 double now_s();
 
-// Separates one window within the plan and remembers how long each graph took. `watch`, of bundles that tell changes,
+// Separates one window within the plan and remembers how long each graph took. `need`, of bundles that tell changes,
 // may end it before time does.
 StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const Plan& plan, Timings& timings,
-                  float* estimate, Clock clock = now_s, Watch* watch = nullptr);
+                  float* estimate, Clock clock = now_s, Need* need = nullptr);
 
 // What the manifest of a streaming bundle promises at a depth; NaN if unknown.
 double promised_db(const Manifest& manifest, int depth);

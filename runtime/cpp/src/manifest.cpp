@@ -70,13 +70,15 @@ int integer(const json& value, const string& where) {
 
 FileRef read_file_ref(const json& value, const string& where) {
   check_keys(value, where, {"path", "sha256"});
-  FileRef file{text(value["path"], where + ".path"), text(value["sha256"], where + ".sha256")};
+  return {text(value["path"], where + ".path"), text(value["sha256"], where + ".sha256")};
+}
+
+void need_inside(const FileRef& file) {
   const std::filesystem::path path = std::filesystem::u8path(file.path);
   const bool upwards = std::find(path.begin(), path.end(), "..") != path.end();
   const bool inside = !file.path.empty() && file.path.find_first_of("\\:") == string::npos &&
                       file.path.front() != '/' && !upwards;
   need(inside, "the path '" + file.path + "' leaves the bundle");
-  return file;
 }
 
 std::vector<TensorSpec> read_tensors(const json& value, const string& where) {
@@ -84,15 +86,10 @@ std::vector<TensorSpec> read_tensors(const json& value, const string& where) {
   for (const json& item : items(value, where)) {
     check_keys(item, where, {"name", "shape"});
     TensorSpec tensor{text(item["name"], where + ".name"), {}};
-    int64_t count = 1;
     for (const json& size : items(item["shape"], where + ".shape")) {
       const bool varies = size.is_string();
       if (varies) text(size, where + ".shape");
       tensor.shape.push_back(varies ? -1 : integer(size, where + ".shape"));
-      if (varies) continue;
-      count *= tensor.shape.back();  // at most the limit times the greatest integer
-      need(0 < count && count <= kMostNumbers,
-           "the shape of " + tensor.name + " must be of up to " + std::to_string(kMostNumbers) + " numbers");
     }
     tensors.push_back(std::move(tensor));
   }
@@ -109,7 +106,25 @@ GraphSpec read_graph(const json& value, const string& where) {
     text(json(item.key()), where + ".files");
     graph.files[item.key()] = read_file_ref(item.value(), where + ".files." + item.key());
   }
+  return graph;
+}
+
+// A graph that is run, and not only read past.
+GraphSpec read_used_graph(const json& value, const string& where) {
+  GraphSpec graph = read_graph(value, where);
+  for (const auto* tensors : {&graph.inputs, &graph.outputs}) {
+    for (const TensorSpec& tensor : *tensors) {
+      int64_t count = 1;
+      for (const int64_t size : tensor.shape) {
+        if (size < 0) continue;
+        count *= size;  // at most the limit times the greatest integer
+        need(0 < count && count <= kMostNumbers,
+             "the shape of " + tensor.name + " must be of up to " + std::to_string(kMostNumbers) + " numbers");
+      }
+    }
+  }
   need(graph.files.count("fp32") > 0, where + ".files has no fp32");
+  for (const auto& file : graph.files) need_inside(file.second);
   return graph;
 }
 
@@ -209,7 +224,7 @@ VoicePart read_voice(const json& part, int sample_rate) {
   const double hop = voice_value(values, "hop");
   need(hop == std::floor(hop), "the hop of the part voice must be a whole number");
   need(hop <= kLongestHopS * sample_rate, "the hop of the part voice must be of at most 0.25 s");
-  VoicePart voice{read_graph(part["graph"], "parts.graph"), static_cast<size_t>(hop), voice_value(values, "same"),
+  VoicePart voice{read_used_graph(part["graph"], "parts.graph"), static_cast<size_t>(hop), voice_value(values, "same"),
                   voice_value(values, "certainty")};
   const auto& [inputs, outputs, files] = voice.graph;
   const bool fits = inputs.size() == 1 && inputs[0].name == "voices" && outputs.size() == 2 &&
@@ -304,7 +319,7 @@ Manifest read_manifest(const json& value) {
        "depth must have 0 <= trained <= max, 1 <= max <= " + std::to_string(kDeepest));
   check_keys(value["graphs"], "graphs", {"stem", "block", "decoder"});
   for (size_t i = 0; i < kGraphNames.size(); ++i) {
-    manifest.graphs[i] = read_graph(value["graphs"][kGraphNames[i]], string("graphs.") + kGraphNames[i]);
+    manifest.graphs[i] = read_used_graph(value["graphs"][kGraphNames[i]], string("graphs.") + kGraphNames[i]);
   }
   read_timing(value, manifest);
   read_state(value["state"], manifest);
@@ -317,6 +332,7 @@ Manifest read_manifest(const json& value) {
   }
   if (format > 1) read_parts(value["parts"], manifest);
   manifest.conformance = read_file_ref(value["conformance"], "conformance");
+  need_inside(manifest.conformance);
   return manifest;
 }
 

@@ -5,7 +5,8 @@
 
 namespace tisdiss::internal {
 
-class Need : public Watch {
+// Takes what the repetitions of a step change, and tells whether one more is worth its time.
+class Need {
  public:
   // `share` of a step in the average of its changes with those of the steps before it; 1 for windows, which stand for
   // themselves. The estimator must live as long.
@@ -14,9 +15,9 @@ class Need : public Watch {
     changes_.sources = sources;
   }
 
-  void begin() override { changes_.depth = 0; }
+  void begin() { changes_.depth = 0; }
 
-  void add(const float* change) override {
+  void add(const float* change) {  // (sources,)
     const size_t number = changes_.depth++;
     for (size_t source = 0; source < changes_.sources; ++source) {
       const double square = static_cast<double>(change[source]) * change[source];
@@ -28,7 +29,7 @@ class Need : public Watch {
   }
 
   // The first repetition always is.
-  bool asks_for_more() const override {
+  bool asks_for_more() const {
     if (!min_gain_db_ || changes_.depth == 0) return true;
     return estimator_.gain_db(changes_, window_s_) >= *min_gain_db_;
   }

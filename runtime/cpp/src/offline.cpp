@@ -25,10 +25,15 @@ void OfflineSteps::repeat() {
   const std::vector<TensorSpec>& specs = sessions_.manifest.graphs[kBlock].outputs;
   const size_t told = position(specs, kChangeOutput);
   if (told < specs.size()) {
+    const Ort& ort = sessions_.ort;
+    OrtTensorTypeAndShapeInfo* raw = nullptr;
+    ort.check(ort.api.GetTensorTypeAndShape(outputs[told].get(), &raw), "reading the change");
+    const Owned<OrtTensorTypeAndShapeInfo> info(raw, ort.api.ReleaseTensorTypeAndShapeInfo);
+    size_t count = 0;
+    ort.check(ort.api.GetTensorShapeElementCount(raw, &count), "reading the change");
+    need(count == static_cast<size_t>(sessions_.manifest.sources), TISDISS_ERROR_BUNDLE, "change is not (sources,)");
     float* data = nullptr;
-    sessions_.ort.check(
-        sessions_.ort.api.GetTensorMutableData(outputs[told].get(), reinterpret_cast<void**>(&data)),
-        "reading the change");
+    ort.check(ort.api.GetTensorMutableData(outputs[told].get(), reinterpret_cast<void**>(&data)), "reading the change");
     change_.assign(data, data + sessions_.manifest.sources);
   }
   Value& z = tensors_.at("z");

@@ -1,4 +1,4 @@
-// Live sound in chunks of any length, for steps of one length, as tisdiss_rt/stream.py explains it. The output is
+// Live sound in chunks of any length, for steps of one length, as tisdiss_rt/streaming/stream.py explains it. The output is
 // the input's timeline from its first sample on: it only comes later.
 //
 //     pushed        | step 0 | step 1 | step 2 | step 3 |              flush pushes zeros

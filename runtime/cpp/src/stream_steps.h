@@ -1,4 +1,4 @@
-// The graphs of a streaming bundle, step by step, as tisdiss_rt/stream_engine.py explains and does it.
+// The graphs of a streaming bundle, step by step, as tisdiss_rt/engine/streaming.py explains and does it.
 //
 //     mix ──> stem ──────> block ──────> block ──────> decoder ──> est        one step
 //             buffers      buffers 1     buffers 2     buffers

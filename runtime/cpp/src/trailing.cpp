@@ -7,7 +7,6 @@ namespace tisdiss::internal {
 namespace {
 
 constexpr double kEveryS = 1.0;   // from one estimate to the next
-constexpr float kSilence = 1e-10f;  // nothing louder: there is nothing to estimate
 
 size_t up(size_t samples, size_t step) { return (samples + step - 1) / step; }
 
@@ -56,7 +55,7 @@ bool Trailing::estimate() {
     in_order(separated_.data() + v * kept_ * step_, kept_, voices.data() + v * kept_ * step_);
   }
   const float* heard = mix.data() + mix.size() - delay_ - window_;
-  if (std::all_of(heard, heard + window_, [](float x) { return std::abs(x) < kSilence; })) return false;
+  if (is_silent(heard, window_)) return false;  // there is nothing to estimate
   const Rows rows{voices.data() + kept_ * step_ - window_, sources_, kept_ * step_};
   voices_ = estimator_.voices(heard, rows, window_, mean_changes());
   return true;

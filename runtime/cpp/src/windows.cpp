@@ -12,6 +12,7 @@ namespace {
 // An order must be better by this share of the overlap's energy before it replaces the last known one.
 constexpr double kMargin = 1e-3;
 constexpr double kPi = 3.14159265358979323846;
+constexpr float kSilence = 1e-10f;  // a peak below it: less than any integer format can hold
 
 double product(const float* a, const float* b, size_t samples) {
   double sum = 0.0;
@@ -75,6 +76,10 @@ std::vector<Order> all_orders(size_t sources) {
   do orders.push_back(order);
   while (std::next_permutation(order.begin(), order.end()));
   return orders;
+}
+
+bool is_silent(const float* sound, size_t samples) {
+  return std::all_of(sound, sound + samples, [](float x) { return std::abs(x) < kSilence; });
 }
 
 std::vector<float> fade_in(size_t samples) {

@@ -1,4 +1,4 @@
-// Long signals in overlapping windows, as tisdiss_rt/windows.py explains and does it: the newer estimate fades in
+// Long signals in overlapping windows, as tisdiss_rt/audio/overlap_add.py explains and does it: the newer estimate fades in
 // while the older one fades out, and each window's sources take the order that continues the window before.
 #pragma once
 
@@ -23,6 +23,9 @@ using Order = std::vector<size_t>;
 
 // All orders of so many sources, that of the network first.
 std::vector<Order> all_orders(size_t sources);
+
+// Whether sound is so quiet that the network need not run.
+bool is_silent(const float* sound, size_t samples);
 
 // A raised cosine from 0 to 1.
 std::vector<float> fade_in(size_t samples);

@@ -59,10 +59,10 @@ namespace TisdissRt
     /// <summary>How to separate; with neither budget nor depth, at the trained depth.</summary>
     public sealed class RunOptions
     {
-        /// <summary>Milliseconds that a window, or a step of a stream, may take.</summary>
+        /// <summary>Milliseconds that a window, or a step of a stream, may take; null means no budget.</summary>
         public double? BudgetMs { get; set; }
 
-        /// <summary>Repetitions of the block, instead of a budget.</summary>
+        /// <summary>Repetitions of the block, instead of a budget; null means the trained depth.</summary>
         public int? Depth { get; set; }
 
         /// <summary>With a budget, repetitions that always run.</summary>
@@ -74,14 +74,15 @@ namespace TisdissRt
         /// <summary>A repetition runs only where it is expected to add as many dB; null means any.</summary>
         public double? MinGainDb { get; set; }
 
+        // The library's own words for null, 0 and -1, are values that it refuses where they are set here.
         internal Native.RunOptions ToNative() => new Native.RunOptions
         {
             size = Native.Size<Native.RunOptions>(),
-            budget_ms = BudgetMs ?? 0,
-            depth = Depth ?? -1,
+            budget_ms = BudgetMs == 0 ? double.NaN : BudgetMs ?? 0,
+            depth = Depth == -1 ? int.MinValue : Depth ?? -1,
             min_depth = MinDepth,
-            window_s = WindowS ?? 0,
-            min_gain_db = MinGainDb ?? 0
+            window_s = WindowS == 0 ? double.NaN : WindowS ?? 0,
+            min_gain_db = MinGainDb == 0 ? double.Epsilon : MinGainDb ?? 0 // a gain of 0 dB is a limit, too
         };
     }
 

@@ -45,6 +45,7 @@ _OUTPUT_SUBTYPE = {
 _SHORTENED = re.compile(r"(?:SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)")
 _UNKNOWN_BYTES = 0x7F000000  # sizes from here on mean "unknown", as programs that write to a pipe put
 _UNKNOWN_FRAMES = 2**60
+_MOST_HZ = 10_000_000  # beyond, no sound is sampled
 _MENTIONED_FRAMES = 16  # fewer that are missing are rounding
 _MENTIONED_S = 0.25  # of media files, which begin and end with what encoders add
 _KEPT_SAMPLES = 2**22  # of all channels: a recording of no more is decoded once and kept, in 16 MB
@@ -97,6 +98,7 @@ class AudioReader:
         """Fill in what is known before reading."""
         first = files[0]
         self.sample_rate: int = first.samplerate
+        check_rate(self.sample_rate, self.label)
         self.channels: int = first.channels
         self.subtype = _OUTPUT_SUBTYPE.get(first.subtype, "PCM_16")
         frames = sum(file.frames for file in files)
@@ -106,7 +108,7 @@ class AudioReader:
         self.frames: int | None = None if is_open else frames
         self._beyond = _beyond(first, self._measured)  # frames
         self._begin, self._end = 0, sys.maxsize
-        self._damage = ""
+        self._damage, self._lost = "", 0  # of what is read: in words, and silent frames
         if self.frames == 0:
             raise AudioError(f"{self.label}: has no samples")
 
@@ -189,6 +191,7 @@ class AudioReader:
             self._opened.close()
             self._files = self._open()
         self._is_begun, self.done = True, 0
+        self._lost = 0
         self._damage = "cut off, nobody can tell how much is missing" if self._measured.is_cut else ""
         position = 0
         for file in self._files:
@@ -202,6 +205,7 @@ class AudioReader:
                 if len(wanted):
                     self.done += len(wanted)
                     yield wanted
+            self._lost += getattr(file, "lost", 0)
         if position >= self._end:
             self._damage = ""  # if any, it is behind the part
         if self.done == 0:
@@ -227,12 +231,15 @@ class AudioReader:
     @property
     def fault(self) -> str | None:
         """What of the file could not be read, in one line; for after the last block."""
-        done_s = self.done / self.sample_rate
+        done_s, lost_s = self.done / self.sample_rate, self._lost / self.sample_rate
+        silent = f"damaged: {lost_s:.1f} s cannot be decoded and are silent" if self._lost else ""
         reason = f": {self._damage}" if self._damage else ""
         if self.missing_s:
             total_s = done_s + self.missing_s
-            return f"truncated: {self.missing_s:.1f} s of {total_s:.1f} s are missing{reason}"
-        return f"damaged after {done_s:.1f} s{reason}" if reason else None
+            told = f"truncated: {self.missing_s:.1f} s of {total_s:.1f} s are missing{reason}"
+        else:
+            told = f"damaged after {done_s:.1f} s{reason}" if reason else ""
+        return "; ".join(filter(None, [silent, told])) or None
 
     @property
     def problem(self) -> str | None:
@@ -244,6 +251,12 @@ class AudioReader:
 
     def __exit__(self, *_: object) -> None:
         self._resources.close()
+
+
+def check_rate(sample_rate: int, label: str) -> None:
+    """Raise AudioError for a rate that no sound has."""
+    if sample_rate > _MOST_HZ:
+        raise AudioError(f"{label}: {sample_rate} Hz is no sample rate; it is at most {_MOST_HZ} Hz")
 
 
 def _passed_over(file: Any, frames: int) -> int:

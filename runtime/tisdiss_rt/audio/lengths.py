@@ -100,6 +100,9 @@ def measure(file: BinaryIO) -> Measured:
         return _au(file, total)
     if start[:4] == b"OggS":
         return _ogg(file, total)
+    begin = _behind_tags(file, 0)
+    if begin and _at(file, begin, 4) in (b"fLaC", b"FORM"):
+        return Measured(Spliced(b"", file, begin, total))
     if start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0"):
         return _mpeg(file, total)
     return Measured()
@@ -249,7 +252,7 @@ def _mpeg(file: BinaryIO, total: int) -> Measured:
     """
     begin = _behind_tags(file, 0)
     first = _at(file, begin, 192)
-    at = max(first.find(b"Xing"), first.find(b"Info"))
+    at = max(first[:180].find(b"Xing"), first[:180].find(b"Info"))
     if at < 0:
         return Measured(Spliced(b"", file, begin, total, _ENDLESS), is_open=True)
     flags, frames, size = struct.unpack_from(">III", first.ljust(192, b"\0"), at + 4)

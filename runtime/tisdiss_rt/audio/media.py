@@ -34,6 +34,7 @@ class MediaFile:
 
     The file stays open as long as its owner keeps it so. Nothing else is opened, whatever playlists name.
     ``frames`` is what the container says, which is true to a quarter of a second; 0 where it does not know.
+    Where a packet is damaged, silence takes its place, and ``lost`` counts those frames.
     Raises MediaError for what FFmpeg cannot open, or where there is no sound.
     """
 
@@ -45,7 +46,7 @@ class MediaFile:
 
         self._error = av.FFmpegError
         try:
-            self._container = av.open(file, options={"protocol_whitelist": ""})
+            self._container = av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace")
         except (self._error, ValueError) as error:
             raise MediaError(_reason(error)) from error
         tracks = self._container.streams.audio
@@ -57,6 +58,7 @@ class MediaFile:
         says_length = any(name in self._container.format.name for name in _WITH_LENGTH)
         length_us = self._container.duration if says_length else None
         self.frames = round((length_us or 0) / 1e6 * self.samplerate)
+        self.lost = 0
         self._resampler = av.AudioResampler(format="fltp", rate=self.samplerate)
         self._blocks = self._decoded(tracks[0])
         self._rest = np.zeros((0, 1), np.float32)
@@ -72,14 +74,31 @@ class MediaFile:
         return block
 
     def _decoded(self, track: Any) -> Iterator[Array]:
+        """Yield what packets have; silence for damaged ones, where others are not."""
+        damage: Exception | None = None
+        begun, lost = False, 0  # frames, not told yet
         try:
-            for frame in self._container.decode(track):
-                for converted in self._resampler.resample(frame):
-                    yield np.ascontiguousarray(converted.to_ndarray().T)
-            for converted in self._resampler.resample(None):
-                yield np.ascontiguousarray(converted.to_ndarray().T)
+            for packet in self._container.demux(track):
+                try:
+                    blocks = [block for frame in packet.decode() for block in self._converted(frame)]
+                except (self._error, ValueError) as error:
+                    damage = error
+                    lost += round(float((packet.duration or 0) * packet.time_base) * self.samplerate)
+                    continue
+                if blocks and lost:
+                    yield np.zeros((lost, self.channels), np.float32)
+                    self.lost, lost = self.lost + lost, 0
+                begun = begun or bool(blocks)
+                yield from blocks
+            yield from self._converted(None)
         except (self._error, ValueError) as error:
             raise MediaError(_reason(error)) from error
+        if damage is not None and (lost or not begun):
+            raise MediaError(_reason(damage)) from damage
+
+    def _converted(self, frame: Any) -> list[Array]:
+        found = self._resampler.resample(frame)
+        return [np.ascontiguousarray(converted.to_ndarray().T) for converted in found]
 
     def __enter__(self) -> MediaFile:
         return self

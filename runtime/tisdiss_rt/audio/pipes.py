@@ -23,12 +23,12 @@ import numpy as np
 import soundfile
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.files import check_rate
 from tisdiss_rt.audio.lengths import WAV_FORMS, WavHead, read_wav_head
 from tisdiss_rt.errors import AudioError, OptionError
 
 _STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
 _AU_UNKNOWN = 2**32 - 1
-_MOST_HZ = 10_000_000  # beyond, no sound is sampled
 _RAW = {"s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 _MOST_WAITING = 64  # blocks; then whoever writes has to wait
 _LOOK_S = 0.1
@@ -78,7 +78,7 @@ class PipeReader:
     def __init__(self, raw: str | None) -> None:
         source = sys.stdin.buffer
         self._given = given = _piped(source) if raw is None else _Piped(b"", parse_raw(raw))
-        _check_rate(given.form.get("samplerate", 0))
+        check_rate(given.form.get("samplerate", 0), "standard input")
         self._out, into = os.pipe()
         self._copied = 0
         _in_thread(lambda: self._copy(source, into))
@@ -87,25 +87,26 @@ class PipeReader:
         except soundfile.LibsndfileError as error:
             raise AudioError(f"standard input: not readable as audio: {error.error_string}") from error
         self.sample_rate: int = self._file.samplerate
-        _check_rate(self.sample_rate)
+        check_rate(self.sample_rate, "standard input")
         self._has_ended = False
         self._blocks: queue.Queue[Array | None] = queue.Queue(_MOST_WAITING)
 
     def blocks(self, frames: int, goes_on: Callable[[], bool]) -> Iterator[Array]:
-        """Yield (frames, channels) as they come, the last one shorter; not ``goes_on()``: what has come.
+        """Yield (frames, channels) as they come, the last one shorter; what has come if not ``goes_on()``.
 
         Raises AudioError if the pipe ends before anything has come.
         """
         _in_thread(lambda: self._read(frames))
-        is_empty = True
-        while True:
+        is_empty, left = True, sys.maxsize
+        while left > 0:
             is_last = not goes_on()
+            if is_last:  # more comes meanwhile, where the pipe is fast
+                left = min(left, self._blocks.qsize())
             try:
                 block = self._blocks.get(timeout=0.0 if is_last else _LOOK_S)
             except queue.Empty:
-                if is_last:
-                    return
                 continue
+            left -= 1
             if block is None and is_empty:
                 raise AudioError("standard input: has no samples")
             if block is None:
@@ -136,17 +137,13 @@ class PipeReader:
 
     def _read(self, frames: int) -> None:
         block = np.zeros((frames, 0), np.float32)
-        while len(block) == frames:
-            block = self._file.read(frames, dtype="float32", always_2d=True)
-            if len(block):
-                self._blocks.put(block)
-        self._blocks.put(None)
-
-
-def _check_rate(sample_rate: int) -> None:
-    """Raise AudioError for a rate that no sound has."""
-    if sample_rate > _MOST_HZ:
-        raise AudioError(f"standard input: {sample_rate} Hz is no sample rate; it is at most {_MOST_HZ} Hz")
+        try:
+            while len(block) == frames:
+                block = self._file.read(frames, dtype="float32", always_2d=True)
+                if len(block):
+                    self._blocks.put(block)
+        finally:
+            self._blocks.put(None)
 
 
 def _in_thread(call: Callable[[], None]) -> None:

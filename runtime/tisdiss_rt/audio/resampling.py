@@ -63,16 +63,16 @@ class StreamResampler:
     def reset(self) -> None:
         """Begin a new stream."""
         # The input from the first sample that the next output needs; before the stream there is silence.
-        self._heard = np.zeros((max(self._reach - 1, 0), self._channels), np.float32)
-        self._skip = 0  # samples of _heard before those that the next output needs
+        self._history = np.zeros((max(self._reach - 1, 0), self._channels), np.float32)
+        self._skip = 0  # samples of _history before those that the next output needs
         self._phase = 0  # of the next output
 
     def process(self, x: Array) -> Array:
         """Push (n, channels); return the (m, channels) that have become ready."""
         if self._up == self._down:
             return x
-        self._heard = np.concatenate([self._heard, x])
-        ready = (len(self._heard) - self._rows.shape[1] - self._skip + 1) * self._up - self._phase
+        self._history = np.concatenate([self._history, x])
+        ready = (len(self._history) - self._rows.shape[1] - self._skip + 1) * self._up - self._phase
         return self._give(max(0, -(-ready // self._down)))
 
     def flush(self) -> Array:
@@ -95,8 +95,8 @@ class StreamResampler:
             pieces.append(self._evaluate(self._skip + steps // self._up, steps % self._up))
             self._skip, self._phase = self._after(at_once)
             count -= at_once
-        dropped = min(self._skip, len(self._heard))
-        self._heard = self._heard[dropped:]
+        dropped = min(self._skip, len(self._history))
+        self._history = self._history[dropped:]
         self._skip -= dropped
         return np.concatenate(pieces)
 
@@ -107,7 +107,7 @@ class StreamResampler:
 
     def _evaluate(self, starts: npt.NDArray[np.int64], phases: npt.NDArray[np.int64]) -> Array:
         """Weigh the input from each start (m,) with the row of its phase (m,)."""
-        stretches = np.lib.stride_tricks.sliding_window_view(self._heard, self._rows.shape[1], axis=0)
+        stretches = np.lib.stride_tricks.sliding_window_view(self._history, self._rows.shape[1], axis=0)
         weighed: Array = np.einsum("mct,mt->mc", stretches[starts], self._rows[phases])  # (m, channels)
         return weighed
 

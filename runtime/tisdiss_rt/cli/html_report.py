@@ -62,7 +62,8 @@ def _section(entry: Entry) -> str:
     result = entry.result
     length_s = result.frames / result.sample_rate
     taken = tuple(channel - 1 for channel in result.channels)
-    mixture = [] if entry.path == STDIN else [(entry.path, taken)]
+    is_there = entry.path != STDIN and Path(entry.path).is_file()  # and no pipe, which is read only once
+    mixture = [(entry.path, taken)] if is_there else []
     pictures = _pictures([*mixture, *((path, (0,)) for path in result.paths)], result.frames)
     parts = [f"<h2>{html.escape(Path(entry.path).name)}</h2><p>{html.escape(entry.line)}</p>", *pictures]
     if any(step.voices for step in result.steps):

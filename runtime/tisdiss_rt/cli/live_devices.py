@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tisdiss_rt.cli.live_file import depth_spread, voice_told
+from tisdiss_rt.cli.live_file import depth_spread
+from tisdiss_rt.cli.reports import voice_told
 from tisdiss_rt.cli.standard_streams import quiet_libraries
 from tisdiss_rt.cli.stopping import Stop, signals_noted
 from tisdiss_rt.errors import OptionError
@@ -70,7 +71,9 @@ def play_devices(separator: Separator, options: dict[str, Any], given: DeviceOpt
     sources, model_hz = separator.bundle.manifest.sources, separator.bundle.manifest.sample_rate
     track, channel = _track(given.listen, sources), _channel(given.input_channel)
     _check_times(given.duration_s, given.wait_s)
-    paths = targets(Path(given.record), sources, given.force) if given.record else []
+    if given.record == "":
+        raise OptionError("--record names no folder")
+    paths = [] if given.record is None else targets(Path(given.record), sources, given.force)
     with quiet_libraries(), ExitStack() as stack:
         output = _output(stack, given, model_hz)
         asked = (given.input_device, output, given.sample_rate, model_hz, channel)

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tisdiss_rt.cli.options import running
+from tisdiss_rt.cli.reports import voice_told
 from tisdiss_rt.errors import OptionError
 
 if TYPE_CHECKING:
@@ -166,11 +167,6 @@ def depth_spread(stream: Stream) -> dict[str, int] | None:
     if not depths:
         return None
     return {"min": depths[0], "median": statistics.median_low(depths), "max": depths[-1]}
-
-
-def voice_told(found: bool) -> str:
-    """Report whether the person of the sample is on the first output."""
-    return "the voice of the sample is " + ("the first" if found else "not found")
 
 
 def describe(report: dict[str, Any]) -> str:

@@ -189,7 +189,9 @@ def main() -> None:
 
 
 def _run() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that half-written files are removed
+    signal.signal(signal.SIGTERM, _exit)  # so that half-written files are removed
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _exit)
     standard_streams.mend()
     warnings.simplefilter("always", SeparationWarning)
     warnings.showwarning = lambda message, *_: click.echo(f"tisdiss-rt: warning: {message}", err=True)
@@ -210,6 +212,10 @@ def _run() -> None:
             _fail(str(error))
         standard_streams.drop_output()
         _fail(f"standard output cannot be written: {error.strerror}")
+
+
+def _exit(number: int, _: object) -> None:
+    sys.exit(128 + number)
 
 
 def _fail(message: str, status: int = 1) -> None:

@@ -69,8 +69,13 @@ def _told_of_talkers(result: FileSeparation) -> str:
     elif result.one_talker:
         told += ": the other voices are silent"
     if result.voice_found is not None:
-        told += ", the voice of the sample is " + ("the first" if result.voice_found else "not found")
+        told += f", {voice_told(result.voice_found)}"
     return told
+
+
+def voice_told(found: bool) -> str:
+    """Report whether the person of the sample is on the first output."""
+    return "the voice of the sample is " + ("the first" if found else "not found")
 
 
 def _told_of_quality(result: FileSeparation) -> str:

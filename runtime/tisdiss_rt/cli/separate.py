@@ -31,7 +31,7 @@ from tisdiss_rt.cli.options import (
     running,
 )
 from tisdiss_rt.cli.reports import describe, entry, progress_bar, report
-from tisdiss_rt.errors import AudioError, OptionError, TisdissError
+from tisdiss_rt.errors import AudioError, OptionError, OutputError, told_of
 
 if TYPE_CHECKING:
     from tisdiss_rt.separation import FileSeparation
@@ -109,12 +109,13 @@ def separate(
     plan = separator.plan(**options)
     if not quiet:
         click.echo(describe(separator, plan), err=True)
-    results, shown = _separate_all(separator, inputs, output, force, quiet, as_json, options | of_recordings)
-    if report_path is not None:
-        html_report.write(report_path, shown, separator.bundle.manifest.name)
+    shown: list[html_report.Entry] | None = None if report_path is None else []
+    results = _separate_all(separator, inputs, output, force, quiet, as_json, options | of_recordings, shown)
     if as_json:
         document = {**running(separator.engine), "plan": dataclasses.asdict(plan), "files": results}
         click.echo(json.dumps(document, indent=1))
+    if report_path is not None and shown is not None:
+        html_report.write(report_path, shown, separator.bundle.manifest.name)
     if any("error" in result for result in results):
         sys.exit(1)
 
@@ -122,6 +123,8 @@ def separate(
 def _check_source(inputs: tuple[str, ...], manifest: Path | None) -> None:
     if bool(inputs) == (manifest is not None):
         raise click.UsageError("either INPUT or --manifest says what to separate")
+    if "" in inputs:
+        raise click.UsageError("an INPUT is empty")
 
 
 def _check_report(path: Path | None, manifest: Path | None, force: bool) -> None:
@@ -131,6 +134,10 @@ def _check_report(path: Path | None, manifest: Path | None, force: bool) -> None
         raise OptionError("--report is for INPUT, not for --manifest")
     if path.exists() and not force:
         raise OptionError(f"{path} exists; --force overwrites")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent}: {error.strerror}") from error
 
 
 def _separate_all(
@@ -141,22 +148,29 @@ def _separate_all(
     quiet: bool,
     as_json: bool,
     options: dict[str, Any],
-) -> tuple[list[dict[str, Any]], list[html_report.Entry]]:
-    """Separate files one by one, name what was written, and return what became of each; errors end none."""
+    shown: list[html_report.Entry] | None,
+) -> list[dict[str, Any]]:
+    """Separate files one by one and name what was written; errors end none.
+
+    Returns what became of each, in full for JSON; ``shown`` takes what a report shows.
+    """
     claimed: dict[Path, str] = {}
-    results, shown = [], []
+    results = []
     for path, folder in _find(inputs, Path(output)):
         try:
             result, separated = _separate_one(separator, path, folder, force, claimed, quiet, options)
-            shown += [] if separated is None else [html_report.Entry(path, *separated)]
-        except (TisdissError, OSError) as error:
-            result = {"input": path, "error": _told(path, error)}
+            if separated is not None and shown is not None:
+                shown.append(html_report.Entry(path, *separated))
+        except Exception as error:  # one input must not end the work on all the others
+            result = {"input": path, "error": told_of(path, error)}
             click.echo(f"tisdiss-rt: {result['error']}", err=True)
-        results.append(result)
         if not (as_json or quiet):
             for written in (*result.get("outputs", ()), *filter(None, [result.get("rttm")])):
                 click.echo(written)
-    return results, shown
+        if not as_json:
+            result.pop("steps", None)  # of a stream's bundle 190 MB for each hour
+        results.append(result)
+    return results
 
 
 def _number(talkers: str | None) -> int | str | None:
@@ -193,7 +207,8 @@ def _search(folder: Path, output: Path) -> list[Path]:
     from tisdiss_rt.audio.files import SUFFIXES
     from tisdiss_rt.audio.results import is_voice_path
 
-    found = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]
+    every = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    found = [path for path in every if not any(n.startswith(".") for n in path.relative_to(folder).parts)]
     others = [path.suffix.lower() for path in found if path.suffix.lower() in media.SUFFIXES]
     if others and not media.is_installed():
         click.echo(
@@ -206,12 +221,6 @@ def _search(folder: Path, output: Path) -> list[Path]:
     if folder.resolve() in (output.resolve(), *output.resolve().parents):
         audio = [p for p in audio if not (is_voice_path(p) and output.resolve() in p.resolve().parents)]
     return audio
-
-
-def _told(path: str, error: Exception) -> str:
-    """Return an error in one line that names the file; errors of the system do not always name it."""
-    reason = getattr(error, "strerror", None) or str(error)
-    return reason if path in reason or reason.startswith("standard input: ") else f"{path}: {reason}"
 
 
 def _separate_one(

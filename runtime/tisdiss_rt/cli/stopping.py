@@ -50,10 +50,10 @@ def end_at_once(status: int) -> NoReturn:
 
 @contextmanager
 def signals_noted() -> Iterator[Stop]:
-    """While the block runs, note Ctrl-C, SIGTERM and a closed terminal."""
+    """While the block runs, note Ctrl-C, SIGTERM and, but with nohup, a closed terminal."""
     stop = Stop()
     numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform != "win32":
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
     before = {number: signal.signal(number, stop.note) for number in numbers}
     try:

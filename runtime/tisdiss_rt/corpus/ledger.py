@@ -98,7 +98,7 @@ class Ledger:
         return True
 
     def add(self, entry: Entry | BadLine, outcome: Outcome) -> None:
-        """Write down what became of an entry. Raises OutputError, and then nothing of it is written."""
+        """Write down what became of an entry. Raises OutputError; no line is then written by halves."""
         if outcome.reason is not None:
             fields = entry.fields if isinstance(entry, Entry) else {"text": entry.text}
             of_it = {"line": entry.line, "voices": len(outcome.rows), "reason": outcome.reason}

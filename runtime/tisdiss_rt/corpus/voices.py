@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.audio.results import is_voice_path, turns_path, voice_paths
 from tisdiss_rt.corpus.entries import DURATION, OFFSET, PATH, PROBLEM, Entry
-from tisdiss_rt.errors import OutputError, SeparationWarning, TisdissError
+from tisdiss_rt.errors import OutputError, SeparationWarning, told_of
 from tisdiss_rt.talkers.meeting import MOST
 
 if TYPE_CHECKING:
@@ -58,21 +58,13 @@ def separate_entry(
             result = _separate(separator, entry, output, making, options)
         except OutputError:
             raise
-        except (TisdissError, OSError) as error:
-            return Outcome(entry.line, reason=_told(entry, error))
         except Exception as error:  # one input must not end the work on all the others
-            return Outcome(entry.line, reason=_told(entry, f"{type(error).__name__}: {error}"))
+            return Outcome(entry.line, reason=told_of(entry.path, error))
     told = [str(each.message) for each in caught if issubclass(each.category, SeparationWarning)]
     others = tuple(each for each in told if f"{result.problem};" not in each)
     of_each = separator.bundle.manifest.sources if options.get("channels") == "split" else None
     rows = tuple(_rows(entry, result, of_each, output))
     return Outcome(entry.line, rows, result.frames / result.sample_rate, result.problem, others)
-
-
-def _told(entry: Entry, error: Exception | str) -> str:
-    """Return an error in one line that names the file; errors of the system do not always name it."""
-    reason = " ".join((getattr(error, "strerror", None) or str(error)).split())
-    return reason if str(entry.path) in reason else f"{entry.path}: {reason}"
 
 
 def _separate(

@@ -17,10 +17,12 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -31,9 +33,10 @@ from tisdiss_rt.bundle import load
 from tisdiss_rt.corpus.entries import Entry
 from tisdiss_rt.corpus.voices import Outcome, separate_entry
 from tisdiss_rt.engine.cores import physical_cores, shares
-from tisdiss_rt.errors import ProviderError
+from tisdiss_rt.errors import ProviderError, SeparationWarning
 from tisdiss_rt.talkers.meeting import MOST
 from tisdiss_rt.talkers.recording import wanted_of
+from tisdiss_rt.talkers.sample import voice_of
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
 
 TRIES = 2  # of an entry whose worker ended
@@ -63,8 +66,17 @@ class Task:
         """Raise AudioError or OptionError where the options about talkers would fail every entry."""
         bundle = load(self.engine["bundle"])
         talkers, voice = self.options.get("talkers"), self.options.get("voice")
-        about = (voiceprints_of(bundle), bundle.manifest.sample_rate)
-        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST, *about)
+        rate = bundle.manifest.sample_rate
+        describe = partial(voice_of, voiceprints=voiceprints_of(bundle), sample_rate=rate)
+        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST, describe)
+
+
+@dataclass(frozen=True)
+class _Started:
+    """What runs in a worker, in one line, and what it warns of."""
+
+    about: str
+    warnings: tuple[str, ...]
 
 
 @dataclass(eq=False)
@@ -96,7 +108,10 @@ class Workers:
         cores: Sequence[set[int] | None] = divided or [None] * count
         try:
             self._start(cores[0])  # what it finds out about the machine, the others know
-            self.about = self._answer(self._workers[0])
+            started = self._answer(self._workers[0])
+            self.about = started.about
+            for text in started.warnings:
+                warnings.warn(text, SeparationWarning, stacklevel=2)
             for share in cores[1:]:
                 self._start(share)
             for worker in self._workers[1:]:
@@ -105,10 +120,10 @@ class Workers:
             self._end()
             raise
 
-    def _answer(self, worker: _Worker) -> str:
+    def _answer(self, worker: _Worker) -> _Started:
         """Wait until a worker has started, and return what runs in it."""
         try:
-            told: str | Exception = worker.connection.recv()
+            told: _Started | Exception = worker.connection.recv()
         except EOFError as error:
             raise ProviderError(f"a worker {_how_it_ended(worker.process)}") from error
         if isinstance(told, Exception):
@@ -131,14 +146,14 @@ class Workers:
                         self._send(worker)
             if not has_more and not self._again and not any(worker.entry for worker in self._workers):
                 return
-            for worker in self._heard():
+            for worker in self._ready():
                 yield from self._take(worker)
 
     def _send(self, worker: _Worker) -> None:
         with suppress(OSError):  # it has ended, which shows when it is listened to
             worker.connection.send(worker.entry)
 
-    def _heard(self) -> list[_Worker]:
+    def _ready(self) -> list[_Worker]:
         """Wait until a worker has said something, or ended."""
         if not self._workers:
             raise ProviderError("no worker is left: all ended, and others could not start")
@@ -228,11 +243,14 @@ def _work(connection: Connection, task: Task) -> None:
     try:
         from tisdiss_rt.separator import Separator
 
-        separator = Separator(**task.engine)
-        plan = separator.plan(**task.planned)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SeparationWarning)
+            separator = Separator(**task.engine)
+            plan = separator.plan(**task.planned)
+        told = tuple(str(each.message) for each in caught if issubclass(each.category, SeparationWarning))
         engine = separator.engine
         where = f"{engine.provider}, {engine.threads} threads, {engine.precision}"
-        connection.send(f"{engine.manifest.name} on {where}: depth {plan.depth}")
+        connection.send(_Started(f"{engine.manifest.name} on {where}: depth {plan.depth}", told))
         while True:
             entry = connection.recv()
             connection.send(separate_entry(separator, entry, task.output, task.making, task.options))

@@ -38,13 +38,13 @@ class VariableSpeed:
 
     def __init__(self) -> None:
         self._rows = windowed_sinc(REACH, np.arange(ROWS + 1) / ROWS)
-        self._heard: Array = np.zeros(REACH - 1, np.float32)  # from the first sample that is needed next
+        self._history: Array = np.zeros(REACH - 1, np.float32)  # from the first sample that is needed next
         self._position = 0.0  # of the next output after heard[REACH - 1]
 
     def process(self, x: Array, speed: float) -> Array:
         """Push (n,); return the (m,) that have become ready; ``speed`` is input samples per output sample."""
-        self._heard = np.concatenate([self._heard, x])
-        end = len(self._heard) - 2 * REACH + 1  # positions before it have all that they need
+        self._history = np.concatenate([self._history, x])
+        end = len(self._history) - 2 * REACH + 1  # positions before it have all that they need
         most = max(0, int((end - self._position) / speed) + 1)
         positions = self._position + speed * np.arange(most + 1, dtype=np.float64)
         count = int(np.count_nonzero(positions < end))
@@ -52,10 +52,10 @@ class VariableSpeed:
         wholes = positions.astype(np.int64)
         self._position = float(positions[-1] - wholes[-1])
         if speed == 1.0 and self._position == 0.0:
-            y: Array = self._heard[REACH - 1 : REACH - 1 + count].copy()
+            y: Array = self._history[REACH - 1 : REACH - 1 + count].copy()
         else:
             y = self._evaluate(wholes[:-1], positions[:-1] - wholes[:-1])
-        self._heard = self._heard[wholes[-1] :]
+        self._history = self._history[wholes[-1] :]
         return y
 
     def _evaluate(self, starts: npt.NDArray[np.int64], fractions: npt.NDArray[np.floating]) -> Array:
@@ -66,7 +66,7 @@ class VariableSpeed:
         lower = rows.astype(np.int64)
         share = (rows - lower).astype(np.float32)[:, None]
         weights = self._rows[lower] * (1 - share) + self._rows[lower + 1] * share  # (m, 2 * REACH)
-        stretches = np.lib.stride_tricks.sliding_window_view(self._heard, 2 * REACH)[starts]
+        stretches = np.lib.stride_tricks.sliding_window_view(self._history, 2 * REACH)[starts]
         weighed: Array = np.einsum("mt,mt->m", stretches, weights)  # (m,)
         return weighed
 
@@ -90,7 +90,7 @@ class DelayControl:
         self._heard_s = 0.0
         self._most = most
 
-    def hear(self, delay: float, frames: int) -> None:
+    def update(self, delay: float, frames: int) -> None:
         """Take note of the delay, in samples, ``frames`` after the last time."""
         self._heard_s += frames / self._sample_rate
         is_settling = self._heard_s < SETTLING_S

@@ -77,7 +77,7 @@ class FeedbackWatch:
         muted: Array = sound * ramp
         return muted
 
-    def hear(self, mixture: Array, played: Array, is_limited: bool) -> None:
+    def update(self, mixture: Array, played: Array, is_limited: bool) -> None:
         """Take note of the input (n,) and of what was played (m,) for it, and whether that was limited."""
         frames = min(len(mixture), len(played))
         self._rest = np.concatenate([self._rest, np.stack([mixture[:frames], played[:frames]])], axis=1)

@@ -47,4 +47,4 @@ class Playback:
         limited = limit(played)
         is_limited = bool(len(played)) and not float(np.abs(played).max()) <= KNEE  # nor a number
         self._output.put(limited, frames)
-        self.feedback.hear(tracks[0], limited, is_limited)  # which takes its time
+        self.feedback.update(tracks[0], limited, is_limited)  # which takes its time

@@ -169,7 +169,7 @@ class OutputQueue:
             delay = self._begin(delay, frames)
         if not self._is_playing:
             return self._sound[:0]
-        self._control.hear(delay, frames)
+        self._control.update(delay, frames)
         taken, self._sound = self._sound[:frames], self._sound[frames:]
         if len(taken) < frames:
             self.underflows += 1

@@ -159,7 +159,7 @@ class Recorder:
             self._end_here(error)
 
     def _end_here(self, error: OSError) -> None:
-        for path, file in zip(self._paths, self._files, strict=True):
+        for path, file in zip(self._paths, self._files, strict=False):  # not all may be open
             if path not in self._ours:
                 continue
             with suppress(OSError):

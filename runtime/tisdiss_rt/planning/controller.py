@@ -1,9 +1,7 @@
-"""The latency budget: which window and depth are worth trying, and when to stop repeating.
+"""The controller: when to stop repeating, decided in every step of what the planner has chosen.
 
-The *planner* runs once. It chooses the window whose measured quality is best among those that fit this
-machine. The *controller* runs in every step. Stem, ``min_depth`` repetitions and the decoder always run;
-before each further repetition it asks whether that repetition and the decoder are expected to finish within
-the budget::
+Stem, ``min_depth`` repetitions and the decoder always run; before each further repetition it asks whether
+that repetition and the decoder are expected to finish within the budget::
 
     0 ms                      elapsed                                  budget_ms
     |---- stem ----|-- rep --|-- rep --|.. one more? ..|.. decoder ..|      |

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tisdiss_rt.audio import Array
+from tisdiss_rt.audio import Array, is_silent
 from tisdiss_rt.audio.filters import fade_in
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine.base import StepEngine
@@ -45,7 +45,6 @@ HOP_S, LOOKAHEAD_S, FADE_S = 0.25, 0.064, 0.064
 # Shares of a window, at most, so that most of a short one is still sound of the previous window.
 HOP_SHARE, LOOKAHEAD_SHARE, FADE_SHARE = 1 / 4, 1 / 16, 1 / 16
 
-_SILENCE = 1e-10  # nothing louder: the network is not run
 _EMPTY_SHARE = (
     1e-4  # of the stream's power: no help to the network. A distant talker may follow something loud.
 )
@@ -129,8 +128,8 @@ class SlidingCore:
         """Discard everything that was pushed, and all that is known of the talkers."""
         self._steps.reset()
         sources = self._manifest.sources
-        self._heard: Array = np.zeros(0, np.float32)  # of the mixture, the newest W
-        # The estimate of the window before, in the order of the output; it ends where _heard ends.
+        self._history: Array = np.zeros(0, np.float32)  # of the mixture, the newest W
+        # The estimate of the window before, in the order of the output; it ends where _history ends.
         self._held: Array = np.zeros((sources, self.plan.window_samples), np.float32)
         self._order = tuple(range(sources))
         self._level = 0.0  # power of the stream
@@ -145,21 +144,21 @@ class SlidingCore:
         """
         assert mix.shape == (self.step_samples,)
         window = self.plan.window_samples
-        if self._is_below(_EMPTY_SHARE, self._heard):  # what of it is still to come out is enough
-            emitted = len(self._heard) - (self.latency_samples - self.step_samples)
-            self._heard = self._heard[max(emitted, 0) :]
-        self._heard = np.concatenate([self._heard, mix])[-window:]
-        power = float(np.mean(np.square(self._heard)))
+        if self._is_below(_EMPTY_SHARE, self._history):  # what of it is still to come out is enough
+            emitted = len(self._history) - (self.latency_samples - self.step_samples)
+            self._history = self._history[max(emitted, 0) :]
+        self._history = np.concatenate([self._history, mix])[-window:]
+        power = float(np.mean(np.square(self._history)))
         self._level = max(power, self._level * self._keep)
-        if np.abs(self._heard).max() < _SILENCE:
+        if is_silent(self._history):
             if self.need is not None:
                 self.need.begin()
-            silence = np.zeros((len(self._held), len(self._heard)), np.float32)
+            silence = np.zeros((len(self._held), len(self._history)), np.float32)
             return StepResult(self._join(silence), 0, 0.0, missed=False)
         timings = self._timings
-        if len(self._heard) != window:
+        if len(self._history) != window:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for a full one
-        return run_step(self._steps, self._heard, self.plan, timings, need=self.need)
+        return run_step(self._steps, self._history, self.plan, timings, need=self.need)
 
     def _join(self, estimate: Array) -> Array:
         """Join the estimate (sources, n) of a window; return what to emit, (sources, step_samples)."""

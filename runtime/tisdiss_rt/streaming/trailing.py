@@ -7,12 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tisdiss_rt.audio import Array
+from tisdiss_rt.audio import Array, is_silent
 from tisdiss_rt.estimate.estimator import Estimated, Estimator
 
 WINDOW_S = 2.0  # that an estimate is of
 EVERY_S = 1.0  # from one estimate to the next
-SILENCE = 1e-10  # nothing louder: there is nothing to estimate
 
 
 class Trailing:
@@ -49,7 +48,7 @@ class Trailing:
             return None
         end = -self._delay or None
         heard = np.concatenate(self._mix)[:end][-self._window :]
-        if np.abs(heard).max() < SILENCE:
+        if is_silent(heard):
             return None
         return self._estimator.voices(
             heard, np.concatenate(self._voices, axis=1)[:, -self._window :], self._mean_changes()

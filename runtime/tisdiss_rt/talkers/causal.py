@@ -80,7 +80,7 @@ class CausalOrder:
         before = self._order
         self._waiting = np.concatenate([self._waiting, piece], 1)
         while self._waiting.shape[1] >= 2 * self._block:
-            self._hear(self._waiting[:, : 2 * self._block])
+            self._update(self._waiting[:, : 2 * self._block])
             self._waiting = self._waiting[:, self._block :]
         ordered: Array = piece[self._order]
         if not np.array_equal(before, self._order):
@@ -89,7 +89,7 @@ class CausalOrder:
             ordered[:, : len(rising)] = old + rising * (ordered[:, : len(rising)] - old)
         return ordered
 
-    def _hear(self, voices: Array) -> None:
+    def _update(self, voices: Array) -> None:
         """Decide the order by a block and the one before it (sources, 2 blocks), and learn from it."""
         power = np.square(voices[:, self._block :]).mean(1)
         total = float(power.sum())

@@ -25,7 +25,7 @@ from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
 from tisdiss_rt.talkers.meeting import MOST, who_is_who
 from tisdiss_rt.talkers.records import of_one, ordered
-from tisdiss_rt.talkers.sample import Sample, voice_of, who_of
+from tisdiss_rt.talkers.sample import Sample, who_of
 from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, power_of, seconds_of, talking, turns_of
 from tisdiss_rt.talkers.waiting import Waiting
 
@@ -72,16 +72,22 @@ def wanted_of(
     voice: Sample | None,
     channels: str | int,
     most: int,
-    voiceprints: Voiceprints,
-    sample_rate: int,
+    describe: Callable[[Sample], Array],
 ) -> Wanted:
     """Return what is wanted of a recording, by the options of `separator.Separator`.
+
+    Args:
+        talkers: see `Wanted`.
+        voice: sample of whoever is to be on the first output; None for anybody.
+        channels: what is separated of the recording.
+        most: see `Wanted`.
+        describe: returns the point of a sample, see `sample.voice_of`.
 
     Raises AudioError for a sample that cannot be used, and OptionError for options that cannot be.
     """
     if channels == "split" and (talkers is not None or voice is not None):
         raise OptionError("talkers and voice are of one signal, and channels='split' makes several")
-    point = None if voice is None else voice_of(voice, voiceprints, sample_rate)
+    point = None if voice is None else describe(voice)
     return Wanted(talkers, min(most, MOST), point)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from tisdiss_rt.audio import Array
+from tisdiss_rt.audio import Array, is_silent
 from tisdiss_rt.audio.overlap_add import separate_windows
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.estimate.estimator import Estimated, Estimator
@@ -17,9 +17,6 @@ from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.need import Need
 from tisdiss_rt.planning.plan import Plan, Step, StepResult
 from tisdiss_rt.talkers.order import match_order
-
-# A window whose peak is below this is silence: less than any integer format can hold.
-_SILENCE = 1e-10
 
 
 def in_windows(
@@ -53,7 +50,7 @@ class _Windows:
 
     def separate(self, mix: Array, start: int) -> Array:
         """Separate a window (n,) that begins at a sample; returns (sources, n)."""
-        if np.abs(mix).max() < _SILENCE:
+        if is_silent(mix):
             result = StepResult(np.zeros((self._sources, len(mix)), np.float32), 0, 0.0, missed=False)
             self._record(result, mix, start, None)
             return result.estimate

@@ -33,7 +33,9 @@ async function answer(request: Request): Promise<Response> {
   const kept = await cache.match(request);
   if (kept !== undefined) return kept;
   const response = await fetch(request);
-  if (response.ok && request.url.endsWith(`/${LATER}`)) await cache.put(request, response.clone());
+  if (response.ok && request.url.endsWith(`/${LATER}`)) {
+    await cache.put(request, response.clone()).catch(() => undefined); // where there is no room, it is fetched again
+  }
   return response;
 }
 

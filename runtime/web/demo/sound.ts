@@ -21,6 +21,7 @@ export async function decode(file: Blob, sampleRate: number): Promise<Float32Arr
 export async function openMicrophone(): Promise<MediaStream> {
   // What browsers do for calls would take one of two voices for noise.
   const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+  if (!isSecureContext) throw new Error("browsers give the microphone only to pages by HTTPS or from localhost");
   try {
     return await navigator.mediaDevices.getUserMedia({ audio: plain });
   } catch (error) {

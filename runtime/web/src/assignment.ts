@@ -125,6 +125,11 @@ function add(pool: Pool, print: Float32Array, weight: number): void {
   pool.count += weight;
 }
 
+function join(pool: Pool, other: Pool): void {
+  for (let i = 0; i < pool.sum.length; ++i) pool.sum[i] = pool.sum[i]! + other.sum[i]!;
+  pool.count += other.count;
+}
+
 function pooled(evidence: readonly Evidence[][], all: readonly Stretch[]): Pool[] {
   const taken = all.length > MOST ? spread(0, all.length - 1, MOST).map((i) => all[i]!) : all;
   return taken.map(({ source, begin, end }) => {
@@ -153,9 +158,7 @@ function grouped(pools: Pool[], groups: number): Pool[] {
     const best = argleast(cost);
     const kept = Math.floor(best / count);
     const gone = best % count;
-    const weight = pools[gone]!.count;
-    add(pools[kept]!, pools[gone]!.sum, 1);
-    pools[kept]!.count += weight - 1;
+    join(pools[kept]!, pools[gone]!);
     points[kept] = toPoint(pools[kept]!.sum);
     isGone[gone] = true;
     for (let i = 0; i < count; ++i) cost[gone * count + i] = cost[i * count + gone] = Infinity;

@@ -20,7 +20,8 @@ export class FetchedFiles implements Files {
     const label = this.label(path);
     let content: ArrayBuffer;
     try {
-      const response = await fetch(this.folder + path.split("/").map(encodeURIComponent).join("/"));
+      const address = this.folder + path.split("/").map(encodeURIComponent).join("/");
+      const response = await fetch(address, { cache: "no-cache" }); // kept files may be of a bundle before this one
       if (!response.ok) throw new BundleError(`${label} cannot be read: the server answers ${response.status}`);
       const bytes = Number(response.headers.get("content-length") ?? 0);
       if (bytes > mostBytes) throw new BundleError(`${label} has ${bytes} bytes; at most ${mostBytes} are read`);

@@ -1,5 +1,7 @@
 /** Arithmetic that has to be the same in every language. */
 
+export const SILENCE = 1e-10; // a peak below it: less than any integer format can hold
+
 /** Round to the nearest whole number, halves to the even one, as Python and C++ do. */
 export function roundEven(x: number): number {
   const below = Math.floor(x);
@@ -12,9 +14,9 @@ export function fadeIn(samples: number): Float32Array {
   return Float32Array.from({ length: samples }, (_, i) => 0.5 - 0.5 * Math.cos((Math.PI * (i + 0.5)) / samples));
 }
 
-/** Return whether every sample is below a limit; NaN is not. */
-export function isBelow(samples: Float32Array, limit: number): boolean {
-  return samples.every((x) => Math.abs(x) < limit);
+/** Return whether sound is so quiet that the network need not run. */
+export function isSilent(samples: Float32Array): boolean {
+  return samples.every((x) => Math.abs(x) < SILENCE);
 }
 
 /** Return the sum of products of two signals, as far as the shorter one goes. */

@@ -199,6 +199,10 @@ function checkVoice(part: Part, rate: number): void {
   const hop = values[0]![0]!;
   need(Number.isInteger(hop), "the hop of the part voice must be a whole number");
   need(hop <= LONGEST_HOP_S * rate, `the hop of the part voice must be of at most ${LONGEST_HOP_S} s`);
+  const names = [...part.graph!.inputs, ...part.graph!.outputs].map((tensor) => tensor.name).join(" ");
+  const shape = part.graph!.outputs[0]?.shape ?? [];
+  const isSized = shape.length === 3 && typeof shape[2] === "number" && shape[2] > 0;
+  need(names === "voices prints weights" && isSized, "the part voice must turn voices into prints and weights");
 }
 
 /** Throw where the polynomials of an estimate are not complete. */

@@ -16,7 +16,7 @@ import { estimatorOf, type Estimated } from "./estimate.js";
 import { Timings } from "./forecast.js";
 import type { Manifest } from "./manifest.js";
 import { Need } from "./need.js";
-import { isBelow, zeros } from "./numbers.js";
+import { isSilent, zeros } from "./numbers.js";
 import type { Order } from "./order.js";
 import { meanOf, type Plan, type Step } from "./plan.js";
 import type { PlanOptions } from "./planner.js";
@@ -27,7 +27,6 @@ import { Stream } from "./stream.js";
 import { Voiceprints } from "./voiceprints.js";
 import { separateWindows } from "./windows.js";
 
-export const SILENCE = 1e-10; // a window whose peak is below this is silence: less than any integer format can hold
 
 const PIECE_S = 1; // of a signal that a streaming bundle separates, between two calls of `onProgress`
 
@@ -197,7 +196,7 @@ export class Separator {
       await tell(start);
       const window = mix.subarray(start, start + samples);
       const times = { startS: start / sampleRate, windowS: samples / sampleRate };
-      if (isBelow(window, SILENCE)) {
+      if (isSilent(window)) {
         steps.push({ ...times, depth: 0, elapsedMs: 0, missed: false, voices: null });
         return zeros(sources, samples);
       }

@@ -1,11 +1,10 @@
 /** The last seconds of a stream: from them it is told, once a second, how good its voices are. */
 
 import type { Changes, Estimated, Estimator } from "./estimate.js";
-import { isBelow, roundEven } from "./numbers.js";
+import { isSilent, roundEven } from "./numbers.js";
 
 export const WINDOW_S = 2; // that an estimate is of
 export const EVERY_S = 1; // from one estimate to the next
-export const SILENCE = 1e-10; // nothing louder: there is nothing to estimate
 
 /** Follows a stream step by step. */
 export class Trailing {
@@ -55,7 +54,7 @@ export class Trailing {
     if (this.mix.length < this.kept + this.ahead || this.steps % this.every !== 0) return null;
     const whole = joined(this.mix);
     const heard = whole.subarray(0, whole.length - this.delaySamples).slice(-this.window);
-    if (isBelow(heard, SILENCE)) return null;
+    if (isSilent(heard)) return null;
     const separated = voices.map((_, source) => joined(this.voices.map((step) => step[source]!)).slice(-this.window));
     return this.estimator.voices(heard, separated, this.meanChanges());
   }

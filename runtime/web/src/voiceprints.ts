@@ -1,6 +1,7 @@
 /** What separated voices are compared by: the part `voice` of a bundle, see `tisdiss_rt/talkers/voiceprints.py`. */
 
 import type { Engine } from "./engine.js";
+import { BundleError } from "./errors.js";
 import { VOICE, partOf } from "./manifest.js";
 import { numbersOf, type Graph } from "./onnx-runtime.js";
 import { roundEven } from "./numbers.js";
@@ -45,6 +46,10 @@ export class Voiceprints {
     const outputs = await this.graph.run({ voices: this.graph.tensor(joined, [voices.length, samples]) });
     const prints = numbersOf(outputs["prints"]!);
     const weights = numbersOf(outputs["weights"]!);
+    const count = voices.length * (samples / this.hop);
+    if (weights.length !== count || prints.length !== count * this.size) {
+      throw new BundleError(`the voice graph returned ${prints.length} and ${weights.length} numbers`);
+    }
     const frames = this.block / this.hop;
     return Array.from({ length: samples / this.block }, (_, block) =>
       voices.map((_, source) => {

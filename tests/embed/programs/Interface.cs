@@ -33,6 +33,13 @@ internal static class Program
             Console.WriteLine($"spans: {rows.SequenceEqual(voices.SelectMany(voice => voice))}");
             Console.WriteLine($"rows: {Thrown(() => separator.Separate(mix, new Span<float>(rows, 0, 5)))}");
             Console.WriteLine($"version: {separator.Info.OnnxRuntimeVersion}");
+            foreach (RunOptions impossible in new[]
+            {
+                new RunOptions { BudgetMs = 0 }, new RunOptions { Depth = -1 }, new RunOptions { WindowS = 0 }
+            })
+            {
+                Console.WriteLine($"impossible: {Thrown(() => separator.Separate(mix, impossible))}");
+            }
             var files = Directory.GetFiles(arguments[0]).ToDictionary(Path.GetFileName, File.ReadAllBytes);
             using (var inMemory = new Separator(files))
             {

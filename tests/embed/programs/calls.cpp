@@ -27,7 +27,7 @@ std::vector<float> sound() {
   return mix;
 }
 
-// Opens the files of a folder in memory that is gone afterwards.
+// Opens the files of a folder in memory that is gone afterwards, in C++ and in C.
 tisdiss_bundle* open_in_memory(const char* folder) {
   std::vector<std::string> names, contents;
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
@@ -37,9 +37,10 @@ tisdiss_bundle* open_in_memory(const char* folder) {
   }
   std::vector<tisdiss_file> files;
   for (size_t i = 0; i < names.size(); ++i) files.push_back({names[i].c_str(), contents[i].data(), contents[i].size()});
-  tisdiss_open_options options = TISDISS_OPEN_OPTIONS_INIT;
+  tisdiss::OpenOptions options;
   options.files = files.data();
   options.file_count = files.size();
+  check(tisdiss::Separator(options).info().sources == 2, "opening in memory in C++");
   tisdiss_bundle* bundle = nullptr;
   check(tisdiss_open(nullptr, &options, &bundle) == TISDISS_OK, "opening in memory");
   return bundle;
