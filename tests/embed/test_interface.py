@@ -188,7 +188,8 @@ def test_files_that_are_no_bundle(library: c.CDLL, toys: dict[str, Path]) -> Non
     status, text, _ = open_files(library, {})
     assert (status, text) == (
         ARGUMENT,
-        "the folder is NULL: give the path of a bundle, or its files in the options",
+        "the folder is NULL: give the path of a bundle, or its files in options that begin with "
+        "TISDISS_OPEN_OPTIONS_INIT",
     )
     status, text, _ = opened(library, toys["toy"], files=None, file_count=1)
     assert (status, text) == (ARGUMENT, "there are a folder and files: leave one out")

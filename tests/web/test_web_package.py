@@ -27,7 +27,8 @@ function play(voice) {
   given += voice.length;
 }
 const noise = () => Float32Array.from({ length: 128 }, () => Math.random() - 0.5);
-for (let at = 0; at < 16000; at += 128) await onChunk(noise());
+for (let at = 0; at < 16000; at += 128) onChunk(noise()); // as they come: nobody waits
+await last;
 console.log(given, stream.depth >= 1, stream.misses);
 """
 USER = """
@@ -67,6 +68,15 @@ def program(project: Path, text: str, *arguments: str) -> subprocess.CompletedPr
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done
+
+
+@pytest.mark.parametrize("script", ["build.mjs", "build-demo.mjs"])
+def test_a_folder_with_other_files_is_left(programs: Path, tmp_path: Path, script: str) -> None:
+    (tmp_path / "mine.txt").write_text("kept")
+    done = run("node", BUILD / "runtime" / "web" / script, tmp_path)
+    assert done.returncode != 0
+    assert "has other files: choose a new or empty folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
 def test_what_is_in_it(project: Path) -> None:

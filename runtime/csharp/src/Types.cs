@@ -78,10 +78,10 @@ namespace TisdissRt
         internal Native.RunOptions ToNative() => new Native.RunOptions
         {
             size = Native.Size<Native.RunOptions>(),
-            budget_ms = BudgetMs == 0 ? double.NaN : BudgetMs ?? 0,
+            budget_ms = BudgetMs == 0 ? -double.Epsilon : BudgetMs ?? 0,
             depth = Depth == -1 ? int.MinValue : Depth ?? -1,
             min_depth = MinDepth,
-            window_s = WindowS == 0 ? double.NaN : WindowS ?? 0,
+            window_s = WindowS == 0 ? double.Epsilon : WindowS ?? 0,
             min_gain_db = MinGainDb == 0 ? double.Epsilon : MinGainDb ?? 0 // a gain of 0 dB is a limit, too
         };
     }

@@ -34,6 +34,13 @@ internal static class Conformance
         }
     }
 
+    // What a word sets: nothing if it is 0, as in C.
+    private static double? Given(string word)
+    {
+        double number = double.Parse(word, CultureInfo.InvariantCulture);
+        return number == 0 ? (double?)null : number;
+    }
+
     private static float[][] Run(Separator separator, float[] mix, string[] what)
     {
         int[] depths = what[1].Split(',').Select(int.Parse).ToArray();
@@ -44,14 +51,14 @@ internal static class Conformance
         }
         if (what[0] == "estimate")
         {
-            options.WindowS = double.Parse(what[2], CultureInfo.InvariantCulture);
-            options.MinGainDb = double.Parse(what[3], CultureInfo.InvariantCulture);
+            options.WindowS = Given(what[2]);
+            options.MinGainDb = Given(what[3]);
             float[][] rows = separator.Separate(mix, options);
             return Tell(separator.Report, rows);
         }
         if (what[0] == "windows")
         {
-            options.WindowS = double.Parse(what[2], CultureInfo.InvariantCulture);
+            options.WindowS = Given(what[2]);
             return separator.Separate(mix, options);
         }
         using (SeparationStream stream = separator.OpenStream(options))
