@@ -744,3 +744,26 @@ def test_blocks_that_are_too_many_are_one_gap():
     gaps = [piece for piece in taken if isinstance(piece, queues.Gap)]
     assert gaps == [queues.Gap(30 * BLOCK, 30 * BLOCK)]
     assert taken[-1] is None
+
+
+@pytest.mark.parametrize("burst", [0, 3, 7])
+def test_what_a_device_has_gathered_when_it_is_back_does_not_add_up(monkeypatch, burst):
+    """Ten times away for 5 s; back, it gives so many blocks at once that it gathered while it opened."""
+    clock_s, total = 100.0, 0
+    monkeypatch.setattr(queues.time, "perf_counter", lambda: clock_s)
+    arriving = InputQueue(RATE, BLOCK)
+    block = np.zeros((BLOCK, 1), np.float32)
+    for visit in range(11):
+        if visit:
+            clock_s += 5.0
+            arriving.restart()
+        for _ in range(burst):
+            arriving.put(block)
+        for _ in range(RATE // BLOCK):
+            arriving.put(block)
+            clock_s += BLOCK / RATE
+        while not arriving._blocks.empty():
+            taken = arriving.take()
+            total += taken.samples if isinstance(taken, queues.Gap) else len(taken)
+    true_s = clock_s - 100.0
+    assert total / RATE == pytest.approx(true_s, abs=2 * (burst + 1) * BLOCK / RATE)

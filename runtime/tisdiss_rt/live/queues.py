@@ -30,6 +30,7 @@ from tisdiss_rt.live.seam import Seam
 
 MOST_WAITING_S = 2.0  # of input; a separation that is later than this has to leave something out
 AWAY_S = 0.1  # without a block at the end
+BURST_S = 2.0  # within which a device that came back gives what it has gathered, faster than it comes
 FED_S = 0.25  # of the silence in a gap, so that what was before it comes out
 LEAD_IN_S = 0.5  # that is not played: devices begin unevenly
 SPARE_S = 0.05  # of delay beyond what is needed, before it is cut
@@ -57,6 +58,8 @@ class InputQueue:
         self._came, self._last_s = 0, 0.0
         self._was_away = False
         self._dropped = 0  # samples
+        self._back_s, self._back = 0.0, 0  # when the device gave its first block again, and samples after it
+        self._early_s = 0.0  # by which the gap before that was too long
 
     def put(self, block: Array) -> None:
         """Add (n, channels), which must not change afterwards; never waits.
@@ -69,17 +72,22 @@ class InputQueue:
             self.overflows += 1
             self._dropped += len(block)
             return
+        now_s = time.perf_counter()
         if self._was_away:
-            since_s = time.perf_counter() - self._last_s if self._last_s else 0.0
+            since_s = now_s - self._last_s - self._early_s if self._last_s else 0.0
             self._dropped = round(since_s * self._sample_rate) - len(block)
+            self._back_s, self._back, self._early_s = now_s, -len(block), 0.0
         if self._dropped > 0:
             fed = min(self._dropped, round(FED_S * self._sample_rate))
             self._came += fed
             self._blocks.put(Gap(self._dropped, fed))
         self._was_away, self._dropped = False, 0
         self._came += len(block)
-        self._last_s = time.perf_counter()
+        self._last_s = now_s
         self._blocks.put(block)
+        if now_s - self._back_s < BURST_S:
+            self._back += len(block)
+            self._early_s = max(self._early_s, self._back / self._sample_rate - (now_s - self._back_s))
 
     def lose(self) -> None:
         """Note that the device has lost sound, nobody knows how much: the next block continues nothing."""
@@ -103,7 +111,7 @@ class InputQueue:
         missed is a gap.
         """
         if until_s is not None and self._last_s and until_s - self._last_s > AWAY_S:
-            missed = round((until_s - self._last_s) * self._sample_rate)
+            missed = round((until_s - self._last_s - self._early_s) * self._sample_rate)
             self._blocks.put(Gap(missed, min(missed, round(FED_S * self._sample_rate))))
         self._blocks.put(None)
 
