@@ -27,7 +27,7 @@ def loop(source, gain=0.0, delay_s=0.1, room=None):
         heard[k : k + BLOCK] = source[k : k + BLOCK] + back[k : k + BLOCK]
         sound = watch.mute(heard[k : k + BLOCK])
         played[k : k + BLOCK] = limit(sound)
-        watch.hear(heard[k : k + BLOCK], played[k : k + BLOCK], bool((np.abs(sound) > KNEE).any()))
+        watch.update(heard[k : k + BLOCK], played[k : k + BLOCK], bool((np.abs(sound) > KNEE).any()))
         echo = np.convolve(played[k : k + BLOCK], response)
         back[k + delay : k + delay + len(echo)] += echo
     return watch, heard, played

@@ -19,6 +19,7 @@ import pytest
 import soundfile
 import soxr
 from attempts import attempts
+from commands import heed_signals
 
 import tisdiss_rt
 from benchmarks.live.virtual_sound import VirtualPipeWire, VirtualSound, find, missing
@@ -27,12 +28,10 @@ EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 DEPTH = 2
 GAIN = {VirtualSound: 1, VirtualPipeWire: 2}  # of one channel made from the two that programs play
 
-pytestmark = [
-    pytest.mark.realtime,
-    pytest.mark.skipif(
-        bool(sys.platform != "linux" or missing()), reason=f"needs packages of Debian: {missing()}"
-    ),
-]
+if sys.platform != "linux" or missing():
+    pytest.skip(f"needs packages of Debian: {missing()}", allow_module_level=True)
+
+pytestmark = pytest.mark.realtime
 
 
 @pytest.fixture(params=[VirtualSound, VirtualPipeWire], ids=["pulseaudio", "pipewire"])
@@ -65,7 +64,7 @@ def start(sound, *arguments):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored by jobs in the background
+        preexec_fn=heed_signals,
     )
 
 

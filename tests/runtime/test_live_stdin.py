@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from commands import heed_signals
 
 from tisdiss_rt.audio import pipes
 from tisdiss_rt.errors import AudioError, OptionError
@@ -62,7 +63,7 @@ def start(stream_toy, tmp_path):
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+                preexec_fn=heed_signals,
             )
         )
         return running[-1]

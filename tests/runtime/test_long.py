@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 import soundfile
+from commands import HANGUP, heed_signals
 
 RATE = 44100
 MINUTES = 6
@@ -62,7 +63,7 @@ def test_memory_is_constant_and_length_exact(long_file, gain_toy, tmp_path):
 
 @pytest.mark.parametrize("is_writing", [False, True])
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (HANGUP, 128 + HANGUP)]
 )
 def test_signals_leave_no_half_file(long_file, gain_toy, tmp_path, number, status, is_writing):
     """While it separates, where the voices wait in another file, and while the results are written."""
@@ -71,7 +72,11 @@ def test_signals_leave_no_half_file(long_file, gain_toy, tmp_path, number, statu
         source = tmp_path / "three minutes.wav"
         soundfile.write(source, *soundfile.read(long_file, frames=3 * 60 * RATE, dtype="float32"))
     process = subprocess.Popen(
-        command(source, gain_toy, "--window-s", "0.2"), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        command(source, gain_toy, "--window-s", "0.2"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=None if sys.platform == "win32" else heed_signals,
     )
     deadline_s = time.monotonic() + 300
     least_bytes = 100_000 if is_writing else 0
