@@ -265,26 +265,31 @@ def test_devices_of_the_server_by_their_names(server, stream_toy, tmp_path):
 
 
 def test_other_programs_get_a_voice_from_a_virtual_microphone(server, stream_toy, tmp_path):
-    mix = example(16000, 6)
-    soundfile.write(tmp_path / "mix.wav", mix, 16000, subtype="FLOAT")
-    with server(16000) as sound:
-        options = ("--virtual-mic", "voice", "--listen", 2, "--record", tmp_path / "rec", "--depth", DEPTH)
-        running = start(sound, "--bundle", stream_toy, *options)
-        listening(tmp_path / "rec")
-        tap = sound.tap_source("voice")
-        second = start(sound, "--bundle", stream_toy, "--virtual-mic", "voice")
-        assert "there is a microphone 'voice' already" in second.communicate(timeout=20)[1]
-        sound.play(tmp_path / "mix.wav").wait()
-        time.sleep(0.7)
-        running.send_signal(signal.SIGINT)
-        _, err = running.communicate(timeout=20)
-        assert running.returncode == 0, err
-        assert "other programs have it as the microphone voice" in err
-        assert "voice" not in sound.control("list", "short", "modules")
-        heard, expected = tap.close(), tracks(tmp_path / "rec")[2]
-    least_db = 60 if server is VirtualSound else 20  # PipeWire resamples
-    pieces = np.split(expected[2 * 16000 : 5 * 16000], 12)
-    assert sum(likeness_db(piece, heard) > least_db for piece in pieces) >= 9  # a busy machine loses some
+    soundfile.write(tmp_path / "mix.wav", example(16000, 6), 16000, subtype="FLOAT")
+    folders = iter([tmp_path / "rec0", tmp_path / "rec1", tmp_path / "rec2"])
+
+    def try_it():
+        folder = next(folders)
+        with server(16000) as sound:
+            options = ("--virtual-mic", "voice", "--listen", 2, "--record", folder, "--depth", DEPTH)
+            running = start(sound, "--bundle", stream_toy, *options)
+            listening(folder)
+            tap = sound.tap_source("voice")
+            second = start(sound, "--bundle", stream_toy, "--virtual-mic", "voice")
+            assert "there is a microphone 'voice' already" in second.communicate(timeout=20)[1]
+            sound.play(tmp_path / "mix.wav").wait()
+            time.sleep(0.7)
+            running.send_signal(signal.SIGINT)
+            _, err = running.communicate(timeout=20)
+            assert running.returncode == 0, err
+            assert "other programs have it as the microphone voice" in err
+            assert "voice" not in sound.control("list", "short", "modules")
+            heard, expected = tap.close(), tracks(folder)[2]
+        least_db = 60 if server is VirtualSound else 20  # PipeWire resamples
+        pieces = np.split(expected[2 * 16000 : 5 * 16000], 12)
+        assert sum(likeness_db(piece, heard) > least_db for piece in pieces) >= 9  # a busy machine loses some
+
+    attempts(3, try_it)
 
 
 def likeness_db(piece, heard):
