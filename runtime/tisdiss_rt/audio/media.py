@@ -11,12 +11,14 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tisdiss_rt.audio import Array
+from tisdiss_rt.audio.channels import BLOCK_FRAMES
 
 SUFFIXES = (
     *(".3gp", ".aac", ".ac3", ".amr", ".avi", ".m4a", ".m4b", ".m4v", ".mka", ".mkv", ".mov"),
     *(".mp4", ".mpeg", ".mpg", ".webm", ".wma", ".wmv"),
 )
 _WITH_LENGTH = ("mp4", "matroska", "asf", "avi")  # containers whose header has it; elsewhere it is a guess
+_LONGEST_PACKET_S = 10.0  # what a damaged one says beyond is not believed
 INSTALL = "pip install 'tisdiss-rt[media]'"
 
 
@@ -83,11 +85,13 @@ class MediaFile:
                     blocks = [block for frame in packet.decode() for block in self._converted(frame)]
                 except (self._error, ValueError) as error:
                     damage = error
-                    lost += round(float((packet.duration or 0) * packet.time_base) * self.samplerate)
+                    lasts_s = float(packet.duration * packet.time_base) if packet.duration else 0.0
+                    lost += round(min(lasts_s, _LONGEST_PACKET_S) * self.samplerate)
                     continue
-                if blocks and lost:
-                    yield np.zeros((lost, self.channels), np.float32)
-                    self.lost, lost = self.lost + lost, 0
+                while blocks and lost:
+                    silent = min(lost, BLOCK_FRAMES)
+                    yield np.zeros((silent, self.channels), np.float32)
+                    self.lost, lost = self.lost + silent, lost - silent
                 begun = begun or bool(blocks)
                 yield from blocks
             yield from self._converted(None)

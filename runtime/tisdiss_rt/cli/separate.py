@@ -168,7 +168,7 @@ def _separate_all(
             for written in (*result.get("outputs", ()), *filter(None, [result.get("rttm")])):
                 click.echo(written)
         if not as_json:
-            result.pop("steps", None)  # of a stream's bundle 190 MB for each hour
+            result.pop("steps", None)  # there are many of a streaming bundle
         results.append(result)
     return results
 
