@@ -34,7 +34,7 @@ from tisdiss_rt.streaming import sliding_core
 from tisdiss_rt.streaming.opening import in_steps, open_stream, warn_of_falling_behind
 from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
 from tisdiss_rt.talkers.causal import CausalOrder
-from tisdiss_rt.talkers.meeting import MOST
+from tisdiss_rt.talkers.meeting import MOST_TALKERS
 from tisdiss_rt.talkers.recording import Recording, settled, wanted_of
 from tisdiss_rt.talkers.sample import Sample, voice_of
 from tisdiss_rt.talkers.turns import rttm as as_rttm
@@ -134,7 +134,7 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         given = of_array(mix, sample_rate, "the mixture")
-        wanted = wanted_of(talkers, voice, channels, MOST, self._describe)
+        wanted = wanted_of(talkers, voice, channels, MOST_TALKERS, self._describe)
         plan = self.plan(
             budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s, min_gain_db=min_gain_db
         )

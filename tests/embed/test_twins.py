@@ -37,7 +37,7 @@ TWINS: dict[str, list[Any]] = {
     "assignment.cpp:kFadeS": [recording.FADE_S],
     "assignment.cpp:kFewBlocks": [assignment.FEW_BLOCKS],
     "assignment.cpp:kLongest": [assignment.LONGEST],
-    "assignment.cpp:kMost": [assignment.MOST],
+    "assignment.cpp:kMostStretches": [assignment.MOST_STRETCHES],
     "assignment.cpp:kResidueShare": [assignment.RESIDUE_SHARE],
     "assignment.cpp:kRounds": [assignment.ROUNDS],
     "assignment.cpp:kStepS": [recording._STEP_S],

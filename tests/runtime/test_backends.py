@@ -24,7 +24,7 @@ OTHERS = [full for full in available_providers() if short_name(full) not in BACK
 
 
 class EvaluatedGraph:
-    """A graph, as `backends.Graph`; its tensors are arrays."""
+    """A graph, as `backends.OpenGraph`; its tensors are arrays."""
 
     def __init__(self, content, threads, options):
         import onnx

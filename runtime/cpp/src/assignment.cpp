@@ -14,7 +14,7 @@ namespace {
 constexpr double kActiveDb = -30.0;  // of the signal's level: what is quieter is silence
 constexpr double kDominant = 0.8;    // share of a block's power with which a source stands for itself
 constexpr size_t kLongest = 8;       // blocks of a stretch
-constexpr size_t kMost = 1500;       // stretches that are grouped; of more, some are taken
+constexpr size_t kMostStretches = 1500;  // stretches that are grouped; of more, some are taken
 constexpr double kChange = 3.0;      // cost of another order in a pause,
 constexpr double kChangeInSound = 12.0;  // and what sound adds
 constexpr int kRounds = 6;
@@ -147,9 +147,9 @@ std::vector<Stretch> stretches_of(const Evidence& evidence) {
 
 std::vector<Pool> pooled(const Evidence& evidence, const std::vector<Stretch>& all) {
   std::vector<Stretch> stretches = all;
-  if (all.size() > kMost) {
+  if (all.size() > kMostStretches) {
     stretches.clear();
-    for (const size_t i : spread(0, all.size() - 1, kMost)) stretches.push_back(all[i]);
+    for (const size_t i : spread(0, all.size() - 1, kMostStretches)) stretches.push_back(all[i]);
   }
   std::vector<Pool> pools;
   for (const Stretch& stretch : stretches) {

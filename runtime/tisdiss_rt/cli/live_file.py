@@ -46,14 +46,14 @@ def play_file(
     """Separate a file as if it arrived live, and report how that went."""
     from tisdiss_rt.audio.results import origin_in, remove_rest, turns_path, voice_paths
     from tisdiss_rt.priority import raised_priority
-    from tisdiss_rt.talkers.meeting import MOST
+    from tisdiss_rt.talkers.meeting import MOST_TALKERS
 
     folder = Path(output_dir)
     targets = results(separator, source, folder, force)
     replaced = [origin_in(target) for target in targets]
     with nullcontext("normal") if no_realtime else raised_priority() as priority:
         report = _play(separator, source, targets, options, chunk_ms, realtime=not no_realtime)
-    more = voice_paths(folder, source, MOST)[len(targets) :]
+    more = voice_paths(folder, source, MOST_TALKERS)[len(targets) :]
     remove_rest(replaced, more, turns_path(folder, source))
     report["priority"] = priority
     if as_json:

@@ -238,14 +238,14 @@ def _separate_one(
     """
     from tisdiss_rt.audio.files import AudioReader
     from tisdiss_rt.audio.results import origin_in, remove_rest, turns_path, voice_paths
-    from tisdiss_rt.talkers.meeting import MOST
+    from tisdiss_rt.talkers.meeting import MOST_TALKERS
 
     if Path(path).is_dir():
         raise AudioError(f"{path}: no audio files in this folder")
     is_split, talkers = options["channels"] == "split", options["talkers"]
     with AudioReader(path) if is_split else nullcontext() as reader:
         sources = separator.bundle.manifest.sources if talkers is None else talkers
-        most = MOST if sources == "auto" else sources
+        most = MOST_TALKERS if sources == "auto" else sources
         channels = reader.channels if reader else None
         targets = voice_paths(folder, path, most, channels)
         rttm = None if talkers is None else turns_path(folder, path)
@@ -263,7 +263,7 @@ def _separate_one(
         with progress_bar(path, shown=not quiet and sys.stderr.isatty()) as progress:
             result = separator.separate_file(reader or path, targets, **options, rttm=rttm, progress=progress)
     claimed[targets[0]] = path
-    more = [voice for voice in voice_paths(folder, path, MOST, channels) if voice not in result.paths]
+    more = [voice for voice in voice_paths(folder, path, MOST_TALKERS, channels) if voice not in result.paths]
     remove_rest(replaced, more, turns_path(folder, path) if rttm is None else None)
     line = report(separator, path, result)
     if not quiet:

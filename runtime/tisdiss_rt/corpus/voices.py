@@ -18,7 +18,7 @@ from tisdiss_rt.audio.files import AudioReader
 from tisdiss_rt.audio.results import is_voice_path, turns_path, voice_paths
 from tisdiss_rt.corpus.entries import DURATION, OFFSET, PATH, PROBLEM, Entry
 from tisdiss_rt.errors import OutputError, SeparationWarning, told_of
-from tisdiss_rt.talkers.meeting import MOST
+from tisdiss_rt.talkers.meeting import MOST_TALKERS
 
 if TYPE_CHECKING:
     from tisdiss_rt.separation import Found
@@ -75,7 +75,9 @@ def _separate(
     with AudioReader(entry.path, entry.start_s, entry.length_s) as reader:
         sources = separator.bundle.manifest.sources if talkers is None else talkers
         channels = reader.channels if options.get("channels") == "split" else None
-        targets = voice_paths(making, f"{entry.name}.wav", MOST if sources == "auto" else sources, channels)
+        targets = voice_paths(
+            making, f"{entry.name}.wav", MOST_TALKERS if sources == "auto" else sources, channels
+        )
         rttm = None if talkers is None else turns_path(making, f"{entry.name}.wav")
         result = separator.separate_file(reader, targets, **options, rttm=rttm)
     folder = _folder_of(entry, output)

@@ -34,7 +34,7 @@ from tisdiss_rt.corpus.entries import Entry
 from tisdiss_rt.corpus.voices import Outcome, separate_entry
 from tisdiss_rt.engine.cores import physical_cores, shares
 from tisdiss_rt.errors import ProviderError, SeparationWarning
-from tisdiss_rt.talkers.meeting import MOST
+from tisdiss_rt.talkers.meeting import MOST_TALKERS
 from tisdiss_rt.talkers.recording import wanted_of
 from tisdiss_rt.talkers.sample import voice_of
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
@@ -68,7 +68,7 @@ class Task:
         talkers, voice = self.options.get("talkers"), self.options.get("voice")
         rate = bundle.manifest.sample_rate
         describe = partial(voice_of, voiceprints=voiceprints_of(bundle), sample_rate=rate)
-        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST, describe)
+        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST_TALKERS, describe)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ COARSE_TOLERANCE = 2e-3  # of accelerators, whose convolutions round to 10 bits 
 Shape = tuple[int | None, ...] | None
 
 
-class Graph(Protocol):
+class OpenGraph(Protocol):
     """An opened graph; its tensors are of a kind of their own, which may be on a device.
 
     Attributes ``inputs`` and ``outputs`` are the names, ``shapes`` their shapes.
@@ -68,7 +68,7 @@ class Backend:
     name: str
     version: Callable[[], str | None]
     precisions: Callable[[Bundle], tuple[str, ...]]
-    open: Callable[[Bundle, int, str, Mapping[str, str]], Mapping[str, Graph]]
+    open: Callable[[Bundle, int, str, Mapping[str, str]], Mapping[str, OpenGraph]]
     tolerance: float = TOLERANCE
     is_preferred: bool = False
 
@@ -113,7 +113,7 @@ class Opened(NamedTuple):
 
     backend: Backend
     precision: str
-    graphs: Mapping[str, Graph]
+    graphs: Mapping[str, OpenGraph]
 
 
 def open_graphs(

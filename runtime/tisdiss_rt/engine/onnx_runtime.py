@@ -9,8 +9,7 @@ from functools import cache
 from typing import Any
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.bundle import GRAPHS, Bundle
-from tisdiss_rt.bundle import Graph as GraphRef
+from tisdiss_rt.bundle import GRAPHS, Bundle, Graph
 from tisdiss_rt.errors import BundleError, OptionError, ProviderError, first_line
 
 NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
@@ -50,16 +49,16 @@ class OrtGraph:
         self._device = "cuda" if self.provider in _ON_CUDA else "cpu"
 
     def tensor(self, array: Array) -> Any:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         return ort.OrtValue.ortvalue_from_numpy(array, self._device, 0)
 
     def array(self, tensor: Any) -> Array:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         numbers: Array = tensor.numpy()
         return numbers
 
     def run(self, tensors: dict[str, Any], into: Any | None = None) -> dict[str, Any]:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         binding = self._session.io_binding()
         for name in self.inputs:
             binding.bind_ortvalue_input(name, tensors[name])
@@ -72,11 +71,11 @@ class OrtGraph:
         return dict(zip(self.outputs, binding.get_outputs(), strict=True))
 
     def handles(self) -> list[Any]:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         return [self._session]
 
     def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         outputs: list[Array] = self._session.run(self.outputs, arrays)
         return outputs
 
@@ -148,7 +147,7 @@ def open_graphs(
     return graphs
 
 
-def open_part(bundle: Bundle, graph: GraphRef, label: str) -> OrtGraph:
+def open_part(bundle: Bundle, graph: Graph, label: str) -> OrtGraph:
     """Open a further graph of a bundle, on one thread of the CPU: it is small. Raises BundleError."""
     return open_ort(bundle.read_onnx(graph.files["fp32"]), [CPU], 1, label)
 

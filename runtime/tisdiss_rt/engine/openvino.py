@@ -20,7 +20,7 @@ PRECISIONS = {"bf16": "bf16", "fp32": "f32"}
 
 
 class OpenVinoGraph:
-    """An opened graph, as `backends.Graph`; its tensors are arrays.
+    """An opened graph, as `backends.OpenGraph`; its tensors are arrays.
 
     Args:
         compiled: the graph in OpenVINO.
@@ -38,24 +38,24 @@ class OpenVinoGraph:
         self.shapes = {name: _shape_of(port) for name, port in ports}
 
     def tensor(self, array: Array) -> Array:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         return array
 
     def array(self, tensor: Array) -> Array:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         return tensor
 
     def run(self, tensors: dict[str, Array], into: Array | None = None) -> dict[str, Array]:
-        """See `Graph`; ``into`` is not used, as the outputs are copies."""
+        """See `OpenGraph`; ``into`` is not used, as the outputs are copies."""
         return dict(zip(self.outputs, self.run_arrays(tensors), strict=True))
 
     def handles(self) -> list[Any]:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         request = getattr(self._requests, "own", None)
         return [self._compiled] if request is None else [self._compiled, request]
 
     def run_arrays(self, arrays: dict[str, Array]) -> list[Array]:
-        """See `Graph`."""
+        """See `OpenGraph`."""
         if not hasattr(self._requests, "own"):  # a request is for one thread at a time
             self._requests.own = self._compiled.create_infer_request()
         results = self._requests.own.infer({name: arrays[name] for name in self.inputs}, share_inputs=True)

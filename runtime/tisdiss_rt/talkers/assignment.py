@@ -22,7 +22,7 @@ from tisdiss_rt.talkers.blocks import Blocks, Voiceprints
 ACTIVE_DB = -30.0  # of the recording's level: what is quieter is silence
 DOMINANT = 0.8  # share of a block's power with which an output stands for itself
 LONGEST = 8  # blocks of a stretch: two talkers may follow each other without a pause
-MOST = 1500  # stretches that are grouped; of more, some are taken
+MOST_STRETCHES = 1500  # stretches that are grouped; of more, some are taken
 CHANGE, CHANGE_IN_SOUND = 3.0, 12.0  # cost of another order, in a pause and within sound
 ROUNDS = 6
 ALIKE = 0.6  # of the distance at which two voices may be one talker's: nearer are alike
@@ -128,8 +128,10 @@ def stretches_of(evidence: Evidence) -> list[tuple[int, int, int]]:
 
 def pooled(blocks: Blocks, evidence: Evidence, stretches: list[tuple[int, int, int]]) -> tuple[Array, Array]:
     """Return the voiceprints (stretches, size) of stretches, as sums, and how many blocks count in each."""
-    if len(stretches) > MOST:
-        stretches = [stretches[i] for i in np.linspace(0, len(stretches) - 1, MOST).round().astype(int)]
+    if len(stretches) > MOST_STRETCHES:
+        stretches = [
+            stretches[i] for i in np.linspace(0, len(stretches) - 1, MOST_STRETCHES).round().astype(int)
+        ]
     counts = [evidence.counts[a:b, s] for s, a, b in stretches]
     sums = [
         (count[:, None] * blocks.prints[a:b, s]).sum(0, dtype=np.float32)

@@ -23,14 +23,14 @@ from tisdiss_rt.talkers.assignment import (
 )
 from tisdiss_rt.talkers.blocks import Blocks, Voiceprints
 
-MOST = 8  # people that are told apart
+MOST_TALKERS = 8  # people that are told apart
 # Squared distance, of that at which two voices may be one talker's, up to which two groups are one: of voices
 # that are heard for ever, and what comes to it where the briefer one is heard in the root of all blocks.
 ALIKE, ALIKE_BRIEF = 0.39, 1.75
 
 
 def who_is_who(
-    blocks: Blocks, voiceprints: Voiceprints, count: int | None, most: int = MOST
+    blocks: Blocks, voiceprints: Voiceprints, count: int | None, most: int = MOST_TALKERS
 ) -> tuple[Order, int]:
     """Find which talker each source of each block is.
 

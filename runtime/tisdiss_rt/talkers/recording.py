@@ -23,7 +23,7 @@ from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
-from tisdiss_rt.talkers.meeting import MOST, who_is_who
+from tisdiss_rt.talkers.meeting import MOST_TALKERS, who_is_who
 from tisdiss_rt.talkers.records import of_one, ordered
 from tisdiss_rt.talkers.sample import Sample, who_of
 from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, power_of, seconds_of, talking, turns_of
@@ -51,12 +51,12 @@ class Wanted:
     """
 
     talkers: int | str | None = None
-    most: int = MOST
+    most: int = MOST_TALKERS
     voice: Array | None = None
 
     def __post_init__(self) -> None:
-        if self.talkers not in (None, AUTO) and not is_whole(self.talkers, 1, MOST):
-            raise OptionError(f"talkers are auto, or a number from 1 to {MOST}; not {self.talkers!r}")
+        if self.talkers not in (None, AUTO) and not is_whole(self.talkers, 1, MOST_TALKERS):
+            raise OptionError(f"talkers are auto, or a number from 1 to {MOST_TALKERS}; not {self.talkers!r}")
 
     def check_files(self, files: int, sources: int) -> None:
         """Raise OptionError where so many files are not for what is wanted, or for so many sources."""
@@ -88,7 +88,7 @@ def wanted_of(
     if channels == "split" and (talkers is not None or voice is not None):
         raise OptionError("talkers and voice are of one signal, and channels='split' makes several")
     point = None if voice is None else describe(voice)
-    return Wanted(talkers, min(most, MOST), point)
+    return Wanted(talkers, min(most, MOST_TALKERS), point)
 
 
 @dataclass

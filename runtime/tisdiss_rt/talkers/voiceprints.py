@@ -8,7 +8,7 @@ import numpy as np
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import VOICE, Bundle
-from tisdiss_rt.engine.backends import Graph
+from tisdiss_rt.engine.backends import OpenGraph
 from tisdiss_rt.engine.onnx_runtime import open_part
 from tisdiss_rt.errors import BundleError, first_line
 from tisdiss_rt.talkers.signature import CEPSTRA, PITCH_BINS, frame_samples, frame_signatures
@@ -26,7 +26,7 @@ class LearntVoiceprints:
     Raises BundleError where the graph is not what the manifest says.
     """
 
-    def __init__(self, graph: Graph, values: Mapping[str, tuple[float, ...]]) -> None:
+    def __init__(self, graph: OpenGraph, values: Mapping[str, tuple[float, ...]]) -> None:
         if (graph.inputs, graph.outputs) != (["voices"], ["prints", "weights"]):
             raise BundleError(f"the voice graph has {graph.inputs} and {graph.outputs}")
         self._graph = graph

@@ -15,7 +15,7 @@ import { squaredDistance, toPoint } from "./voiceprints.js";
 export const ACTIVE_DB = -30; // of the signal's level: what is quieter is silence
 export const DOMINANT = 0.8; // share of a block's power with which a source stands for itself
 export const LONGEST = 8; // blocks of a stretch
-export const MOST = 1500; // stretches that are grouped; of more, some are taken
+export const MOST_STRETCHES = 1500; // stretches that are grouped; of more, some are taken
 export const CHANGE = 3; // cost of another order in a pause,
 export const CHANGE_IN_SOUND = 12; // and what sound adds
 export const ROUNDS = 6;
@@ -131,7 +131,7 @@ function join(pool: Pool, other: Pool): void {
 }
 
 function pooled(evidence: readonly Evidence[][], all: readonly Stretch[]): Pool[] {
-  const taken = all.length > MOST ? spread(0, all.length - 1, MOST).map((i) => all[i]!) : all;
+  const taken = all.length > MOST_STRETCHES ? spread(0, all.length - 1, MOST_STRETCHES).map((i) => all[i]!) : all;
   return taken.map(({ source, begin, end }) => {
     const pool = { sum: new Float32Array(evidence[0]![0]!.print.length), count: 0 };
     for (const block of evidence.slice(begin, end)) add(pool, block[source]!.print, block[source]!.counts);
