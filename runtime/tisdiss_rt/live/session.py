@@ -213,7 +213,8 @@ class LiveSession:
 
     def on_output(self, data: Array, frames: int, when: Any, status: Any) -> None:
         """Callback of the headphones: fills ``data`` (frames, channels)."""
-        self.output.underflows += bool(status.output_underflow)
+        if status.output_underflow:
+            self.output.lose()
         came = self.input.came * self._pair.sample_rate / self._pair.source.sample_rate
         data[:] = self.output.take(frames, came)[:, None]
 
