@@ -24,8 +24,8 @@ from benchmarks.pages import update
 from benchmarks.quality import conversation
 from benchmarks.quality.quality import speech_folder
 from tisdiss_export.calibrating import LEAST_DB, MOST_DB
-from tisdiss_export.observing import THREE, Observation, in_windows, observe
-from tisdiss_models.acoustics import SCENES
+from tisdiss_export.observing import Observation, in_windows, observe
+from tisdiss_models.acoustics import SCENES, THREE
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.base import Engine

@@ -39,7 +39,7 @@ from benchmarks.quality.quality import (
     speech_folder,
 )
 from benchmarks.quality.rooms import rooms
-from tisdiss_models.acoustics import SCENES, draw_batch
+from tisdiss_models.acoustics import SCENES, THREE, draw_batch, draw_three
 from tisdiss_models.data import Corpus, load_corpus
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
@@ -49,7 +49,6 @@ DEPTHS = range(9)
 SHOWN = (0, 1, 2, 4, 8)
 SEEDS = {"test": 7001, "validation": 9001}
 PAGE = Path(__file__).parent / "SCENES.md"
-THREE = "three-talkers"
 IMPROVED = tuple(name for name in (*SCENES, THREE) if name not in ("one-talker", "turns"))
 WINDOWED_EVERY = 4  # windows take most of the time and need less precision: every fourth mixture
 
@@ -67,12 +66,10 @@ def mixtures(name: str, people: str, count: int, sample_rate: int) -> tuple[Tens
     generator = torch.Generator().manual_seed(SEEDS[people] + sum(name.encode()))
     scene = SCENES["clean" if name == THREE else name]
     bank = rooms(scene.decay_s[0], sample_rate) if scene.room_share else None
+    if name == THREE:
+        return draw_three(talkers, scene, count, CROP_S, generator)
     drawn = 4 * count if name == "turns" else count  # those in which one hardly talks are left out
     mix, voices = draw_batch(talkers, scene, drawn, CROP_S, generator, noises, bank)
-    if name == THREE:
-        third = draw_batch(talkers, scene, count, CROP_S, generator)[1][:, :1]
-        voices = torch.cat([voices, third], 1)
-        mix = voices.sum(1)
     if name == "turns":
         kept = both_talk_alone(voices).nonzero()[:count, 0]
         mix, voices = mix[kept], voices[kept]

@@ -100,9 +100,8 @@ def export_bundle(
             add_voice(bundle.load(folder), voice)
         if speech is not None:
             calibrate(bundle.load(folder), speech)
-        if target.exists():
-            target.rename(Path(work) / "replaced")
-        folder.rename(target)
+        _check_target(target, force)  # once more, as exporting takes minutes
+        _put(folder, target, Path(work) / "replaced")
     return bundle.load(target)
 
 
@@ -124,10 +123,24 @@ def _check_target(target: Path, force: bool) -> None:
         raise FileExistsError(f"{target} holds {others[0]}, which is not part of the bundle: move it away")
 
 
+def _put(folder: Path, target: Path, replaced: Path) -> None:
+    """Move a folder to its place, and what is there to `replaced`; if that ends halfway, back again."""
+    there = target.exists()
+    try:
+        if there:
+            target.rename(replaced)
+        folder.rename(target)
+    except BaseException:
+        if there and not target.exists():
+            replaced.rename(target)
+        raise
+
+
 def add_precision(exported: bundle.Bundle, precision: str) -> bundle.Bundle:
     """Add graphs in another precision to a bundle: those with which the error stays low enough.
 
     The bar is an error at the trained depth `ACCEPTED_SNR_DB` below the estimate, checked graph by graph.
+    The bundle's folder is changed while that goes on: it must not be in use.
 
     Returns:
         The bundle as a runtime loads it.
@@ -246,7 +259,9 @@ def _manifest(
         sources=config.sources,
         min_samples=_min_samples(network),
         windows_s=() if stream else WINDOWS_S,
-        depth=bundle.DepthRange(config.trained_depth, config.trained_depth + DEPTHS_BEYOND),
+        depth=bundle.DepthRange(
+            config.trained_depth, min(config.trained_depth + DEPTHS_BEYOND, bundle.DEEPEST)
+        ),
         graphs=graphs,
         stream=stream,
         state=state,

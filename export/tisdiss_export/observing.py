@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tisdiss_models.acoustics import SCENES, draw_batch
+from tisdiss_models.acoustics import LEAST_FOR_THREE, SCENES, THREE, draw_batch, draw_three
 from tisdiss_models.data import Corpus, check_mixable, load_corpus
 from tisdiss_rt.audio import Array
 from tisdiss_rt.engine.base import Engine
@@ -29,7 +29,6 @@ CROP_S = 5.0  # of a mixture
 SEED = 4242
 ALONE_SHARE = 0.2
 ROUND = 4  # mixtures of a scene that are drawn at once: fewer mixtures are the first of more
-THREE = "three-talkers"
 BEYOND = 1  # repetitions more than the trained ones
 SILENCE = 1e-4  # of the mixture's power: a talker who is quieter says nothing
 
@@ -84,8 +83,9 @@ def observe(
     talkers = load_corpus(speech / people, rate, CROP_S)
     check_mixable(talkers, speech / people)
     noises = load_corpus(speech / "noise" / "validation", rate, CROP_S, by_file=True)
+    scenes = [*SCENES, THREE] if len(talkers.names) >= LEAST_FOR_THREE else [*SCENES]
     for first in range(0, mixtures, ROUND):
-        for scene in (*SCENES, THREE):
+        for scene in scenes:
             count = min(ROUND, mixtures - first)
             drawn = _drawn(scene, talkers, noises, count, seed + first, alone_share)
             for number, (mix, voices) in enumerate(drawn, first):
@@ -112,11 +112,10 @@ def _drawn(
     if scene not in ("one-talker", "turns"):
         config = dataclasses.replace(config, alone_share=alone_share)
     generator = torch.Generator().manual_seed(seed + sum(scene.encode()))
-    mix, voices = draw_batch(talkers, config, count, CROP_S, generator, noises)
     if scene == THREE:
-        third = draw_batch(talkers, config, count, CROP_S, generator)[1][:, :1]
-        voices = torch.cat([voices, third], 1)
-        mix = voices.sum(1)
+        mix, voices = draw_three(talkers, config, count, CROP_S, generator)
+    else:
+        mix, voices = draw_batch(talkers, config, count, CROP_S, generator, noises)
     yield from zip(mix.numpy(), voices.numpy(), strict=True)
 
 

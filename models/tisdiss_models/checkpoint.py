@@ -99,6 +99,7 @@ def _find(path: Path) -> tuple[Path, Path | None]:
         raise CheckpointError(f"{path}: not a .pt or .pth file")
     folder = path if path.is_dir() else path.parent
     config = folder / "config.yaml"
+    own: list[Path] = []
     if path.suffix == ".pth":
         found = [path]
     else:
@@ -107,7 +108,7 @@ def _find(path: Path) -> tuple[Path, Path | None]:
         if not found and len(own) == 1:
             return own[0], None
     if len(found) != 1:
-        names = ", ".join(p.name for p in found) or "none"
+        names = ", ".join(p.name for p in found or own) or "none"
         raise CheckpointError(f"{folder}: expected one .pth or .pt file, found {names}; name the file")
     if not config.is_file():
         raise CheckpointError(f"{found[0]}: needs its config.yaml in the same folder")

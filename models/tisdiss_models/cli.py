@@ -71,6 +71,8 @@ def train_command(
         raise click.ClickException("give --config to start or --resume to go on")
     if init and resume:
         raise click.ClickException("--init is for a new run; leave it out with --resume")
+    if teacher and not (init or resume):
+        raise click.ClickException(f"--teacher teaches no decoder: take it over with --init {teacher}")
     output = _output_folder(output, config, resume)
     device = _choose_device(device)
     compile_parts = compile_parts and _can_compile(device)
@@ -83,11 +85,13 @@ def train_command(
         f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}",
         err=True,
     )
+    begun = trainer.step
     try:
         train(trainer, output, minutes, evaluate_every)
     except KeyboardInterrupt:
-        state = output / "state.pt"
-        raise click.ClickException(f"interrupted at step {trainer.step}; --resume {state} goes on") from None
+        going_on = f"--resume {output / 'state.pt'}" + (f" --teacher {teacher}" if teacher else "")
+        told = f"{going_on} goes on" if trainer.step > begun else "nothing was trained by then"
+        raise click.ClickException(f"interrupted at step {trainer.step}; {told}") from None
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(f"ended at step {trainer.step}: {error}") from error
 
@@ -188,4 +192,8 @@ def _trainer(
 
 def _read(config: str) -> tuple[NetworkConfig, TrainingConfig]:
     shipped = CONFIGS / f"{config}.yaml"
-    return read_yaml(shipped if shipped.exists() else Path(config))
+    path = shipped if shipped.exists() else Path(config)
+    if not path.exists():
+        names = ", ".join(sorted(each.stem for each in CONFIGS.glob("*.yaml")))
+        raise ConfigError(f"{config}: no such training file; shipped are {names}")
+    return read_yaml(path)

@@ -18,6 +18,9 @@ import yaml
 
 T = TypeVar("T")
 
+MOST_SIZE = 2**31 - 1  # as in manifests of bundles
+DEEPEST = 64  # repetitions of the block that a bundle may have
+
 
 class ConfigError(ValueError):
     """A configuration that cannot be used; the message names the option and what is allowed."""
@@ -76,8 +79,11 @@ class NetworkConfig:
             value = getattr(self, field.name)
             least = 0 if field.name in ("lookback", "recurrent_dim") else 1
             sizes = value if field.type.startswith("tuple") else [value] if field.type == "int" else []
-            if any(type(size) is not int or size < least for size in sizes):
-                raise ConfigError(f"{field.name} must be positive whole numbers, not {reprlib.repr(value)}")
+            if any(type(size) is not int or not least <= size <= MOST_SIZE for size in sizes):
+                raise ConfigError(
+                    f"{field.name} must be positive whole numbers of at most {MOST_SIZE}, "
+                    f"not {reprlib.repr(value)}"
+                )
         for ok, message in (*self._size_rules(), *self._combination_rules()):
             if not ok:
                 raise ConfigError(message)
@@ -90,6 +96,10 @@ class NetworkConfig:
                 f"n_fft ({self.n_fft}) must be even, and twice hop ({self.hop}) or a larger multiple of it",
             ),
             (self.sources >= 2, f"sources must be at least 2, not {self.sources}"),
+            (
+                self.trained_depth <= DEEPEST,
+                f"trained_depth must be at most {DEEPEST}, not {self.trained_depth}",
+            ),
             (self.dim % self.norm_groups == 0, f"dim ({self.dim}) must be a multiple of norm_groups"),
             (
                 self.attention_dim % (2 * self.heads) == 0,
@@ -226,6 +236,11 @@ class SceneConfig:
         for name in ("turn_s", "decay_s", "distance_m", "pause_s"):
             if not getattr(self, name)[0] > 0:
                 raise ConfigError(f"{name} must be above 0, not {list(getattr(self, name))}")
+        if sum(self.gap_s) < -0.5 * sum(self.turn_s):
+            raise ConfigError(
+                f"gap_s: turns of {list(self.turn_s)} s may overlap by half on average, not by "
+                f"{list(self.gap_s)}"
+            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,6 +347,21 @@ def to_mapping(config: NetworkConfig | TrainingConfig | SceneConfig) -> dict[str
     return dataclasses.asdict(config, dict_factory=plain)
 
 
+class _Loader(yaml.SafeLoader):
+    """Read plain values only, and no option twice, of which all but the last would count for nothing."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Raise ConstructorError for a key that is there before."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is there twice", key.start_mark
+                )
+            seen.add(str(key.value))
+        return super().construct_mapping(node, deep)
+
+
 def read_options(path: Path) -> dict[str, Any]:
     """Read a YAML file of options, plain values only.
 
@@ -340,7 +370,7 @@ def read_options(path: Path) -> dict[str, Any]:
         OSError: if the file cannot be read.
     """
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{path}: not a YAML file of plain values: {error}") from error
     if not isinstance(values, dict):

@@ -73,7 +73,7 @@ class Corpus:
 def _files_by_speaker(folder: Path, by_file: bool) -> dict[str, list[Path]]:
     by_speaker: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
-        if path.suffix in (".flac", ".ogg", ".wav"):
+        if path.suffix.lower() in (".flac", ".ogg", ".wav"):
             speaker, hyphen, _ = path.name.partition("-")
             if by_file:
                 speaker = path.name
@@ -97,7 +97,8 @@ def _read(path: Path, sample_rate: int) -> np.ndarray:
         raise ValueError(f"{path}: {audio.shape[1]} channels; training takes mono")
     if len(audio) == 0 or not np.isfinite(audio).all():
         raise ValueError(f"{path}: has no samples, or some that are NaN or infinite")
-    return np.clip(np.round(audio * 32768), -32768, 32767).astype(np.int16)
+    beyond = max(1.0, float(np.abs(audio).max()))  # floating point may be louder than full scale
+    return np.clip(np.round(audio / beyond * 32768), -32768, 32767).astype(np.int16)
 
 
 def load_corpus(folder: Path, sample_rate: int, least_s: float = 0.0, by_file: bool = False) -> Corpus:
@@ -141,7 +142,8 @@ class Recordings:
     Attributes:
         talkers, validation_talkers: different people.
         noises, validation_noises: different recordings; None where the folder has none.
-        held_out: names of talkers of ``train/`` who are kept for validation.
+        held_out: names of talkers of ``train/`` who are kept for validation; none where ``validation/`` has
+            people of its own.
     """
 
     talkers: Corpus
@@ -152,15 +154,20 @@ class Recordings:
 
 
 def load_recordings(
-    folder: Path, sample_rate: int, least_s: float, validation_speakers: int, held_out: Sequence[str] = ()
+    folder: Path,
+    sample_rate: int,
+    least_s: float,
+    validation_speakers: int,
+    held_out: Sequence[str] | None = None,
 ) -> Recordings:
     """Read ``train/``, and ``validation/``, ``noise/train/`` and ``noise/validation/`` where there are such.
 
-    Without ``validation/``, speakers of ``train/`` are kept for validation: `held_out`, else the first
-    `validation_speakers` after a fixed shuffle.
+    Without ``validation/``, speakers of ``train/`` are kept for validation: `held_out` of the run that goes
+    on, for a new one (None) the first `validation_speakers` after a fixed shuffle.
 
     Raises:
-        ValueError: if a folder cannot be read, or the speakers are too few for both groups.
+        ValueError: if a folder cannot be read, the speakers are too few for both groups, or somebody would be
+            in both.
     """
     train = load_corpus(folder / "train", sample_rate, least_s)
     noises = [
@@ -171,6 +178,12 @@ def load_recordings(
         validation = load_corpus(folder / "validation", sample_rate, least_s)
         for talkers, name in ((train, "train"), (validation, "validation")):
             check_mixable(talkers, folder / name)
+        both = sorted(set(train.names) & set(validation.names))
+        if both:
+            raise ValueError(
+                f"{folder}: {both[0]} speaks in train/ and in validation/, where other people are to tell "
+                "whether training goes well"
+            )
         return Recordings(train, validation, noises[0], noises[1], ())
     count = validation_speakers
     if not 2 <= count <= len(train.lengths) - 2:
@@ -178,9 +191,11 @@ def load_recordings(
             f"validation_speakers: {count} of {len(train.lengths)} speakers; validation and "
             "training need two each"
         )
+    if held_out is not None and not held_out:
+        raise ValueError(f"{folder}: has no validation/, whose people this run is judged by")
     if held_out and len(held_out) != count:
         raise ConfigError(f"validation_speakers: this run keeps {len(held_out)}, not {count}")
-    train = train.beginning_with(held_out)
+    train = train.beginning_with(held_out or ())
     validation = train.speakers(0, count)
     rest = train.speakers(count, len(train.lengths))
     return Recordings(rest, validation, noises[0], noises[1], validation.names)

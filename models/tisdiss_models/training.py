@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import sys
 import time
@@ -91,7 +92,7 @@ class Trainer:
         device: torch.device,
         speech: Path,
         compile_parts: bool = True,
-        held_out: Sequence[str] = (),
+        held_out: Sequence[str] | None = None,
     ) -> None:
         if network_config.sources != 2:
             raise ConfigError(f"sources: training mixes two voices, not {network_config.sources}")
@@ -159,7 +160,10 @@ class Trainer:
         own = self.network.state_dict()
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         self.network.load_state_dict(fitting, strict=False)
-        was_offline = not any(state.get("network", {}).get(name) for name in ("lookback", "recurrent_dim"))
+        source = state.get("network")
+        if not isinstance(source, dict):
+            raise CheckpointError(f"{path}: not a checkpoint of tisdiss-rt: network missing")
+        was_offline = not any(source.get(name) for name in ("lookback", "recurrent_dim"))
         if was_offline:
             self.network.adopt_offline_norm(self.validation["clean"][0].to(self.device))
         self.average.load_state_dict(self.network.state_dict())
@@ -263,16 +267,38 @@ def train(
     """Train until the configured step, or for `minutes`, whichever comes first.
 
     Writes ``state.pt`` every `save_every_s` seconds and at the end, also where that is an interrupt, and one
-    JSON line per evaluation to ``log.jsonl``.
+    JSON line per evaluation to ``log.jsonl``. Raises OSError where they cannot be written in the end, and
+    where another run is writing them.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    _forget_later(folder / "log.jsonl", trainer.step)
-    begun = trainer.step
+    with _alone(folder):
+        _forget_later(folder / "log.jsonl", trainer.step)
+        begun = trainer.step
+        try:
+            _train(trainer, folder, minutes, evaluate_every, save_every_s)
+        finally:  # also for Ctrl-C
+            if trainer.step > begun:
+                trainer.save(folder / "state.pt")
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other runs away from a folder while the block runs, where the system can."""
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        _train(trainer, folder, minutes, evaluate_every, save_every_s)
-    finally:  # also for Ctrl-C
-        if trainer.step > begun:
-            trainer.save(folder / "state.pt")
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise OSError(f"another run writes to {folder}: choose another --output") from error
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _forget_later(log: Path, step: int) -> None:
@@ -317,14 +343,21 @@ def _train(
             }
             losses.clear()
             print(json.dumps(line), file=sys.stderr, flush=True)
-            with _going_on(), (folder / "log.jsonl").open("a", encoding="utf-8") as log:
-                log.write(json.dumps(line) + "\n")
+            with _going_on():
+                _append(folder / "log.jsonl", json.dumps(line))
         if over:
             break
         if now - saved > save_every_s:
             with _going_on():
                 trainer.save(folder / "state.pt")
             saved = now
+
+
+def _append(log: Path, line: str) -> None:
+    """Add a line to a file whose last one may be cut short by a full disk."""
+    is_cut = log.exists() and log.read_bytes()[-1:] not in (b"", b"\n")
+    with log.open("a", encoding="utf-8") as file:
+        file.write("\n" * is_cut + line + "\n")
 
 
 @contextmanager
@@ -354,7 +387,7 @@ def trainer_from_state(
         raise CheckpointError(f"{path}: not the state of a training run")
     network = from_mapping(NetworkConfig, state["network"], str(path))
     stored = from_mapping(TrainingConfig, _with_scenes(facts["training"]), str(path))
-    trainer = Trainer(network, config or stored, device, speech, compile_parts, facts.get("held_out", ()))
+    trainer = Trainer(network, config or stored, device, speech, compile_parts, facts.get("held_out"))
     try:
         trainer.load(path)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:

@@ -2,6 +2,7 @@
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,17 +127,22 @@ def test_graphs_hold_every_weight_once(exported: tuple[Network, Bundle]) -> None
         assert not model.graph.value_info and not any(node.metadata_props for node in model.graph.node)
 
 
-def test_graphs_that_differ_leave_no_bundle(
-    exported: tuple[Network, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    network, bundle = exported
+def copied(bundle: Bundle) -> Callable[[Network, Path], Graphs]:
+    """Return what writes the graphs of a bundle, whatever the network."""
 
-    def write_graphs_of_other_weights(network: Network, folder: Path) -> Graphs:
+    def write_graphs(network: Network, folder: Path) -> Graphs:
         for name in GRAPHS:
             shutil.copy(bundle.folder / f"{name}.onnx", folder)
         return bundle.manifest.graphs
 
-    monkeypatch.setattr(exporter, "write_graphs", write_graphs_of_other_weights)
+    return write_graphs
+
+
+def test_graphs_that_differ_leave_no_bundle(
+    exported: tuple[Network, Bundle], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, bundle = exported
+    monkeypatch.setattr(exporter, "write_graphs", copied(bundle))
     save_checkpoint(tmp_path / "n.pt", random_network(network.config, seed=9), {})
     with pytest.raises(ExportError, match="depth 0"):
         export_bundle(tmp_path / "n.pt", tmp_path / "b")
@@ -173,6 +179,47 @@ def test_replacing_a_bundle_loses_nothing_else(tmp_path: Path, monkeypatch: pyte
     assert made.manifest.training == Training("unknown", 0, "CC0-1.0")
     assert (folder / "stem.onnx").read_bytes() != first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "link", "n.pt"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_what_comes_while_it_exports_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: tuple[Network, Bundle], force: bool
+) -> None:
+    if force:
+        shutil.copytree(exported[1].folder, tmp_path / "b")
+
+    def meanwhile(network: Network, exported: Bundle) -> float:
+        (tmp_path / "b").mkdir(exist_ok=True)
+        (tmp_path / "b" / "thesis.txt").write_text("precious")
+        return 0.0
+
+    monkeypatch.setattr(exporter, "check_parity", meanwhile)
+    monkeypatch.setattr(exporter, "write_graphs", copied(exported[1]))
+    save_checkpoint(tmp_path / "n.pt", exported[0], {})
+    with pytest.raises(FileExistsError, match=r"thesis\.txt" if force else "choose another name"):
+        export_bundle(tmp_path / "n.pt", tmp_path / "b", force=force)
+    assert (tmp_path / "b" / "thesis.txt").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "n.pt"]
+
+
+def test_a_bundle_whose_place_cannot_be_taken_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: tuple[Network, Bundle]
+) -> None:
+    shutil.copytree(exported[1].folder, tmp_path / "b")
+    before, rename = load(tmp_path / "b").manifest, Path.rename
+
+    def interrupted(path: Path, target: Path) -> Path:
+        if path.parent.name.startswith(".b-") and path.name == "b":
+            raise KeyboardInterrupt
+        return rename(path, target)
+
+    monkeypatch.setattr(exporter, "write_graphs", copied(exported[1]))
+    monkeypatch.setattr(Path, "rename", interrupted)
+    save_checkpoint(tmp_path / "n.pt", exported[0], {"steps": 7})
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(tmp_path / "n.pt", tmp_path / "b", force=True)
+    assert load(tmp_path / "b").manifest == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "n.pt"]
 
 
 def test_a_name_of_a_shipped_bundle_is_a_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from synthetic import RATE, voice_hz, write_corpus
 from torch import Tensor
 
 from tisdiss_models import ConfigError, SceneConfig
-from tisdiss_models.acoustics import RMS, SCENES, draw_batch
+from tisdiss_models.acoustics import RMS, SCENES, draw_batch, draw_three
 from tisdiss_models.acoustics.channels import clipped, coded, draw_channel
 from tisdiss_models.acoustics.drawing import Draw
 from tisdiss_models.acoustics.filters import filtered, smooth_response
@@ -324,6 +324,16 @@ def test_clipping_and_coding_touch_the_mixture_alone_and_mildly(corpus: Corpus) 
     clean = draw_batch(corpus, PLAIN, 8, 0.5, generator())[1]
     torch.testing.assert_close(sources, clean)
     assert (mix - sources.sum(1)).abs().amax(-1).min() > 1e-4
+
+
+def test_three_talkers_are_three_people(corpus: Corpus) -> None:
+    mix, voices = draw_three(corpus, PLAIN, 24, 1.0, generator())
+    torch.testing.assert_close(mix, voices.sum(1))
+    pitches = (peak_hz(voices) / 10).round()
+    assert all(len(set(row.tolist())) == 3 for row in pitches)
+    assert len(set(pitches.flatten().tolist())) == SPEAKERS
+    with pytest.raises(ValueError, match="three-talkers: takes 4 people, not 3"):
+        draw_three(corpus.speakers(0, 3), PLAIN, 24, 1.0, generator())
 
 
 def test_silence_stays_silence() -> None:

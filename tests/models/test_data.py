@@ -71,6 +71,13 @@ def test_files_of_any_resolution_are_read_alike(tmp_path: Path) -> None:
         np.testing.assert_allclose(samples / 32768, audio, atol=1.01 / 32768)
 
 
+def test_floating_point_beyond_full_scale_keeps_its_form(tmp_path: Path) -> None:
+    audio = 8 * np.sin(np.arange(1000) / 20)
+    soundfile.write(tmp_path / "1-2.WAV", audio, RATE, subtype="FLOAT", format="WAV")
+    samples = load_corpus(tmp_path, RATE).samples.numpy()
+    np.testing.assert_allclose(samples / np.abs(samples).max(), audio / np.abs(audio).max(), atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("name", "audio", "message"),
     [

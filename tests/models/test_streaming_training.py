@@ -254,7 +254,9 @@ def test_the_command_learns_from_a_teacher_that_fits(speech: Path, tmp_path: Pat
     for change in ({"dim": 16}, {"hop": 64}, {"lookback": 0}, {}):
         teacher = tmp_path / "teacher.pt"
         save_checkpoint(teacher, build_network(dataclasses.replace(NETWORK, **change)), {})
-        result = CliRunner().invoke(train_command, [str(a) for a in [*run, "--teacher", teacher]])
+        result = CliRunner().invoke(
+            train_command, [str(a) for a in [*run, "--teacher", teacher, "--init", teacher]]
+        )
         assert result.exit_code == (1 if change else 0), result.output
         assert ("Error: the teacher's maps do not fit: " in result.output) == bool(change)
         assert (tmp_path / "run").exists() != bool(change)

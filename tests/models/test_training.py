@@ -32,7 +32,8 @@ from tisdiss_models.config import from_mapping, read_yaml, to_mapping
 from tisdiss_models.data import load_corpus, speech_folder
 from tisdiss_models.depth_loss import DepthScorer
 from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
-from tisdiss_models.training import Trainer, learning_rate, train, trainer_from_state
+from tisdiss_models.streaming import build_network
+from tisdiss_models.training import Trainer, _alone, _append, learning_rate, train, trainer_from_state
 from tisdiss_models.validation import evaluate
 
 NETWORK = NetworkConfig(
@@ -154,6 +155,20 @@ def test_a_resumed_run_keeps_the_same_voices_for_validation(speech: Path, tmp_pa
         trainer_from_state(tmp_path / "state.pt", None, CPU, more, compile_parts=False)
 
 
+def test_nobody_is_trained_with_and_judged_by(speech: Path, tmp_path: Path) -> None:
+    shutil.copytree(speech / "train", tmp_path / "train")
+    shutil.copytree(speech / "train", tmp_path / "validation")
+    with pytest.raises(ValueError, match=r"speaks in train/ and in validation/"):
+        trainer(tmp_path)
+    for path in (tmp_path / "validation").iterdir():
+        path.rename(path.with_name(f"v{path.name}"))
+    made = trainer(tmp_path)
+    made.save(tmp_path / "state.pt")
+    assert trainer_from_state(tmp_path / "state.pt", None, CPU, tmp_path, compile_parts=False)
+    with pytest.raises(ValueError, match=r"has no validation/, whose people this run is judged by"):
+        trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
+
+
 def test_a_state_file_loads_as_the_averaged_network(speech: Path, tmp_path: Path) -> None:
     made = trainer(speech)
     for _ in range(3):
@@ -265,6 +280,8 @@ def test_people_and_noises_for_validation_come_from_their_own_folders(speech: Pa
     shutil.copytree(speech, tmp_path, dirs_exist_ok=True)
     write_corpus(tmp_path / "others", 3, 4.5)
     (tmp_path / "others" / "train").rename(tmp_path / "validation")
+    for path in (tmp_path / "validation").iterdir():
+        path.rename(path.with_name(f"v{path.name}"))
     for part, hz in (("train", 2000), ("validation", 3000)):
         (tmp_path / "noise" / part).mkdir(parents=True)
         tone = 0.1 * np.sin(2 * np.pi * hz * np.arange(2 * RATE) / RATE)
@@ -327,10 +344,11 @@ def test_an_interrupted_run_goes_on_where_it_was(
     with (tmp_path / "log.jsonl").open("a") as log:
         log.write('{"step": 6}\n')  # what a run leaves that is killed after its last save
         log.write('{"step": 5, "loss')  # and that of a full disk
+    _append(tmp_path / "log.jsonl", '{"step": 4, "si_sdri_db": {}}')  # there is room again
     resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
     train(resumed, tmp_path, None, evaluate_every=1)
     lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(1, 10))
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 4, 6, 7, 8, 9]
     assert all("si_sdri_db" in line for line in lines)
 
 
@@ -409,6 +427,40 @@ def test_the_command_does_not_overwrite_a_run(speech: Path, tmp_path: Path) -> N
     assert (tmp_path / "log.jsonl").read_text() == '{"step": 9}\n'
 
 
+def test_two_runs_do_not_write_to_one_folder(speech: Path, tmp_path: Path) -> None:
+    run = ["--config", options(tmp_path), "--speech", speech, "--device", "cpu", "--no-compile"]
+    (tmp_path / "run").mkdir()
+    with _alone(tmp_path / "run"):
+        code, output = command(*run, "-o", tmp_path / "run")
+        assert code == 1
+        assert "another run writes to" in output
+    code, output = command(*run, "-o", tmp_path / "run")
+    assert code == 0, output
+
+
+@pytest.mark.parametrize(("steps", "told"), [(0, "nothing was trained"), (1, "--teacher teacher.pt goes on")])
+def test_what_is_interrupted_says_how_to_go_on(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int, told: str
+) -> None:
+    step = Trainer.train_step
+
+    def interrupted(self: Trainer) -> torch.Tensor:
+        if self.step == steps:
+            raise KeyboardInterrupt
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "train_step", interrupted)
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint(tmp_path / "teacher.pt", build_network(NETWORK), {})
+    run = ["--config", options(tmp_path), "--speech", speech, "--device", "cpu", "--no-compile", "-o", "run"]
+    code, output = command(*run, "--teacher", "teacher.pt")
+    assert (code, "take it over with --init teacher.pt" in output) == (1, True)
+    code, output = command(*run, "--teacher", "teacher.pt", "--init", "teacher.pt")
+    assert code == 1
+    assert f"interrupted at step {steps}" in output and told in output
+    assert ("--resume" in output) == (tmp_path / "run" / "state.pt").exists() == bool(steps)
+
+
 def test_the_command_says_what_cannot_be_written(
     speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -458,6 +510,11 @@ def test_the_command_needs_something_to_start_from(speech: Path, tmp_path: Path)
         ("network: {hop: 60}\n", "hop"),
         ("network: [1]\n", "network"),
         ("a: [\n", "tiny.yaml"),
+        ("training: {steps: 3}\ntraining: {batch: 2}\n", "training is there twice"),
+        ("training: {steps: 3, steps: 4}\n", "steps is there twice"),
+        (f"network: {{dim: {10**20}}}\n", "dim must be positive whole numbers of at most"),
+        ("network: {trained_depth: 65}\n", "trained_depth must be at most 64"),
+        ("training: {scenes: {gap_s: [-3, -1]}}\n", "gap_s: turns of"),
         ("training: {steps: 3e4}\n", "steps must be a whole number, not '3e4'"),
         ("training: {warmup_steps: 0}\n", "warmup_steps must be at least 1"),
         ("training: {depth_weights: []}\n", "depth_weights"),
@@ -501,6 +558,15 @@ def test_the_command_answers_what_does_not_exist_with_one_line(
     code, output = command(*arguments, "--no-compile", "--speech", speech, "-o", tmp_path / "run")
     assert code == 1
     assert output.startswith("Error: ") and output.count("\n") == 1
+    assert "no-such-config" not in arguments or "edge-16k, light-16k, live-16k" in output
+
+
+def test_a_checkpoint_to_begin_with_says_of_what_network(speech: Path, tmp_path: Path) -> None:
+    torch.save({"network": [1], "weights": {}}, tmp_path / "n.pt")
+    run = ["--config", options(tmp_path), "--speech", speech, "--no-compile", "-o", tmp_path / "run"]
+    code, output = command(*run, "--init", tmp_path / "n.pt")
+    assert code == 1
+    assert "n.pt: not a checkpoint of tisdiss-rt: network missing" in output
 
 
 @pytest.mark.parametrize("own", [False, True])

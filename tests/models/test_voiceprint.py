@@ -8,7 +8,9 @@ from click.testing import CliRunner
 
 from tisdiss_models.checkpoint import CheckpointError
 from tisdiss_models.cli import train_command
+from tisdiss_models.data import load_corpus
 from tisdiss_models.voiceprint import Voiceprint, load_voiceprint, pooled, train_voiceprint
+from tisdiss_models.voiceprint.training import draw_excerpts
 
 RATE = 16000
 
@@ -71,6 +73,14 @@ def test_training_tells_people_apart(speech, tmp_path):
         )
     likeness = one @ two.T
     assert likeness.diagonal().min() > likeness.fliplr().diagonal().max() + 0.1
+
+
+def test_excerpts_need_no_room(speech):
+    """One alone is in none more often than not."""
+    talkers = load_corpus(speech / "train", RATE, 5.0)
+    network, generator = Voiceprint().eval(), torch.Generator().manual_seed(0)
+    made = [draw_excerpts(network, talkers, None, 1, generator) for _ in range(6)]
+    assert all(one.features.isfinite().all() for one in made)
 
 
 def test_a_file_that_is_no_voiceprint_is_refused(tmp_path):

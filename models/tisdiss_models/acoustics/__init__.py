@@ -6,7 +6,7 @@ channel (`channels`). The voices that a network is to estimate are reverberant a
 mixture is, without its noise and its distortions.
 """
 
-from .scenes import SCENES, draw_batch
+from .scenes import LEAST_FOR_THREE, SCENES, THREE, draw_batch, draw_three
 from .voices import RMS
 
-__all__ = ["RMS", "SCENES", "draw_batch"]
+__all__ = ["LEAST_FOR_THREE", "RMS", "SCENES", "THREE", "draw_batch", "draw_three"]

@@ -47,6 +47,9 @@ SCENES: dict[str, SceneConfig] = {
     "turns": dataclasses.replace(CLEAN, turns_share=1.0, turn_s=(1.0, 4.0), gap_s=(-2.5, 0.8)),
 }
 
+THREE = "three-talkers"  # a scene of its own, see `draw_three`
+LEAST_FOR_THREE = 4  # people
+
 
 def draw_batch(
     talkers: Corpus,
@@ -92,3 +95,26 @@ def draw_batch(
         response = draw_channel(draw, config, batch, samples, talkers.sample_rate)
         mix, voices = filtered(mix, response), filtered(voices, response[:, None])
     return mix, voices
+
+
+def draw_three(
+    talkers: Corpus, config: SceneConfig, batch: int, crop_s: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Make mixtures of three different people, without noise; arguments as for `draw_batch`.
+
+    The third comes from a third of the people, who are in none of the pairs.
+
+    Returns:
+        Mixtures (B, samples) and their voices (B, 3, samples), float32.
+
+    Raises:
+        ValueError: if there are fewer than `LEAST_FOR_THREE` people.
+    """
+    people = len(talkers.lengths)
+    if people < LEAST_FOR_THREE:
+        raise ValueError(f"{THREE}: takes {LEAST_FOR_THREE} people, not {people}")
+    thirds = max(2, people // 3)
+    pair = draw_batch(talkers.speakers(thirds, people), config, batch, crop_s, generator)[1]
+    third = draw_batch(talkers.speakers(0, thirds), config, batch, crop_s, generator)[1][:, :1]
+    voices = torch.cat([pair, third], 1)
+    return voices.sum(1), voices

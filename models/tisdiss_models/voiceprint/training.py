@@ -63,8 +63,9 @@ def draw_voices(
     both = at_speeds(draw, talkers, who.flatten(), taken, samples, colour).unflatten(0, (2, batch))
     both = both / both.square().mean(-1, keepdim=True).sqrt().clamp(min=1e-4) * 0.05
     in_room = draw.rows(batch, SCENE.room_share)
-    responses = draw_responses(draw, SCENE, len(in_room), rate).transpose(0, 1)
-    both = both.index_copy(1, in_room, convolved(both[:, in_room], responses))
+    if len(in_room):
+        responses = draw_responses(draw, SCENE, len(in_room), rate).transpose(0, 1)
+        both = both.index_copy(1, in_room, convolved(both[:, in_room], responses))
     leak = 10 ** (-draw.uniform(batch, 1, span=LEAK_DB) / 20)
     leak = leak * (draw.uniform(batch, 1) < LEAK_SHARE)
     voice = both[0] + leak * both[1]
