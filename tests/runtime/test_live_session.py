@@ -532,6 +532,25 @@ def test_sound_that_the_device_has_lost_makes_no_step(driven, tmp_path):
     np.testing.assert_array_equal(recorded[: 20 * BLOCK], tone[: 20 * BLOCK])
 
 
+def test_what_the_device_has_lost_is_as_long_in_the_recording(monkeypatch):
+    """Blocks come up to 4 ms late; one of two losses is long, the other is not."""
+    clock_s, arriving, rng = 1.0, InputQueue(RATE, BLOCK), np.random.default_rng(0)
+    monkeypatch.setattr(queues.time, "perf_counter", lambda: clock_s + rng.uniform(0, 0.004))
+    missed = {20: 3000, 50: 40}
+    for at in range(80):
+        clock_s += (BLOCK + missed.get(at, 0)) / RATE
+        if at in missed:
+            arriving.lose()
+        arriving.put(np.ones((BLOCK, 1), np.float32))
+    taken = [arriving.take() for _ in range(82)]
+    gaps = {at: gap for at, gap in enumerate(taken) if not isinstance(gap, np.ndarray)}
+    assert list(gaps) == [20, 51]
+    assert gaps[20].samples == pytest.approx(3000, abs=0.004 * RATE)
+    assert gaps[20].fed == gaps[20].samples
+    assert gaps[51] == queues.Gap(0, 0)
+    assert arriving.overflows == 2
+
+
 def test_what_is_missed_at_the_end_is_silence_too(driven, noise, tmp_path):
     run, mix = driven(), noise(BLOCK * 20)
     for block in mix.reshape(-1, BLOCK):

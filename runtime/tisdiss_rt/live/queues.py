@@ -31,6 +31,7 @@ from tisdiss_rt.live.seam import Seam
 MOST_WAITING_S = 2.0  # of input; a separation that is later than this has to leave something out
 AWAY_S = 0.1  # without a block at the end
 BURST_S = 2.0  # within which a device that came back gives what it has gathered, faster than it comes
+LOST_S = 0.02  # at least, of what a device says that it has lost, to be a gap
 FED_S = 0.25  # of the silence in a gap, so that what was before it comes out
 LEAD_IN_S = 0.5  # that is not played: devices begin unevenly
 SPARE_S = 0.05  # of delay beyond what is needed, before it is cut
@@ -56,7 +57,7 @@ class InputQueue:
         self._most = max(2, round(MOST_WAITING_S * sample_rate / block))
         self._blocks: queue.SimpleQueue[Array | Gap | None] = queue.SimpleQueue()
         self._came, self._last_s = 0, 0.0
-        self._was_away = False
+        self._was_away = self._has_lost = False
         self._dropped = 0  # samples
         self._back_s, self._back = 0.0, 0  # when the device gave its first block again, and samples after it
         self._early_s = 0.0  # by which the gap before that was too long
@@ -73,15 +74,19 @@ class InputQueue:
             self._dropped += len(block)
             return
         now_s = time.perf_counter()
-        if self._was_away:
+        if self._was_away or self._has_lost:
             since_s = now_s - self._last_s - self._early_s if self._last_s else 0.0
-            self._dropped = round(since_s * self._sample_rate) - len(block)
-            self._back_s, self._back, self._early_s = now_s, -len(block), 0.0
+            missed = round(since_s * self._sample_rate) - len(block)
+            if self._was_away or missed > LOST_S * self._sample_rate:
+                self._dropped = missed
+                self._back_s, self._back, self._early_s = now_s, -len(block), 0.0
+            else:  # no longer than what callbacks are late by anyway
+                self._blocks.put(Gap(0, 0))
         if self._dropped > 0:
             fed = min(self._dropped, round(FED_S * self._sample_rate))
             self._came += fed
             self._blocks.put(Gap(self._dropped, fed))
-        self._was_away, self._dropped = False, 0
+        self._was_away, self._has_lost, self._dropped = False, False, 0
         self._came += len(block)
         self._last_s = now_s
         self._blocks.put(block)
@@ -90,9 +95,9 @@ class InputQueue:
             self._early_s = max(self._early_s, self._back / self._sample_rate - (now_s - self._back_s))
 
     def lose(self) -> None:
-        """Note that the device has lost sound, nobody knows how much: the next block continues nothing."""
+        """Note that the device has lost sound: the next block continues nothing, and is late by as much."""
         self.overflows += 1
-        self._blocks.put(Gap(0, 0))
+        self._has_lost = True
 
     def restart(self) -> None:
         """Expect the next block after a gap, as the device was away."""
