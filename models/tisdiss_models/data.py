@@ -154,16 +154,12 @@ class Recordings:
 
 
 def load_recordings(
-    folder: Path,
-    sample_rate: int,
-    least_s: float,
-    validation_speakers: int,
-    held_out: Sequence[str] | None = None,
+    folder: Path, sample_rate: int, least_s: float, validation_speakers: int, held_out: Sequence[str] = ()
 ) -> Recordings:
     """Read ``train/``, and ``validation/``, ``noise/train/`` and ``noise/validation/`` where there are such.
 
-    Without ``validation/``, speakers of ``train/`` are kept for validation: `held_out` of the run that goes
-    on, for a new one (None) the first `validation_speakers` after a fixed shuffle.
+    Without ``validation/``, speakers of ``train/`` are kept for validation: `held_out`, else the first
+    `validation_speakers` after a fixed shuffle.
 
     Raises:
         ValueError: if a folder cannot be read, the speakers are too few for both groups, or somebody would be
@@ -191,11 +187,9 @@ def load_recordings(
             f"validation_speakers: {count} of {len(train.lengths)} speakers; validation and "
             "training need two each"
         )
-    if held_out is not None and not held_out:
-        raise ValueError(f"{folder}: has no validation/, whose people this run is judged by")
     if held_out and len(held_out) != count:
         raise ConfigError(f"validation_speakers: this run keeps {len(held_out)}, not {count}")
-    train = train.beginning_with(held_out or ())
+    train = train.beginning_with(held_out)
     validation = train.speakers(0, count)
     rest = train.speakers(count, len(train.lengths))
     return Recordings(rest, validation, noises[0], noises[1], validation.names)

@@ -92,7 +92,7 @@ class Trainer:
         device: torch.device,
         speech: Path,
         compile_parts: bool = True,
-        held_out: Sequence[str] | None = None,
+        held_out: Sequence[str] = (),
     ) -> None:
         if network_config.sources != 2:
             raise ConfigError(f"sources: training mixes two voices, not {network_config.sources}")
@@ -387,7 +387,7 @@ def trainer_from_state(
         raise CheckpointError(f"{path}: not the state of a training run")
     network = from_mapping(NetworkConfig, state["network"], str(path))
     stored = from_mapping(TrainingConfig, _with_scenes(facts["training"]), str(path))
-    trainer = Trainer(network, config or stored, device, speech, compile_parts, facts.get("held_out"))
+    trainer = Trainer(network, config or stored, device, speech, compile_parts, facts.get("held_out", ()))
     try:
         trainer.load(path)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
