@@ -64,10 +64,10 @@ def mixtures(name: str, people: str, count: int, sample_rate: int) -> tuple[Tens
     """Make the mixtures (N, samples) of a scene and their voices (N, talkers, samples), always the same."""
     talkers, noises = corpora(people, sample_rate)
     generator = torch.Generator().manual_seed(SEEDS[people] + sum(name.encode()))
-    scene = SCENES["clean" if name == THREE else name]
-    bank = rooms(scene.decay_s[0], sample_rate) if scene.room_share else None
     if name == THREE:
-        return draw_three(talkers, scene, count, CROP_S, generator)
+        return draw_three(talkers, SCENES["clean"], count, CROP_S, generator)
+    scene = SCENES[name]
+    bank = rooms(scene.decay_s[0], sample_rate) if scene.room_share else None
     drawn = 4 * count if name == "turns" else count  # those in which one hardly talks are left out
     mix, voices = draw_batch(talkers, scene, drawn, CROP_S, generator, noises, bank)
     if name == "turns":

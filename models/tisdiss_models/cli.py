@@ -85,11 +85,16 @@ def train_command(
         f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}",
         err=True,
     )
+    going_on = f"--resume {output / 'state.pt'}" + (f" --teacher {teacher}" if teacher else "")
+    _run(trainer, output, minutes, evaluate_every, going_on)
+
+
+def _run(trainer: Trainer, output: Path, minutes: float | None, evaluate_every: int, going_on: str) -> None:
+    """Train, and report what ends it early; ``going_on`` are the options that go on."""
     begun = trainer.step
     try:
         train(trainer, output, minutes, evaluate_every)
     except KeyboardInterrupt:
-        going_on = f"--resume {output / 'state.pt'}" + (f" --teacher {teacher}" if teacher else "")
         told = f"{going_on} goes on" if trainer.step > begun else "nothing was trained by then"
         raise click.ClickException(f"interrupted at step {trainer.step}; {told}") from None
     except (OSError, RuntimeError, ValueError) as error:

@@ -18,8 +18,8 @@ from exported_networks import BAND_SPLIT, EVERYTHING, random_network
 import tisdiss_rt
 from tisdiss_export import ExportError, add_precision, export_bundle, exporter
 from tisdiss_export.cli import export_command
-from tisdiss_models import Network, save_checkpoint
-from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, Training, load
+from tisdiss_models import Network, config, save_checkpoint
+from tisdiss_rt.bundle import DEEPEST, GRAPHS, MOST_INTEGER, Bundle, Graphs, Training, load
 from tisdiss_rt.cli.main import cli
 from tisdiss_rt.engine.conformance import differences
 from tisdiss_rt.engine.offline import OfflineEngine
@@ -147,6 +147,10 @@ def test_graphs_that_differ_leave_no_bundle(
     with pytest.raises(ExportError, match="depth 0"):
         export_bundle(tmp_path / "n.pt", tmp_path / "b")
     assert [p.name for p in tmp_path.iterdir()] == ["n.pt"]
+
+
+def test_what_can_be_trained_can_be_a_bundle() -> None:
+    assert (config.DEEPEST, config.MOST_SIZE) == (DEEPEST, MOST_INTEGER)
 
 
 def test_existing_folders_are_kept(tmp_path: Path) -> None:
