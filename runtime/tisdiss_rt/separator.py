@@ -36,7 +36,7 @@ from tisdiss_rt.streaming.stream import STEPS_KEPT, Stream
 from tisdiss_rt.talkers.causal import CausalOrder
 from tisdiss_rt.talkers.meeting import MOST_TALKERS
 from tisdiss_rt.talkers.recording import Recording, settled, wanted_of
-from tisdiss_rt.talkers.sample import Sample, voice_of
+from tisdiss_rt.talkers.sample import Sample, Voices
 from tisdiss_rt.talkers.turns import rttm as as_rttm
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
 from tisdiss_rt.talkers.waiting import Waiting
@@ -101,7 +101,7 @@ class Separator:
         self._voiceprints = voiceprints_of(self.bundle)
         self._estimator = estimator_of(self.bundle)
         self._model_hz, self._sources = self.bundle.manifest.sample_rate, self.bundle.manifest.sources
-        self._described: dict[tuple[str, int], Array] = {}  # samples, by their path and time of change
+        self._voices = Voices(self._voiceprints, self._model_hz)
 
     def __reduce__(self) -> tuple[type[Separator], tuple[object, ...]]:
         """Return how to make a copy, also in another process: the same bundle, opened in the same way."""
@@ -134,7 +134,7 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         given = of_array(mix, sample_rate, "the mixture")
-        wanted = wanted_of(talkers, voice, channels, MOST_TALKERS, self._describe)
+        wanted = wanted_of(talkers, voice, channels, MOST_TALKERS, self._voices)
         plan = self.plan(
             budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s, min_gain_db=min_gain_db
         )
@@ -183,7 +183,7 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         targets = [Path(target) for target in paths]
-        wanted = wanted_of(talkers, voice, channels, len(targets), self._describe)
+        wanted = wanted_of(talkers, voice, channels, len(targets), self._voices)
         plan = self.plan(
             budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s, min_gain_db=min_gain_db
         )
@@ -227,22 +227,12 @@ class Separator:
             AudioError: the sample of a voice cannot be used.
             OptionError: an option has an impossible value.
         """
-        point = None if voice is None else self._describe(voice)
         lengths_s = sliding_core.windows_s(self.bundle.manifest)
         plan = self._planner.plan(budget_ms, depth, min_depth, lengths_s, min_gain_db)
-        talkers = CausalOrder(self._voiceprints, self._sources, self._model_hz, point)
+        talkers = CausalOrder(self._voiceprints, self._sources, self._model_hz, self._voices.of(voice))
         stream = self._open_stream(sample_rate, plan, STEPS_KEPT, talkers)
         warn_of_falling_behind(stream)
         return stream
-
-    def _describe(self, sample: Sample) -> Array:
-        """Return the point of a sample, see `voice_of`; a file is read once for all recordings."""
-        if isinstance(sample, tuple) or not Path(sample).is_file():
-            return voice_of(sample, self._voiceprints, self._model_hz)
-        key = (os.fspath(sample), Path(sample).stat().st_mtime_ns)
-        if key not in self._described:
-            self._described = {key: voice_of(sample, self._voiceprints, self._model_hz)}
-        return self._described[key]
 
     def plan(
         self,

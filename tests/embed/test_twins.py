@@ -22,7 +22,7 @@ from tisdiss_rt.engine import streaming as streaming_engine
 from tisdiss_rt.estimate import estimator, features, statistics
 from tisdiss_rt.planning import autoselect, benchmark, controller, forecast
 from tisdiss_rt.streaming import native_core, stream, trailing
-from tisdiss_rt.talkers import assignment, blocks, causal, order, recording
+from tisdiss_rt.talkers import assignment, blocks, causal, order, outputs
 
 SOURCES = RUNTIME / "cpp" / "src"
 WEB = RUNTIME / "web" / "src"
@@ -34,13 +34,13 @@ TWINS: dict[str, list[Any]] = {
     "assignment.cpp:kChange": [assignment.CHANGE],
     "assignment.cpp:kChangeInSound": [assignment.CHANGE_IN_SOUND],
     "assignment.cpp:kDominant": [assignment.DOMINANT],
-    "assignment.cpp:kFadeS": [recording.FADE_S],
+    "assignment.cpp:kFadeS": [outputs.FADE_S],
     "assignment.cpp:kFewBlocks": [assignment.FEW_BLOCKS],
     "assignment.cpp:kLongest": [assignment.LONGEST],
     "assignment.cpp:kMostStretches": [assignment.MOST_STRETCHES],
     "assignment.cpp:kResidueShare": [assignment.RESIDUE_SHARE],
     "assignment.cpp:kRounds": [assignment.ROUNDS],
-    "assignment.cpp:kStepS": [recording._STEP_S],
+    "assignment.cpp:kStepS": [outputs._STEP_S],
     "assignment.cpp:kTogether": [blocks._TOGETHER],
     "assignment.cpp:kTogetherShare": [assignment.TOGETHER_SHARE],
     "assignment.cpp:kTooFewBlocks": [assignment.TOO_FEW_BLOCKS],
@@ -173,7 +173,7 @@ IN_PYTHON: dict[str, list[ModuleType]] = {
     "order.ts": [order],
     "planner.ts": [benchmark],
     "providers.ts": [autoselect, backends],
-    "settling.ts": [recording, blocks],
+    "settling.ts": [outputs, blocks],
     "statistics.ts": [statistics],
     "stream-steps.ts": [streaming_engine],
     "stream.ts": [stream, native_core],

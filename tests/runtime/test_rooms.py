@@ -39,6 +39,11 @@ def test_the_ground_floor_uses_nothing_above() -> None:
         assert not rooms_imported(PACKAGE / f"{name}.py")
 
 
+def test_modules_stay_short() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py")}
+    assert {path.name for path, count in lines.items() if count > 300} == {"bundle.py"}
+
+
 def test_every_public_name_is_found() -> None:
     for name in tisdiss_rt.__all__:
         assert getattr(tisdiss_rt, name).__name__ == name

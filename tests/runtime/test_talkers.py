@@ -16,7 +16,8 @@ from tisdiss_rt.talkers.activity import Activity
 from tisdiss_rt.talkers.assignment import assign, grouped
 from tisdiss_rt.talkers.blocks import Blocks, Describer
 from tisdiss_rt.talkers.causal import CausalOrder
-from tisdiss_rt.talkers.recording import Recording, Waiting, in_order, settled
+from tisdiss_rt.talkers.outputs import in_order
+from tisdiss_rt.talkers.recording import Recording, Waiting, settled
 from tisdiss_rt.talkers.voiceprints import SignatureVoiceprints, voiceprints_of
 
 RATE = 16000

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -22,7 +21,8 @@ import soundfile
 from tisdiss_rt.audio import Array, media
 from tisdiss_rt.audio.blocks import remembered
 from tisdiss_rt.audio.channels import BLOCK_FRAMES, Mixture
-from tisdiss_rt.audio.lengths import Measured, Spliced, measure
+from tisdiss_rt.audio.lengths import Spliced, measure
+from tisdiss_rt.audio.libsndfile import ForwardFile, frames_beyond, native_path, passed_over, reason_of
 from tisdiss_rt.errors import AudioError
 
 STDIN = "-"
@@ -41,17 +41,12 @@ _OUTPUT_SUBTYPE = {
     "ALAC_24": "PCM_24",
     "ALAC_32": "PCM_32",
 }
-# libsndfile shortens a file whose header promises more than there is, and says so only in its log.
-_SHORTENED = re.compile(r"(?:SSND|Data Size|riff)\s*:\s*(\d+) \(should be (\d+)\)")
-_UNKNOWN_BYTES = 0x7F000000  # sizes from here on mean "unknown", as programs that write to a pipe put
 _UNKNOWN_FRAMES = 2**60
 _MOST_HZ = 10_000_000  # beyond, no sound is sampled
 _MENTIONED_FRAMES = 16  # fewer that are missing are rounding
 _MENTIONED_S = 0.25  # of media files, which begin and end with what encoders add
 _KEPT_SAMPLES = 2**22  # of all channels: a recording of no more is decoded once and kept, in 16 MB
 _ROUNDED_S = 0.1  # of parts, whose times may be rounded
-# libsndfile finds any sample of these; in others, as MP3, it has to decode all that comes before.
-_SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 
 
 class AudioReader:
@@ -106,7 +101,7 @@ class AudioReader:
         self._mentioned = round(_MENTIONED_S * self.sample_rate) if is_media else _MENTIONED_FRAMES
         is_open = self._measured.is_open or frames >= _UNKNOWN_FRAMES or (is_media and frames == 0)
         self.frames: int | None = None if is_open else frames
-        self._beyond = _beyond(first, self._measured)  # frames
+        self._beyond = frames_beyond(first, self._measured)  # frames
         self._begin, self._end = 0, sys.maxsize
         self._damage, self._lost = "", 0  # of what is read: in words, and silent frames
         if self.frames == 0:
@@ -135,7 +130,7 @@ class AudioReader:
             for source in sources:
                 if isinstance(source, Spliced):
                     source.seek(0)
-            return [self._opened.enter_context(_ForwardFile(source)) for source in sources]
+            return [self._opened.enter_context(ForwardFile(source)) for source in sources]
         except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: headerless .raw
             self._bytes.seek(0)
             return [self._opened.enter_context(self._media(self._bytes, error))]
@@ -198,7 +193,7 @@ class AudioReader:
             if file.samplerate != self.sample_rate:
                 self._damage = f"what follows has {file.samplerate} Hz"
                 break
-            position += _passed_over(file, self._begin - position)
+            position += passed_over(file, self._begin - position)
             while position < self._end and len(block := self._read(file)):
                 wanted = block[max(self._begin - position, 0) : self._end - position]
                 position += len(block)
@@ -259,17 +254,6 @@ def check_rate(sample_rate: int, label: str) -> None:
         raise AudioError(f"{label}: {sample_rate} Hz is no sample rate; it is at most {_MOST_HZ} Hz")
 
 
-def _passed_over(file: Any, frames: int) -> int:
-    """Go forward in a file that was just opened, where that is exact; return by how many frames."""
-    if frames <= 0 or getattr(file, "format", "") not in _SEEKABLE:
-        return 0
-    target = min(frames, file.frames)
-    try:
-        return int(file.seek(target))
-    except soundfile.LibsndfileError:  # reading tells what is wrong
-        return 0
-
-
 def _seekable_copy(file: BinaryIO, resources: ExitStack) -> BinaryIO:
     """Copy what comes to a temporary file, or into memory where there is no place for one."""
     try:
@@ -279,31 +263,3 @@ def _seekable_copy(file: BinaryIO, resources: ExitStack) -> BinaryIO:
     shutil.copyfileobj(file, copy)
     copy.seek(0)
     return copy
-
-
-def _beyond(file: Any, measured: Measured) -> int:
-    """Return how many frames the header of a file promises beyond ``file.frames``."""
-    frames: int = file.frames
-    if measured.missing is not None:
-        return round(frames * measured.missing)
-    for declared, there in _SHORTENED.findall(file.extra_info):
-        if 0 < int(there) < int(declared) < _UNKNOWN_BYTES:
-            return round(frames * (int(declared) - int(there)) / int(there))
-    return 0
-
-
-class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
-    """Read from start to end. Where it can, soundfile seeks after every block, which leaves gaps in MP3."""
-
-    def seekable(self) -> bool:
-        return False
-
-
-def native_path(source: Any) -> Any:
-    """Return a path as soundfile takes names that are not valid text: in bytes, except on Windows."""
-    return os.fsencode(source) if isinstance(source, Path) and sys.platform != "win32" else source
-
-
-def reason_of(error: Exception) -> str:
-    """Return libsndfile's message without its prefix and full stop."""
-    return str(getattr(error, "error_string", error)).rstrip(".").lower()

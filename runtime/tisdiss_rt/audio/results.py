@@ -23,7 +23,8 @@ import numpy as np
 import soundfile
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.audio.files import STDIN, native_path, reason_of
+from tisdiss_rt.audio.files import STDIN
+from tisdiss_rt.audio.libsndfile import native_path, reason_of
 from tisdiss_rt.errors import OutputError
 
 _BYTES = {"PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}

@@ -22,7 +22,6 @@ from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -36,7 +35,7 @@ from tisdiss_rt.engine.cores import physical_cores, shares
 from tisdiss_rt.errors import ProviderError, SeparationWarning
 from tisdiss_rt.talkers.meeting import MOST_TALKERS
 from tisdiss_rt.talkers.recording import wanted_of
-from tisdiss_rt.talkers.sample import voice_of
+from tisdiss_rt.talkers.sample import Voices
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
 
 TRIES = 2  # of an entry whose worker ended
@@ -67,8 +66,8 @@ class Task:
         bundle = load(self.engine["bundle"])
         talkers, voice = self.options.get("talkers"), self.options.get("voice")
         rate = bundle.manifest.sample_rate
-        describe = partial(voice_of, voiceprints=voiceprints_of(bundle), sample_rate=rate)
-        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST_TALKERS, describe)
+        voices = Voices(voiceprints_of(bundle), rate)
+        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST_TALKERS, voices)
 
 
 @dataclass(frozen=True)

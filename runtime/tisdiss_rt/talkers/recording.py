@@ -17,24 +17,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tisdiss_rt.audio import Array
-from tisdiss_rt.audio.filters import fade_in
 from tisdiss_rt.errors import OptionError, is_whole
 from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
 from tisdiss_rt.talkers.meeting import MOST_TALKERS, who_is_who
+from tisdiss_rt.talkers.outputs import apart, in_order, on_the_first
 from tisdiss_rt.talkers.records import of_one, ordered
-from tisdiss_rt.talkers.sample import Sample, who_of
-from tisdiss_rt.talkers.turns import Talks, Turn, parts_of, power_of, seconds_of, talking, turns_of
+from tisdiss_rt.talkers.sample import Sample, Voices, who_of
+from tisdiss_rt.talkers.turns import Turn, parts_of, power_of, seconds_of, talking, turns_of
 from tisdiss_rt.talkers.waiting import Waiting
 
 AUTO = "auto"
-FADE_S = 0.016  # from one order to another
-MARGIN_S = 0.25  # of sound that is kept before and after a turn
-_STEP_S = 0.008  # of the search for the quietest moment
-_READ_BLOCKS = 64
-_APART_BLOCKS = 16
 
 
 @dataclass(frozen=True)
@@ -72,7 +67,7 @@ def wanted_of(
     voice: Sample | None,
     channels: str | int,
     most: int,
-    describe: Callable[[Sample], Array],
+    voices: Voices,
 ) -> Wanted:
     """Return what is wanted of a recording, by the options of `separator.Separator`.
 
@@ -81,14 +76,13 @@ def wanted_of(
         voice: sample of whoever is to be on the first output; None for anybody.
         channels: what is separated of the recording.
         most: see `Wanted`.
-        describe: returns the point of a sample, see `sample.voice_of`.
+        voices: what tells whose a sample is.
 
     Raises AudioError for a sample that cannot be used, and OptionError for options that cannot be.
     """
     if channels == "split" and (talkers is not None or voice is not None):
         raise OptionError("talkers and voice are of one signal, and channels='split' makes several")
-    point = None if voice is None else describe(voice)
-    return Wanted(talkers, min(most, MOST_TALKERS), point)
+    return Wanted(talkers, min(most, MOST_TALKERS), voices.of(voice))
 
 
 @dataclass
@@ -187,7 +181,7 @@ def _voices(
     recording.activity = activity_of(talks, power, part_s, waiting.samples / sample_rate)
     if orders is None:
         recording.steps[:] = [of_one(step) for step in recording.steps]
-        yield from _on_the_first(waiting, _READ_BLOCKS * block)
+        yield from on_the_first(waiting, block)
     else:
         orders = orders[:, outputs]
         recording.steps[:] = [ordered(step, orders, block / sample_rate) for step in recording.steps]
@@ -236,70 +230,3 @@ def _people(
     place[order] = np.arange(len(order))
     yield np.zeros((len(order), 0), np.float32)
     yield from apart(waiting, place[finer], talks, block, sample_rate)
-
-
-def _on_the_first(waiting: Waiting, samples: int) -> Iterator[Array]:
-    """Yield what waits in pieces (sources, samples): the sum of the sources, and silence."""
-    for begin in range(0, waiting.samples, samples):
-        piece = waiting.read(begin, min(begin + samples, waiting.samples))
-        alone = np.zeros_like(piece)
-        alone[0] = piece.sum(0)
-        yield alone
-
-
-def in_order(waiting: Waiting, orders: Order, block: int, sample_rate: int) -> Iterator[Array]:
-    """Yield what waits in pieces (sources, m), the sources of each block in an order (blocks, sources)."""
-    fade = round(FADE_S * sample_rate)
-    rising = fade_in(fade)
-    changes = 1 + np.flatnonzero((orders[1:] != orders[:-1]).any(1))
-    starts = [0, *(_quietest(waiting, int(b) * block, block, fade, sample_rate) for b in changes)]
-    before: Array | None = None
-    for number, (start, end) in enumerate(zip(starts, [*starts[1:], waiting.samples], strict=True)):
-        order = orders[0] if number == 0 else orders[changes[number - 1]]
-        for begin in range(start, end, _READ_BLOCKS * block):
-            piece = waiting.read(begin, min(begin + _READ_BLOCKS * block, end))
-            ordered = piece[order]
-            if begin == start and before is not None:
-                count = min(fade, piece.shape[1])
-                old = piece[before, :count]
-                ordered[:, :count] = old + rising[:count] * (ordered[:, :count] - old)
-            yield ordered
-        before = order
-
-
-def _quietest(waiting: Waiting, boundary: int, block: int, fade: int, sample_rate: int) -> int:
-    """Return where, around a boundary of two blocks, a fade meets the least sound."""
-    begin = max(boundary - block // 2 + fade, 0)
-    around = waiting.read(begin, min(boundary + block // 2 - fade, waiting.samples))
-    step = round(_STEP_S * sample_rate)
-    power = np.square(around).sum(0)
-    steps = len(power) // step
-    if steps < 2:
-        return min(boundary, waiting.samples)
-    loud = power[: steps * step].reshape(steps, step).sum(1)
-    return begin + step * int((loud[1:] + loud[:-1]).argmin())
-
-
-def apart(waiting: Waiting, who: Order, talks: Talks, block: int, sample_rate: int) -> Iterator[Array]:
-    """Yield what waits in pieces (talkers, m): each talker's own sound, and silence around their turns."""
-    part = block / PARTS
-    margin = round(MARGIN_S * sample_rate / part)
-    near = np.copy(talks)
-    for shift in range(1, margin + 1):
-        near[shift:] |= talks[:-shift]
-        near[:-shift] |= talks[shift:]
-    fade = round(min(FADE_S * sample_rate, part))
-    rising = np.append(fade_in(fade), np.float32(1))
-    numbers = np.arange(talks.shape[1])[:, None]
-    for begin in range(0, waiting.samples, _APART_BLOCKS * block):
-        piece = waiting.read(begin, min(begin + _APART_BLOCKS * block, waiting.samples))
-        first = begin // block * PARTS
-        own = slice(max(first - 1, 0), first + _APART_BLOCKS * PARTS)
-        gains = (who[own, None] == numbers) & near[own, :, None]  # (parts, talkers, sources)
-        at = np.arange(piece.shape[1]) / part
-        index = at.astype(int)
-        ramp = rising[np.minimum(((at - index) * part).astype(int), fade)]  # (m,)
-        now = gains[index + first - own.start].astype(np.float32)
-        before = gains[np.maximum(index + first - own.start - 1, 0)]
-        weights = before + ramp[:, None, None] * (now - before)
-        yield np.einsum("mts,sm->tm", weights, piece)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,30 @@ Sample = str | os.PathLike[str] | tuple[npt.ArrayLike, int]
 
 LEAST_S = 1.0  # of speech in a sample
 BRIEF = 4.0  # what is allowed for a talker who is heard for one block only, of `near`
+
+
+class Voices:
+    """People by samples of their voices; a file is read once, for all the recordings that follow.
+
+    Args:
+        voiceprints: what voices are compared by.
+        sample_rate: that they work at, in Hz.
+    """
+
+    def __init__(self, voiceprints: Voiceprints, sample_rate: int) -> None:
+        self._voiceprints, self._sample_rate = voiceprints, sample_rate
+        self._latest: dict[tuple[str, int], Array] = {}  # by the path of a sample and its time of change
+
+    def of(self, sample: Sample | None) -> Array | None:
+        """Compute the point of a sample, see `voice_of`; None for none."""
+        if sample is None:
+            return None
+        if isinstance(sample, tuple) or not Path(sample).is_file():
+            return voice_of(sample, self._voiceprints, self._sample_rate)
+        key = (os.fspath(sample), Path(sample).stat().st_mtime_ns)
+        if key not in self._latest:
+            self._latest = {key: voice_of(sample, self._voiceprints, self._sample_rate)}
+        return self._latest[key]
 
 
 def voice_of(sample: Sample, voiceprints: Voiceprints, sample_rate: int) -> Array:
