@@ -40,9 +40,10 @@ from benchmarks.claims.networks import (
     VariantNetwork,
     step_gmacs,
 )
+from tisdiss_models import TrainingConfig
 from tisdiss_models.acoustics import SCENES, draw_batch
 from tisdiss_models.data import Corpus, load_corpus, speech_folder
-from tisdiss_models.training import learning_rate, make_optimiser
+from tisdiss_models.training import learning_rate
 from tisdiss_models.validation import evaluate
 
 LEAST_S = 600.0  # of speech, for a voice to be used
@@ -75,6 +76,17 @@ def load_data(speech: Path) -> Data:
         generator = torch.Generator().manual_seed(4321)
         sets[name] = draw_batch(share, SCENES["clean"], MIXTURES[name], MIXTURE_S, generator)
     return Data(part(0.0, trained), **sets)
+
+
+def make_optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Make AdamW, by which all networks of these tables learned; ``tisdiss-rt train`` is faster now."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
 def state_path(name: str, seed: int) -> Path:

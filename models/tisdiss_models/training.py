@@ -30,19 +30,9 @@ from .depth_loss import Scorer
 from .distillation import check_teacher, map_loss_db
 from .losses import multi_depth_loss
 from .network import use_gemm
+from .optimiser import Optimiser
 from .streaming import build_network
 from .validation import CROP_S, evaluate, validation_sets
-
-
-def make_optimiser(network: torch.nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Make AdamW; what has one dimension is not decayed: biases of most layers, gains and slopes."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
@@ -109,7 +99,7 @@ class Trainer:
         use_gemm(self.network)
         self.average = build_network(network_config).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
-        self.optimiser = make_optimiser(self.network, config)
+        self.optimiser = Optimiser(self.network, config.weight_decay)
         least_s = max(CROP_S, config.crop_s * (1 + config.scenes.speed_range)) + 0.01
         recordings = load_recordings(
             speech, network_config.sample_rate, least_s, config.validation_speakers, held_out
@@ -132,11 +122,6 @@ class Trainer:
         self.average.load_state_dict(state["weights"])
         self.network.load_state_dict(state["latest"])
         self.optimiser.load_state_dict(state["optimiser"])
-        fresh = make_optimiser(
-            self.network, self.config
-        )  # the options are the configuration's, not the state's
-        for group, asked in zip(self.optimiser.param_groups, fresh.param_groups, strict=True):
-            group["weight_decay"] = asked["weight_decay"]
         self.step, self.audio_s = state["facts"]["steps"], state["facts"]["audio_s"]
         self.generator.manual_seed(self.config.seed + 1000003 * self.step)
 

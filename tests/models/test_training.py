@@ -32,6 +32,7 @@ from tisdiss_models.config import from_mapping, read_yaml, to_mapping
 from tisdiss_models.data import load_corpus, speech_folder
 from tisdiss_models.depth_loss import DepthScorer
 from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
+from tisdiss_models.optimiser import Optimiser
 from tisdiss_models.streaming import build_network
 from tisdiss_models.training import Trainer, _alone, _append, learning_rate, train, trainer_from_state
 from tisdiss_models.validation import evaluate
@@ -115,9 +116,42 @@ def test_a_resumed_run_goes_on_where_it_stopped(speech: Path, tmp_path: Path) ->
     assert resumed.optimiser.param_groups[0]["lr"] == pytest.approx(learning_rate(7, TRAINING))
     assert resumed.step == 8
     assert_equal_weights(resumed.network, again.network)
-    moments = [s["exp_avg"] for s in resumed.optimiser.state.values()]
-    assert len(moments) == len(list(resumed.network.parameters()))
-    assert all(int(s["step"]) == 8 for s in resumed.optimiser.state.values())
+    muon, adamw = resumed.optimiser.muon.state, resumed.optimiser.adamw.state
+    assert {*muon, *adamw} == set(resumed.network.parameters())
+    assert all(int(state["step"]) == 8 for state in adamw.values())
+    assert all(state["momentum_buffer"].any() for state in muon.values())
+
+
+def test_a_run_of_adamw_alone_goes_on(speech: Path, tmp_path: Path) -> None:
+    """States of earlier versions have other moments, which begin anew."""
+    first = trainer(speech)
+    first.train_step()
+    first.save(tmp_path / "state.pt")
+    state = torch.load(tmp_path / "state.pt", weights_only=True)
+    alone = torch.optim.AdamW(first.network.parameters())
+    torch.save({**state, "optimiser": alone.state_dict()}, tmp_path / "state.pt")
+    resumed = trainer_from_state(tmp_path / "state.pt", None, CPU, speech, compile_parts=False)
+    resumed.train_step()
+    assert resumed.step == 2
+    muon, adamw = resumed.optimiser.muon.state, resumed.optimiser.adamw.state
+    assert {*muon, *adamw} == set(resumed.network.parameters())
+
+
+def test_matrices_are_updated_evenly_in_all_directions() -> None:
+    """After one step of Muon the singular values of a change are about equal, whatever the gradient."""
+    layer = torch.nn.Linear(24, 16)
+    before = layer.weight.detach().clone()
+    optimiser = Optimiser(layer, weight_decay=0.0)
+    for group in optimiser.param_groups:
+        group["lr"] = 0.01
+    (layer(torch.randn(64, 24)) * torch.logspace(0, -0.5, 16)).square().mean().backward()
+    optimiser.step()
+    gradient = torch.linalg.svdvals(layer.weight.grad)
+    assert gradient.min() < 0.2 * gradient.max()
+    values = torch.linalg.svdvals(layer.weight.detach() - before)
+    assert values.min() > 0.4 * values.max()
+    rms = (layer.weight.detach() - before).square().mean().sqrt()
+    assert float(rms) == pytest.approx(0.002, rel=0.3)  # as of AdamW, whatever the size
 
 
 def test_a_resumed_run_may_have_other_training_options(speech: Path, tmp_path: Path) -> None:
@@ -131,7 +165,7 @@ def test_a_resumed_run_decays_weights_as_it_is_told(speech: Path, tmp_path: Path
     trainer(speech).save(tmp_path / "state.pt")
     other = dataclasses.replace(TRAINING, weight_decay=0.5)
     resumed = trainer_from_state(tmp_path / "state.pt", other, CPU, speech, compile_parts=False)
-    assert [group["weight_decay"] for group in resumed.optimiser.param_groups] == [0.5, 0.0]
+    assert [group["weight_decay"] for group in resumed.optimiser.param_groups] == [0.5, 0.5, 0.0]
 
 
 def test_a_resumed_run_keeps_the_same_voices_for_validation(speech: Path, tmp_path: Path) -> None:
