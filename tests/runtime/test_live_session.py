@@ -687,7 +687,7 @@ def test_zeros_for_seconds_are_noticed_and_channels_that_cancel(noise):
 
 
 def test_an_offset_is_removed_and_sound_without_one_is_not_touched():
-    voice = np.resize(mixture(), 8 * RATE // BLOCK * BLOCK)
+    voice = np.resize(np.trim_zeros(mixture()), 8 * RATE // BLOCK * BLOCK)
     plain, shifted = Intake(RATE), Intake(RATE)
     untouched = np.concatenate([plain.process(block) for block in blocks(voice)])
     centred = np.concatenate([shifted.process(block) for block in blocks(voice + np.float32(0.2))])
@@ -723,6 +723,20 @@ def test_a_seam_has_no_step_and_nothing_else_changes(frames):
     assert joined[-500:].tolist() == [0] * 500
     untouched = sound[10 * frames + 80 :]
     np.testing.assert_array_equal(joined[-1001 - len(untouched) : -1001], untouched)
+
+
+@pytest.mark.parametrize("at", [0, 1000])
+def test_a_device_that_begins_with_silence_makes_no_step(at):
+    intake, sound = Intake(RATE), tone(1)
+    before = intake.process(sound[:at, None]) if at else sound[:0]
+    gap = intake.miss(500) if at else sound[:0]
+    silence, rest = np.zeros(300, np.float32), sound[at:]
+    pieces = [
+        intake.process(block[:, None]) for block in np.split(np.concatenate([silence, rest]), [250, 310])
+    ]
+    joined = np.concatenate([before, gap, *pieces])
+    assert np.abs(np.diff(joined)).max() < STEP
+    np.testing.assert_array_equal(joined[-len(rest) + 80 :], rest[80:])
 
 
 def test_start_underflow_catching_up_and_end_are_heard_without_a_step():

@@ -7,6 +7,8 @@ backwards, while it fades, under whatever follows::
                  ╰──┼─╯╶╴╶╴╶╴
     next            │    ╭────  fading in
                     │╶╴╶─╯
+
+Devices often begin with some silence: what fades in is the first sound after it.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from tisdiss_rt.audio import Array
 
 FADE_S = 0.005
+SILENT = 1e-4  # up to here there is nothing to hear yet
 
 
 class Seam:
@@ -46,10 +49,19 @@ class Seam:
 
     def join(self, sound: Array) -> Array:
         """Process the next (n,); return (n,)."""
-        count = min(len(sound), len(self._gain))
-        if count:
+        if len(self._rest) or len(self._gain):
             sound = sound.copy()
-            sound[:count] = sound[:count] * self._gain[:count] + self._rest[:count]
-            self._gain, self._rest = self._gain[count:], self._rest[count:]
+            waiting = len(self._gain) == len(self._ramp) and _silent(sound)
+            rising = sound[waiting : waiting + len(self._gain)]
+            rising *= self._gain[: len(rising)]
+            falling = sound[: len(self._rest)]
+            falling += self._rest[: len(falling)]
+            self._gain, self._rest = self._gain[len(rising) :], self._rest[len(falling) :]
         self._last = np.concatenate([self._last, sound])[-len(self._ramp) :]
         return sound
+
+
+def _silent(sound: Array) -> int:
+    """Return how many samples of silence come first."""
+    heard = np.flatnonzero(np.abs(sound) > SILENT)
+    return int(heard[0]) if len(heard) else len(sound)
