@@ -4,7 +4,7 @@ Windows of scenes of `test/` people, of the longest length that a file is cut in
 a stream, at every depth; noises are those of SCENES.md. SI-SDR counts from -10 to 30 dB, as what is told.
 Depth by need is what ``--min-gain-db`` does with these windows.
 
-    python -m benchmarks.quality.estimate                        # edge-16k, 8 mixtures a scene
+    python -m benchmarks.quality.estimate                        # edge-16k, 24 mixtures a scene
     python -m benchmarks.quality.estimate --update               # to ESTIMATE.md, too
 """
 
@@ -154,7 +154,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--bundle", default="edge-16k", help="name or folder")
-    parser.add_argument("--mixtures", type=int, default=8, help="of each scene")
+    parser.add_argument("--mixtures", type=int, default=24, help="of each scene")
     parser.add_argument("--minutes", type=float, default=1.0, help="of each of two conversations")
     parser.add_argument("--update", action="store_true", help="write the tables to ESTIMATE.md")
     options = parser.parse_args()

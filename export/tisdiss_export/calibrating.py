@@ -18,11 +18,11 @@ from tisdiss_rt.estimate.polynomial import terms_of
 
 from .observing import Observation, observe
 
-MIXTURES = 32  # of each scene
+MIXTURES = 96  # of each scene
 LEAST_DB, MOST_DB = -10.0, 30.0  # of the SI-SDR that is told: what is beyond counts as the limit
 INTERVAL = 0.8  # in which a true value lies as often
 EDGE = 0.005  # of the observations, at either end of a feature, that count as its least or greatest value
-RIDGE = 1e-2  # of the number of observations
+RIDGE = 1e-3  # of the number of observations
 FOLDS = 5
 ROUNDS = 8  # of a fit by least absolute errors
 NARROWEST = 1e-3  # range of a feature that never changes
