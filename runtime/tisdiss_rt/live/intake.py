@@ -17,7 +17,7 @@ from tisdiss_rt.streaming.stream import LOUDEST
 SETTLING_S = 0.5  # before the first offset is subtracted; nothing is played yet
 AVERAGE_S = 2.0  # time constant of the offset
 TOLERANCE = 0.01  # of an offset, which costs nothing yet
-LEADING = 32  # exact zeros at the very beginning: the device begins after them, with a step
+CLICK = 0.05  # from exact zeros at the very beginning to the first sample, which then fades in
 SILENCE_S = 5.0  # of exact zeros, which a microphone that works never gives
 
 
@@ -47,8 +47,10 @@ class Intake:
             block = np.where(is_valid, block, np.float32(0))
         mono: Array = block.mean(axis=1) if self._channel is None else block[:, self._channel - 1]
         is_zero = not mono.any()
-        if self._came == 0 and not mono[:LEADING].any():
-            self._seam.cut()
+        if self._came == self._zeros and not is_zero and (self._came or mono[0] == 0.0):
+            first = mono[np.flatnonzero(mono)[0]]
+            if abs(first) > CLICK:
+                self._seam.cut()
         self._zeros = self._zeros + len(mono) if is_zero else 0
         self._cancelled = self._cancelled + len(mono) if is_zero and block.any() else 0
         return self._seam.join(self._centred(mono))
