@@ -18,20 +18,20 @@ class Optimiser:
     """Muon and AdamW side by side, with the part of the interface of an optimiser that training needs.
 
     Args:
-        network: whose weights it updates. What has one dimension, which are biases of most layers, gains and
-            slopes, is not decayed.
-        weight_decay: of all others.
+        network: whose weights it updates.
+        weight_decay: of all but what has one dimension: biases of most layers, gains and slopes.
     """
 
     def __init__(self, network: nn.Module, weight_decay: float) -> None:
-        by_dimensions: dict[int, list[nn.Parameter]] = {1: [], 2: [], 3: []}
-        for parameter in network.parameters():
-            by_dimensions[min(max(parameter.ndim, 1), 3)].append(parameter)
+        weights = list(network.parameters())
+        matrices = [weight for weight in weights if weight.ndim == 2]
+        vectors = [weight for weight in weights if weight.ndim < 2]
+        others = [weight for weight in weights if weight.ndim > 2]
         groups = [
-            {"params": by_dimensions[3], "weight_decay": weight_decay},
-            {"params": by_dimensions[1], "weight_decay": 0.0},
+            {"params": others, "weight_decay": weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
         ]
-        self.muon = Muon(by_dimensions[2], weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
+        self.muon = Muon(matrices, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw")
         self.adamw = AdamW(groups, betas=(0.9, 0.98), fused=True)
 
     @property
