@@ -44,7 +44,13 @@ CONFIGS = Path(__file__).parent / "configs"
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda.")
 @click.option("--minutes", type=float, help="Stop after this time; the state can be resumed.")
-@click.option("--evaluate-every", type=click.IntRange(min=1), default=200, show_default=True, help="Steps.")
+@click.option(
+    "--evaluate-every",
+    type=click.IntRange(min=1),
+    default=1000,
+    show_default=True,
+    help="Steps from one evaluation to the next; on a CPU, one takes minutes.",
+)
 @click.option("--compile/--no-compile", "compile_parts", default=True, help="Compile the network's parts.")
 def train_command(
     config: str | None,
