@@ -5,7 +5,8 @@
 The microphone gives a tone; every few minutes the server goes away for some seconds. Afterwards the
 recording must be as long as the run, memory as it was, and neither the recording nor what the headphones play
 may have a step between neighbouring samples. Where the headphones' device ran dry, as nobody served it in
-time, the server itself breaks off and goes on, as it may at the microphone; these holes are counted.
+time, the server itself breaks off and goes on, as it may at the microphone; these holes are counted. Run it
+beside nothing: a server that is held up leaves out sound in all of its streams, with no hole to tell.
 """
 
 from __future__ import annotations
@@ -101,6 +102,7 @@ def run(sound: VirtualSound, folder: Path, minutes: float, every: float) -> list
             sound.launch()
             sound.play(folder / "tone.wav")
             taps = {name: sound.tap(name) for name in heard}
+    memories_mb.append(memory_mb(running.pid))
     running.send_signal(signal.SIGINT)
     report = json.loads(running.communicate(timeout=60)[0])
     for name, tap in taps.items():

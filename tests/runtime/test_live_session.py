@@ -739,6 +739,27 @@ def test_a_device_that_begins_with_silence_makes_no_step(at):
     np.testing.assert_array_equal(joined[-len(rest) + 80 :], rest[80:])
 
 
+@pytest.mark.parametrize("begin", [3000, 3013, 3070])
+@pytest.mark.parametrize("missing", [8, 40, 256])
+def test_zeros_that_a_server_puts_amid_sound_make_no_step(begin, missing):
+    intake, sound = Intake(RATE), tone(1)[: 124 * BLOCK]
+    given = np.where(np.isin(np.arange(len(sound)), begin + np.arange(missing)), np.float32(0), sound)
+    assert np.abs(np.diff(given)).max() > 2 * STEP
+    joined = np.concatenate([intake.process(block) for block in blocks(given)])
+    assert np.abs(np.diff(joined)).max() < STEP
+    np.testing.assert_array_equal(joined[:begin], sound[:begin])
+    np.testing.assert_array_equal(joined[begin + missing + 80 :], sound[begin + missing + 80 :])
+
+
+@pytest.mark.parametrize("first", [0, 1, 7])
+def test_sound_that_passes_zero_often_is_not_touched(first):
+    whistle = np.resize(np.array([0.0, 0.4, 0.0, -0.4], np.float32), 124 * BLOCK)
+    whistle[:first] = 0.4  # begins with sound, else it fades in
+    intake = Intake(RATE)
+    joined = np.concatenate([intake.process(block) for block in blocks(whistle)])
+    np.testing.assert_array_equal(joined[80:], whistle[80:])
+
+
 def test_start_underflow_catching_up_and_end_are_heard_without_a_step():
     output = OutputQueue(RATE, 0.03)
     sound, heard, came = tone(4), [], RATE
