@@ -222,7 +222,6 @@ def readers_of(pipe):
     ("more", "problem"),
     [
         ([], "no Ray cluster at 127.0.0.1:1: "),
-        (["--depth", 99], "from 0 to 12"),
         (["--bundle", "nowhere"], "no bundle 'nowhere'"),
     ],
 )
@@ -231,6 +230,26 @@ def test_what_is_refused(recordings, gain_toy, tmp_path, more, problem):  # noqa
     common = ("--manifest", manifest, "-o", tmp_path / "out", "--ray", "127.0.0.1:1", "--bundle", gain_toy)
     result = invoke("separate", *common, *more)
     assert problem in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--depth", 99], "from 0 to 12"),
+        (["--precision", "int4"], "has no precision 'int4'"),
+        (["--provider", "nothing"], "'nothing'"),
+    ],
+)
+def test_what_no_actor_could_do_costs_no_results(head, recordings, gain_toy, tmp_path, more, problem):  # noqa: F811
+    _, manifest = recordings
+    out = tmp_path / "out"
+    common = ("--manifest", manifest, "-o", out, "--bundle", gain_toy)
+    assert invoke("separate", *common, *FIXED).exit_code == 1
+    before = contents(out)
+    result = invoke("separate", *common, "--force", "--ray", head, *more)
+    assert problem in str(result.exception)
+    assert "\n" not in str(result.exception)
+    assert contents(out) == before
 
 
 def test_a_node_that_is_lost_loses_nothing(head, second, recordings, gain_toy, tmp_path):  # noqa: F811

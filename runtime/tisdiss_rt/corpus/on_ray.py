@@ -21,7 +21,7 @@ from typing import Any
 from tisdiss_rt.corpus.entries import Entry
 from tisdiss_rt.corpus.voices import Outcome, separate_entry
 from tisdiss_rt.corpus.workers import TRIES, Task
-from tisdiss_rt.errors import OptionError, OutputError, ProviderError, first_line
+from tisdiss_rt.errors import OptionError, OutputError, ProviderError, TisdissError, first_line
 
 _MOST_BLOCKS = 10_000  # of a dataset; with more of them Ray's own work counts
 _ANSWER_S = 10.0
@@ -54,14 +54,11 @@ class OnRay:
     """
 
     def __init__(self, address: str, actors: int | None, task: Task) -> None:
-        from tisdiss_rt.separator import Separator
-
         self._ray = import_ray()
         threads = task.engine.get("threads")
         threads = 1 if threads is None else threads
         self._actors, self._cpus = actors, float(threads)
         self._task = _everywhere(replace(task, engine={**task.engine, "threads": threads}))
-        plan = Separator(task.engine["bundle"], "cpu", threads).plan(**task.planned)  # or its errors
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
@@ -69,9 +66,32 @@ class OnRay:
             self._ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
         except (OSError, ValueError, RuntimeError) as error:
             raise OptionError(f"no Ray cluster at {address}: {first_line(error)}") from error
+        try:
+            depth = self._depth()
+        except BaseException:
+            self._ray.shutdown()
+            raise
         found = self._ray.cluster_resources()
         where = f"{found.get('CPU', 0):g} CPUs, {found.get('GPU', 0):g} GPUs"
-        self.about = f"{task.engine['bundle']} on Ray at {address}, {where}: depth {plan.depth}"
+        self.about = f"{task.engine['bundle']} on Ray at {address}, {where}: depth {depth}"
+
+    @property
+    def _resources(self) -> dict[str, float]:
+        """What an actor takes."""
+        on_gpu = self._task.engine.get("provider") in _ON_GPU
+        return {"num_cpus": self._cpus, "num_gpus": float(on_gpu)}
+
+    def _depth(self) -> int:
+        """Return the planned depth where actors will run; raises what would go wrong with all of them."""
+        try:
+            planning = self._ray.remote(_depth_of).options(**self._resources)
+            depth: int = self._ray.get(planning.remote(self._task))
+        except self._ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, TisdissError):
+                raise cause from None
+            raise ProviderError(f"Ray cannot go on: {first_line(cause or error)}") from error
+        return depth
 
     def separate(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Outcome]]:
         """Yield entries as they are done, and what became of them.
@@ -103,8 +123,7 @@ class OnRay:
             _Separating,
             fn_constructor_kwargs={"task": self._task},
             compute=self._ray.data.ActorPoolStrategy(size=self._actors),
-            num_cpus=self._cpus,
-            num_gpus=float(self._task.engine.get("provider") in _ON_GPU),
+            **self._resources,
             max_task_retries=TRIES,
         )
         try:
@@ -137,6 +156,13 @@ def _connect(address: str) -> None:
     host, _, port = address.rpartition(":")
     if host and port.isdecimal() and "/" not in host:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+
+
+def _depth_of(task: Task) -> int:
+    """Return the depth at which a task is to run on the machine that this is."""
+    from tisdiss_rt.separator import Separator
+
+    return Separator(**task.engine).plan(**task.planned).depth
 
 
 class _Separating:
