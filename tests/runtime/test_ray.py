@@ -222,6 +222,7 @@ def readers_of(pipe):
     ("more", "problem"),
     [
         ([], "no Ray cluster at 127.0.0.1:1: "),
+        (["--depth", 99], "from 0 to 12"),
         (["--bundle", "nowhere"], "no bundle 'nowhere'"),
     ],
 )
@@ -235,7 +236,6 @@ def test_what_is_refused(recordings, gain_toy, tmp_path, more, problem):  # noqa
 @pytest.mark.parametrize(
     ("more", "problem"),
     [
-        (["--depth", 99], "from 0 to 12"),
         (["--precision", "int4"], "has no precision 'int4'"),
         (["--provider", "nothing"], "'nothing'"),
     ],

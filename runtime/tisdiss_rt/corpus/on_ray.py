@@ -54,11 +54,14 @@ class OnRay:
     """
 
     def __init__(self, address: str, actors: int | None, task: Task) -> None:
+        from tisdiss_rt.separator import Separator
+
         self._ray = import_ray()
         threads = task.engine.get("threads")
         threads = 1 if threads is None else threads
         self._actors, self._cpus = actors, float(threads)
         self._task = _everywhere(replace(task, engine={**task.engine, "threads": threads}))
+        Separator(task.engine["bundle"], "cpu", threads).plan(**task.planned)  # or its errors, without a cluster
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
