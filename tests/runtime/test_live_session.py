@@ -570,6 +570,22 @@ def test_what_is_missed_at_the_end_is_silence_too(driven, noise, tmp_path):
     assert abs(recorded.shape[1] / RATE - 20 * BLOCK / RATE - away_s) < 0.1
 
 
+def test_devices_that_stop_in_turn_are_lost_together(fake):
+    pair, told = devices.choose(None, None, None, RATE), []
+    made = connection.Connection(pair, BLOCK / RATE, *[lambda *_: None] * 3, told.append, 30)
+    for stream in fake.opened:
+        stream.callback(np.zeros((BLOCK, 1), np.float32), BLOCK, None, FINE)
+    made.watch()
+    fake.broken = True
+    for stream in fake.opened:
+        stream.active = False
+        made.watch()
+    made.close()
+    assert told == [
+        "the microphone 'Laptop microphone' and the headphones 'USB headset' stopped; waiting up to 30 s"
+    ]
+
+
 def test_a_device_without_callbacks_is_lost_too(fake, monkeypatch):
     opened = open_pair.OpenPair(devices.choose(None, None, None, RATE), BLOCK / RATE, print, print, {})
     assert opened.stopped() == []

@@ -66,6 +66,7 @@ class Connection:
         self._lost_s: float | None = None  # since when
         self._lost: Sequence[Endpoint] = ()
         self._has_delivered = False
+        self._has_stopped = False  # one at least, at the last look
         self._asked_s: dict[str, float] = {}  # latency, by kind of endpoint
         self._opened = within(ANSWER_S, lambda: self._open(pair))
 
@@ -88,6 +89,9 @@ class Connection:
             self._opened, self._repair = opened, None
             self.restarts += 1
         stopped = self._opened.stopped()
+        had_stopped, self._has_stopped = self._has_stopped, bool(stopped)
+        if len(stopped) == 1 and not had_stopped:
+            return  # until the next look, as a server that goes takes the other one a moment later
         if stopped:
             self._lose(stopped)
         elif self._opened.delivers and not self._has_delivered:
