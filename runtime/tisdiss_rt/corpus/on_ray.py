@@ -61,7 +61,7 @@ class OnRay:
         threads = 1 if threads is None else threads
         self._actors, self._cpus = actors, float(threads)
         self._task = _everywhere(replace(task, engine={**task.engine, "threads": threads}))
-        Separator(task.engine["bundle"], "cpu", threads).plan(**task.planned)  # or its errors
+        Separator(task.engine["bundle"], "cpu", threads).plan(**task.planned)  # or its errors, at once
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
