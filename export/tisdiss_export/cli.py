@@ -71,7 +71,7 @@ def export_command(
         )
     except (CheckpointError, ConfigError, ExportError, TisdissError, OSError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    files = exported.files()
+    files = exported.manifest.files()
     size_kb = sum((exported.folder / f.path).stat().st_size for f in files) / 1000
     depth = exported.manifest.depth
     click.echo(f"{exported.folder}: {len(files)} files, {size_kb:.0f} kB, trained depth {depth.trained}")

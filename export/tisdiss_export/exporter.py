@@ -19,6 +19,7 @@ from tisdiss_models import Network, StreamingNetwork, load_checkpoint
 from tisdiss_models.parts import NEWEST
 from tisdiss_rt import TisdissError, bundle
 from tisdiss_rt.engine import open_engine
+from tisdiss_rt.manifest.limits import DEEPEST
 from tisdiss_rt.planning.autoselect import ACCEPTED_SNR_DB
 
 from .calibrating import calibrate
@@ -117,7 +118,7 @@ def _check_target(target: Path, force: bool) -> None:
         raise FileExistsError(f"{target} exists; use --force to replace it")
     known = {bundle.MANIFEST_NAME}
     with suppress(TisdissError):  # a broken one
-        known |= {file.path for file in bundle.load(target).files()}
+        known |= {file.path for file in bundle.load(target).manifest.files()}
     others = sorted({path.name for path in target.iterdir()} - known)
     if others:
         raise FileExistsError(f"{target} holds {others[0]}, which is not part of the bundle: move it away")
@@ -259,9 +260,7 @@ def _manifest(
         sources=config.sources,
         min_samples=_min_samples(network),
         windows_s=() if stream else WINDOWS_S,
-        depth=bundle.DepthRange(
-            config.trained_depth, min(config.trained_depth + DEPTHS_BEYOND, bundle.DEEPEST)
-        ),
+        depth=bundle.DepthRange(config.trained_depth, min(config.trained_depth + DEPTHS_BEYOND, DEEPEST)),
         graphs=graphs,
         stream=stream,
         state=state,

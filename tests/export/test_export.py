@@ -19,10 +19,11 @@ import tisdiss_rt
 from tisdiss_export import ExportError, add_precision, export_bundle, exporter
 from tisdiss_export.cli import export_command
 from tisdiss_models import Network, config, save_checkpoint
-from tisdiss_rt.bundle import DEEPEST, GRAPHS, MOST_INTEGER, Bundle, Graphs, Training, load
+from tisdiss_rt.bundle import GRAPHS, Bundle, Graphs, Training, load
 from tisdiss_rt.cli.main import cli
 from tisdiss_rt.engine.conformance import differences
 from tisdiss_rt.engine.offline import OfflineEngine
+from tisdiss_rt.manifest.limits import DEEPEST, MOST_INTEGER
 
 Golden = tuple[Path, dict[str, np.ndarray]]
 DEPTHS = (0, 1, 2, 3, 6, 8)
@@ -78,7 +79,7 @@ def test_bundle_carries_what_the_manifest_says(exported: tuple[Network, Bundle])
     assert manifest.depth.trained == network.config.trained_depth
     assert manifest.training is not None
     assert (manifest.training.data, manifest.training.steps, manifest.licence) == ("noise", 7, "CC0-1.0")
-    for file in bundle.files():
+    for file in bundle.manifest.files():
         assert hashlib.sha256((bundle.folder / file.path).read_bytes()).hexdigest() == file.sha256
     for name in GRAPHS:
         graph = getattr(manifest.graphs, name)

@@ -22,6 +22,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from tisdiss_rt import bundle as bundles
+from tisdiss_rt.manifest import schema
 
 RATE = 16000
 
@@ -178,12 +179,12 @@ def toy_estimate(level_of: float = 0.5, gain_of: float = 0.05, gain_db: float = 
     """An estimate that is linear: of the level of the voice in the mixture, and of the mean last change."""
     values: dict[str, tuple] = {"interval": (1.0, 2.0)}
     for of, features, level in (
-        ("split", bundles.SPLIT_FEATURES, 0),
-        ("repeated", bundles.REPEATED_FEATURES, 3),
+        ("split", schema.SPLIT_FEATURES, 0),
+        ("repeated", schema.REPEATED_FEATURES, 3),
     ):
         values |= _linear(of, "level", features, {level: level_of}, 10.0)
         values |= _linear(of, "spread", features, {}, float(np.log(3.0)))
-    values |= _linear("gain", "level", bundles.GAIN_FEATURES, {0: gain_of}, gain_db)
+    values |= _linear("gain", "level", schema.GAIN_FEATURES, {0: gain_of}, gain_db)
     return bundles.Part(bundles.ESTIMATE, required=False, graph=None, values=values)
 
 

@@ -1,4 +1,4 @@
-// The manifest of a bundle: the schema that tisdiss_rt/bundle.py owns, read as strictly.
+// The manifest of a bundle: the schema that tisdiss_rt/manifest owns, read as strictly.
 #pragma once
 
 #include <array>
@@ -48,7 +48,7 @@ struct WindowQuality {
   double si_sdri_db;
 };
 
-// The part `voice`: a graph that turns separated voices into voiceprints, see tisdiss_rt/bundle.py.
+// The part `voice`: a graph that turns separated voices into voiceprints, see tisdiss_rt/manifest/schema.py.
 struct VoicePart {
   GraphSpec graph;
   size_t hop = 0;         // samples from one frame to the next

@@ -1,5 +1,5 @@
 /**
- * The manifest of a bundle: the schema that `tisdiss_rt/bundle.py` owns, with its names in camel case.
+ * The manifest of a bundle: the schema that `tisdiss_rt/manifest` owns, with its names in camel case.
  *
  * Shapes, units and meanings are described there; a manifest is read and checked by `parse-manifest.ts`.
  */
