@@ -168,7 +168,7 @@ IN_PYTHON: dict[str, list[ModuleType]] = {
     "external-data.ts": [external_data],
     "features.ts": [features],
     "forecast.ts": [forecast],
-    "manifest.ts": [bundle],
+    "manifest.ts": [bundle, schema, limits],
     "node.ts": [onnx_runtime],
     "numbers.ts": [audio],
     "order.ts": [order],
