@@ -316,7 +316,8 @@ def test_training_file() -> None:
     pytest.importorskip("torch")
     import yaml
 
-    from tisdiss_models.config import TrainingConfig, from_mapping
+    from tisdiss_models.config import TrainingConfig
+    from tisdiss_models.options import from_mapping
 
     (block,) = [block for block in BLOCKS if block.language == "yaml"]
     config = from_mapping(TrainingConfig, yaml.safe_load(block.text)["training"], block.page)

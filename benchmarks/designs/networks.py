@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from benchmarks.claims.networks import BASE
 from tisdiss_models import NetworkConfig, StreamingNetwork, build_network
 from tisdiss_models.cli import CONFIGS
-from tisdiss_models.config import read_yaml
+from tisdiss_models.options import read_yaml
 from tisdiss_models.recurrent import RecurrentLayer
 
 TODAY = read_yaml(CONFIGS / "live-16k.yaml")[0]

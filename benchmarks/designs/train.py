@@ -29,9 +29,9 @@ from benchmarks.designs.networks import DESIGNS, SMALL, Design
 from tisdiss_models import SceneConfig, StreamingNetwork, TrainingConfig
 from tisdiss_models.acoustics import SCENES, draw_batch
 from tisdiss_models.cli import CONFIGS
-from tisdiss_models.config import read_yaml
 from tisdiss_models.data import Corpus, load_recordings, speech_folder
 from tisdiss_models.losses import best_assignment, multi_depth_loss, pairwise_soft_snr_db, si_sdr_db
+from tisdiss_models.options import read_yaml
 from tisdiss_models.training import draw_depths, learning_rate
 from tisdiss_models.validation import CROP_S, NOT_JUDGED
 

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from tisdiss_models.acoustics import draw_batch
 from tisdiss_models.cli import CONFIGS
-from tisdiss_models.config import read_yaml
+from tisdiss_models.options import read_yaml
 from tisdiss_models.training import Trainer
 
 STEPS = 3  # timed in each process, after one that compiles

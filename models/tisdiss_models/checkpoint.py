@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from .config import NetworkConfig, from_mapping, read_options, to_mapping
+from .config import NetworkConfig
 from .espnet_import import network_config, network_weights
 from .network import Network
+from .options import from_mapping, read_options, to_mapping
 from .streaming import StreamingNetwork, build_network
 
 

@@ -8,9 +8,11 @@ import click
 import torch
 from click.core import ParameterSource
 
-from .config import ConfigError, NetworkConfig, TrainingConfig, read_yaml
+from .config import ConfigError, NetworkConfig, TrainingConfig
 from .data import speech_folder
-from .training import Trainer, train, trainer_from_state
+from .options import read_yaml
+from .running import train
+from .training import Trainer, trainer_from_state
 
 CONFIGS = Path(__file__).parent / "configs"
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from .config import ConfigError, NetworkConfig, from_mapping
+from .config import ConfigError, NetworkConfig
+from .options import from_mapping
 
 # Options of the published separator with their defaults there, which hold where a file omits them.
 _TRANSLATED: dict[str, Any] = {

@@ -15,7 +15,7 @@ import tisdiss_rt
 from tisdiss_export import export_bundle
 from tisdiss_models import StreamingNetwork, save_checkpoint
 from tisdiss_models.cli import CONFIGS
-from tisdiss_models.config import read_yaml
+from tisdiss_models.options import read_yaml
 from tisdiss_rt.bundle import Bundle
 from tisdiss_rt.engine.conformance import differences
 from tisdiss_rt.engine.streaming import StreamingEngine

@@ -20,8 +20,8 @@ from tisdiss_models.acoustics.noises import fan, hum
 from tisdiss_models.acoustics.rooms import convolved, draw_responses
 from tisdiss_models.acoustics.scenes import CLEAN
 from tisdiss_models.acoustics.turns import draw_activity
-from tisdiss_models.config import read_yaml
 from tisdiss_models.data import Corpus, load_corpus
+from tisdiss_models.options import read_yaml
 
 PLAIN = dataclasses.replace(CLEAN, level_db=(0.0, 0.0))
 SPEAKERS = 6

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tisdiss_models import ConfigError, Network, NetworkConfig, load_checkpoint, save_checkpoint
 from tisdiss_models.checkpoint import CheckpointError
-from tisdiss_models.config import from_mapping, to_mapping
+from tisdiss_models.options import from_mapping, to_mapping
 
 CONF: dict[str, Any] = {
     "emb_dim": 8,

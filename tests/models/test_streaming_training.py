@@ -20,11 +20,11 @@ from tisdiss_models import (
 )
 from tisdiss_models.causal import Memory
 from tisdiss_models.cli import CONFIGS, train_command
-from tisdiss_models.config import read_yaml, to_mapping
 from tisdiss_models.depth_loss import StreamScorer
 from tisdiss_models.distillation import map_loss_db
 from tisdiss_models.losses import pairwise_soft_snr_db
 from tisdiss_models.network import Network
+from tisdiss_models.options import read_yaml, to_mapping
 from tisdiss_models.streaming import build_network, memory_buffers
 from tisdiss_models.training import Trainer, draw_depths, trainer_from_state
 from tisdiss_models.validation import evaluate

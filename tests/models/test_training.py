@@ -28,13 +28,14 @@ from tisdiss_models import (
 )
 from tisdiss_models.acoustics import draw_batch
 from tisdiss_models.cli import CONFIGS, train_command
-from tisdiss_models.config import from_mapping, read_yaml, to_mapping
 from tisdiss_models.data import load_corpus, speech_folder
 from tisdiss_models.depth_loss import DepthScorer
 from tisdiss_models.losses import multi_depth_loss, pairwise_soft_snr_db
 from tisdiss_models.optimiser import Optimiser
+from tisdiss_models.options import from_mapping, read_yaml, to_mapping
+from tisdiss_models.running import _alone, _append, train
 from tisdiss_models.streaming import build_network
-from tisdiss_models.training import Trainer, _alone, _append, learning_rate, train, trainer_from_state
+from tisdiss_models.training import Trainer, learning_rate, trainer_from_state
 from tisdiss_models.validation import evaluate
 
 NETWORK = NetworkConfig(
