@@ -30,7 +30,7 @@ from tisdiss_rt.corpus.run import Job, run
 from tisdiss_rt.corpus.voices import Outcome, expected_db
 from tisdiss_rt.corpus.workers import Task, Workers
 from tisdiss_rt.engine import cores
-from tisdiss_rt.errors import OptionError, OutputError, SeparationWarning
+from tisdiss_rt.errors import OptionError, OutputError
 from tisdiss_rt.estimate.estimator import Estimated
 from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.separation import Found
@@ -783,12 +783,13 @@ def test_workers_run_on_them(gain_toy, tmp_path):
     assert not active_children()
 
 
-def test_what_a_worker_warns_of_is_told_once(gain_toy, tmp_path):
-    job = job_of(tmp_path / "in.jsonl", tmp_path, gain_toy)
-    options = {**job.options, "depth": None, "budget_ms": 1e-3}
-    with (
-        pytest.warns(SeparationWarning, match="budget") as caught,
-        Workers(2, Task(job.engine, options, tmp_path, tmp_path)),
-    ):
-        pass
-    assert len(caught) == 1
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_workers_warn_of_is_told_once_and_logged(recordings, gain_toy, tmp_path, workers):
+    _, manifest = recordings
+    write_manifest(manifest, [{"audio_filepath": "a.wav"}])
+    options = ["--bundle", gain_toy, "--budget-ms", 1e-3, "--provider", "cpu", "--workers", workers]
+    result = invoke("separate", "--manifest", manifest, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0
+    (told,) = [line for line in result.stderr.splitlines() if "tisdiss-rt: warning: " in line]
+    assert "budget" in told
+    assert told.removeprefix("tisdiss-rt: ") in (tmp_path / "out" / "log.txt").read_text()

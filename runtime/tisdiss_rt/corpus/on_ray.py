@@ -20,7 +20,7 @@ from typing import Any
 
 from tisdiss_rt.corpus.entries import Entry
 from tisdiss_rt.corpus.voices import Outcome, separate_entry
-from tisdiss_rt.corpus.workers import TRIES, Task
+from tisdiss_rt.corpus.workers import TRIES, Task, open_separator
 from tisdiss_rt.errors import OptionError, OutputError, ProviderError, TisdissError, first_line
 
 _MOST_BLOCKS = 10_000  # of a dataset; with more of them Ray's own work counts
@@ -49,19 +49,18 @@ class OnRay:
         actors: how many; None for as many as there is room for.
         task: what each of them does.
 
-    Attribute ``about`` says in one line what it is. Raises OptionError where there is no such cluster, and
-    the errors of `Separator`.
+    Attribute ``about`` says in one line what it is, and ``warnings`` what it warns of. Raises OptionError
+    where there is no such cluster, and the errors of `Separator`.
     """
 
     def __init__(self, address: str, actors: int | None, task: Task) -> None:
-        from tisdiss_rt.separator import Separator
-
         self._ray = import_ray()
         threads = task.engine.get("threads")
         threads = 1 if threads is None else threads
         self._actors, self._cpus = actors, float(threads)
         self._task = _everywhere(replace(task, engine={**task.engine, "threads": threads}))
-        Separator(task.engine["bundle"], "cpu", threads).plan(**task.planned)  # or its errors, at once
+        here = {"bundle": task.engine["bundle"], "provider": "cpu", "threads": threads}
+        open_separator(replace(task, engine=here))  # or its errors, at once
         for name in ("ray", "ray.data"):
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
@@ -70,7 +69,7 @@ class OnRay:
         except (OSError, ValueError, RuntimeError) as error:
             raise OptionError(f"no Ray cluster at {address}: {first_line(error)}") from error
         try:
-            depth = self._depth()
+            depth, self.warnings = self._depth()
         except BaseException:
             self._ray.shutdown()
             raise
@@ -84,17 +83,17 @@ class OnRay:
         on_gpu = self._task.engine.get("provider") in _ON_GPU
         return {"num_cpus": self._cpus, "num_gpus": float(on_gpu)}
 
-    def _depth(self) -> int:
-        """Return the planned depth where actors will run; raises what would go wrong with all of them."""
+    def _depth(self) -> tuple[int, tuple[str, ...]]:
+        """Return depth and warnings where actors will run; raises what would go wrong with all of them."""
         try:
             planning = self._ray.remote(_depth_of).options(**self._resources)
-            depth: int = self._ray.get(planning.remote(self._task))
+            planned: tuple[int, tuple[str, ...]] = self._ray.get(planning.remote(self._task))
         except self._ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
             if isinstance(cause, TisdissError):
                 raise cause from None
             raise ProviderError(f"Ray cannot go on: {first_line(cause or error)}") from error
-        return depth
+        return planned
 
     def separate(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Outcome]]:
         """Yield entries as they are done, and what became of them.
@@ -161,11 +160,9 @@ def _connect(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
 
 
-def _depth_of(task: Task) -> int:
-    """Return the depth at which a task is to run on the machine that this is."""
-    from tisdiss_rt.separator import Separator
-
-    return Separator(**task.engine).plan(**task.planned).depth
+def _depth_of(task: Task) -> tuple[int, tuple[str, ...]]:
+    """Return the depth that is planned on the machine that this is, and what there is to warn of."""
+    return open_separator(task)[1:]
 
 
 class _Separating:

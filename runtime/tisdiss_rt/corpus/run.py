@@ -18,9 +18,10 @@ from tisdiss_rt.errors import OptionError
 
 
 class Separating(Protocol):
-    """Whatever separates entries; attribute ``about`` says in one line what it is."""
+    """Whatever separates entries; ``about`` says in one line what it is, ``warnings`` what it warns of."""
 
     about: str
+    warnings: tuple[str, ...]
 
     def separate(self, entries: Iterator[Entry]) -> Iterator[tuple[Entry, Outcome]]:
         """Yield entries as they are done, in any order, and what became of them."""
@@ -95,6 +96,8 @@ def run(
                 entries = _to_do(job, ledger, progress, log)
                 if separating is not None:
                     log.tell(separating.about)
+                    for warning in separating.warnings:
+                        log.warn(f"warning: {warning}")
                     for entry, outcome in separating.separate(entries):
                         _note(entry, outcome, ledger, progress, log)
                 for _ in entries:  # without any left, this notes lines that are none

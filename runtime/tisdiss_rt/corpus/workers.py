@@ -26,7 +26,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tisdiss_rt.bundle import load
 from tisdiss_rt.corpus.entries import Entry
@@ -37,6 +37,9 @@ from tisdiss_rt.talkers.meeting import MOST_TALKERS
 from tisdiss_rt.talkers.recording import wanted_of
 from tisdiss_rt.talkers.sample import Voices
 from tisdiss_rt.talkers.voiceprints import voiceprints_of
+
+if TYPE_CHECKING:
+    from tisdiss_rt.separator import Separator
 
 TRIES = 2  # of an entry whose worker ended
 
@@ -78,6 +81,18 @@ class _Started:
     warnings: tuple[str, ...]
 
 
+def open_separator(task: Task) -> tuple[Separator, int, tuple[str, ...]]:
+    """Return the Separator of a task, the depth that it plans on this machine, and what it warns of."""
+    from tisdiss_rt.separator import Separator
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SeparationWarning)
+        separator = Separator(**task.engine)
+        depth = separator.plan(**task.planned).depth
+    told = (str(each.message) for each in caught if issubclass(each.category, SeparationWarning))
+    return separator, depth, tuple(told)
+
+
 @dataclass(eq=False)
 class _Worker:
     """A process, and what it works on."""
@@ -92,7 +107,8 @@ class _Worker:
 class Workers:
     """A context manager with so many processes at work inside.
 
-    Attribute ``about`` says in one line what runs in each. Raises the errors of `Separator`.
+    Attribute ``about`` says in one line what runs in each, and ``warnings`` what each warns of. Raises the
+    errors of `Separator`.
     """
 
     def __init__(self, count: int, task: Task) -> None:
@@ -108,9 +124,7 @@ class Workers:
         try:
             self._start(cores[0])  # what it finds out about the machine, the others know
             started = self._answer(self._workers[0])
-            self.about = started.about
-            for text in started.warnings:
-                warnings.warn(text, SeparationWarning, stacklevel=2)
+            self.about, self.warnings = started.about, started.warnings
             for share in cores[1:]:
                 self._start(share)
             for worker in self._workers[1:]:
@@ -240,16 +254,10 @@ def _work(connection: Connection, task: Task) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal goes to all; the parent ends it
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        from tisdiss_rt.separator import Separator
-
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", SeparationWarning)
-            separator = Separator(**task.engine)
-            plan = separator.plan(**task.planned)
-        told = tuple(str(each.message) for each in caught if issubclass(each.category, SeparationWarning))
+        separator, depth, told = open_separator(task)
         engine = separator.engine
         where = f"{engine.provider}, {engine.threads} threads, {engine.precision}"
-        connection.send(_Started(f"{engine.manifest.name} on {where}: depth {plan.depth}", told))
+        connection.send(_Started(f"{engine.manifest.name} on {where}: depth {depth}", told))
         while True:
             entry = connection.recv()
             connection.send(separate_entry(separator, entry, task.output, task.making, task.options))
