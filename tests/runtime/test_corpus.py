@@ -703,6 +703,7 @@ def test_what_is_refused(arguments, problem, gain_toy, tmp_path, monkeypatch):
 def test_an_actor_has_as_many_threads_as_cores(gain_toy, tmp_path, monkeypatch, threads, cores):
     ray = mock.MagicMock()
     ray.cluster_resources.return_value = {}
+    ray.get.return_value = 4, ()  # what is planned on the cluster
     monkeypatch.setattr(on_ray, "import_ray", lambda: ray)
     job = job_of(tmp_path / "in.jsonl", tmp_path, gain_toy)
     task = Task({**job.engine, "threads": threads}, job.options, tmp_path, tmp_path)
