@@ -96,7 +96,7 @@ def info(bundle: str) -> None:
     """Show what BUNDLE (a name or a folder) is, and verify its files."""
     loaded = load(bundle)
     manifest = loaded.manifest
-    sizes = {file.path: len(loaded.read(file)) for file in loaded.manifest.files()}
+    sizes = {file.path: len(loaded.read(file)) for file in manifest.files()}
     click.echo(f"{manifest.name}: {_summary(manifest)}")
     click.echo(f"folder: {loaded.folder}")
     for name, lengths in manifest.timing().items():
