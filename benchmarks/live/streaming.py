@@ -283,6 +283,8 @@ PARTS: dict[str, tuple[str, Callable[[str], str]]] = {
     "load": ("Load on the machine", load),
     "hour": ("An hour of audio", hour),
 }
+INTEGERS = "8-bit integers"  # written by `integers`
+HEADINGS = [*(title for title, _ in PARTS.values()), INTEGERS]
 
 
 def main() -> None:
@@ -298,7 +300,7 @@ def main() -> None:
             text = part(options.bundle)
             print(f"## {title}\n\n{text}")
             if options.update:
-                update(PAGE, [heading for heading, _ in PARTS.values()], title, text)
+                update(PAGE, HEADINGS, title, text)
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ def add_int8(exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]) ->
     path = exported.folder / f"{graph}.{INT8}.onnx"
     with tempfile.TemporaryDirectory() as work:
         floats = Path(work) / "floats.onnx"
-        _fold_constants(exported.read_graph(graph, "fp32"), floats)
+        fold_constants(exported.read_graph(graph, "fp32"), floats)
         _quantise(floats, path, _Inputs(exported, graph, mixtures))
     graphs = exported.manifest.graphs
     spec = getattr(graphs, graph)
@@ -80,7 +80,7 @@ def add_int8(exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]) ->
     return bundle.load(exported.folder)
 
 
-def _fold_constants(graph: bytes, path: Path) -> None:
+def fold_constants(graph: bytes, path: Path) -> None:
     """Write the graph with its weights as constants: kernels are reshaped and turned around in it."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -94,7 +94,7 @@ def _quantise(floats: Path, path: Path, inputs: _Inputs) -> None:
     shapes = {constant.name: constant.dims for constant in graph.initializer}
     kernels = {n for n, dims in shapes.items() if len(dims) == 4 and dims[1] >= FEWEST_CHANNELS}
     level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # advice to prepare the graph, as `_fold_constants` does
+    logging.disable(logging.WARNING)  # advice to prepare the graph, as `fold_constants` does
     try:
         quantize_static(
             str(floats),
