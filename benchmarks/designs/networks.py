@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,13 +17,13 @@ from tisdiss_models.cli import CONFIGS
 from tisdiss_models.options import read_yaml
 from tisdiss_models.recurrent import RecurrentLayer
 
-TODAY = read_yaml(CONFIGS / "live-16k.yaml")[0]
-LIGHT = read_yaml(CONFIGS / "light-16k.yaml")[0]
-RECURRENT = dataclasses.replace(LIGHT, ffn_kernel=1, separator_layers=2)
+ATTENTION = read_yaml(Path(__file__).parent / "attention.yaml")[0]
+SHIPPED = read_yaml(CONFIGS / "live-16k.yaml")[0]
+RECURRENT = dataclasses.replace(SHIPPED, ffn_kernel=1, separator_layers=2)
 WIDE = dataclasses.replace(RECURRENT, heads=4, attention_dim=48, recurrent_dim=96, ffn_dims=(144, 144))
 # The size of the small networks of CLAIMS.md, as networks for streams of 16 ms steps.
-SMALL_TODAY = dataclasses.replace(BASE, hop=256, lookback=64)
-SMALL = dataclasses.replace(SMALL_TODAY, lookback=0, recurrent_dim=32, ffn_dims=(48, 48), ffn_kernel=1)
+SMALL_ATTENTION = dataclasses.replace(BASE, hop=256, lookback=64)
+SMALL = dataclasses.replace(SMALL_ATTENTION, lookback=0, recurrent_dim=32, ffn_dims=(48, 48), ffn_kernel=1)
 SMALL_WIDE = dataclasses.replace(SMALL, heads=4, attention_dim=24, recurrent_dim=48, ffn_dims=(72, 72))
 
 
@@ -102,7 +103,9 @@ def _alike(title: str, **changes: Any) -> Design:
 
 
 DESIGNS = {
-    "today": Design("live-16k of version 0.1.0: paths, attention over 127 frames", TODAY, SMALL_TODAY),
+    "attention": Design(
+        "live-16k of version 0.1.0: paths, attention over 127 frames", ATTENTION, SMALL_ATTENTION
+    ),
     "recurrent": _alike("`tisdiss_models.recurrent`, feed-forward networks of one position (`ffn_kernel` 1)"),
     "wide": Design("`recurrent`, half as wide again within its parts", WIDE, SMALL_WIDE),
     "two-layers": _alike("`recurrent`, two layers in the block", block_layers=2),
@@ -110,8 +113,8 @@ DESIGNS = {
         "`recurrent`, feed-forward networks of neighbours and past (`ffn_kernel` 2)", ffn_kernel=2
     ),
     "context-stem": Design(
-        "light-16k: `context`, twice as many layers before the split",
-        LIGHT,
+        "the shipped `live-16k`: `context`, twice as many layers before the split",
+        SHIPPED,
         dataclasses.replace(SMALL, ffn_kernel=2, separator_layers=2 * SMALL.separator_layers),
     ),
     "mixing": Design("fixed mixing along the bands, gated", RECURRENT, SMALL, _along_bands(BandMixing)),

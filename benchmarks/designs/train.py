@@ -1,13 +1,13 @@
 """Train the designs of `networks` in their small size, and measure them: ``measured.json``.
 
 Two tasks. "voices" are the three of CLAIMS.md, whose ends are kept for measuring: few steps go far with them.
-"scenes" are those of light-16k, of all talkers; to measure with are other people and noises.
+"scenes" are those of live-16k, of all talkers; to measure with are other people and noises.
 
 Designs that are named together train beside each other: one batch is drawn, each makes one update on it. So
 all have the same mixtures in the same order, as they have in runs of their own. In 32-bit floats, one thread.
 
     python -m benchmarks.designs.train voices wide context    # these
-    python -m benchmarks.designs.train scenes today context-stem
+    python -m benchmarks.designs.train scenes attention context-stem
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ VOICES = TrainingConfig(
     depth_weights=(1.0,) * (SMALL.trained_depth + 1),
     scenes=SceneConfig(alone_share=0.0, late_share=0.05, speed_range=0.0),
 )
-SCENES_OF_LIGHT = read_yaml(CONFIGS / "light-16k.yaml")[1].scenes
+SCENES_OF_LIVE = read_yaml(CONFIGS / "live-16k.yaml")[1].scenes
 TRAINING = {
     "voices": VOICES,
-    "scenes": dataclasses.replace(VOICES, steps=350, crop_s=2.0, scenes=SCENES_OF_LIGHT),
+    "scenes": dataclasses.replace(VOICES, steps=350, crop_s=2.0, scenes=SCENES_OF_LIVE),
 }
 
 

@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parent / "configs"
 
 
 @click.command(name="train")
-@click.option("--config", help="Training file, or the name of a shipped one (edge-16k, live-16k, light-16k).")
+@click.option("--config", help="Training file, or the name of a shipped one (edge-16k, live-16k).")
 @click.option(
     "--resume", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="state.pt to go on from."
 )

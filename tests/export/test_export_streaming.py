@@ -131,7 +131,7 @@ def test_a_plain_loop_may_change_its_depth_at_every_step(exported: tuple[Streami
 
 
 def test_the_light_network_may_change_its_depth_at_every_step(tmp_path: Path) -> None:
-    network = random_network(read_yaml(CONFIGS / "light-16k.yaml")[0])
+    network = random_network(read_yaml(CONFIGS / "live-16k.yaml")[0])
     assert isinstance(network, StreamingNetwork)
     save_checkpoint(tmp_path / "network.pt", network, {})
     bundle = export_bundle(tmp_path / "network.pt", tmp_path / "bundle", data="noise")
