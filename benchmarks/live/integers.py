@@ -11,14 +11,13 @@ or found anew in every step. Needs what `benchmarks.quality.scenes` needs.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import logging
 import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,12 @@ from benchmarks.pages import update
 from benchmarks.quality.quality import improvement_db
 from benchmarks.quality.scenes import IMPROVED, mixtures
 from benchmarks.speed.tools import ratio, session, take_turns
-from tisdiss_export.quantising import fold_constants
+from tisdiss_export.quantising import INT8, QUANTISED, carry, fold_constants
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.audio import Array
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.streaming import Fifo, StreamingEngine
 
-GRAPHS = ("stem", "block")
 DEPTHS = (1, 4)
 CALIBRATION_MIXTURES = 2  # of each scene
 MIXTURES = 8  # of each scene, to measure with
@@ -119,6 +117,7 @@ def quantise(floats: Path, path: Path, least: int, inputs: list[Inputs] | None) 
         if node.op_type in ("MatMul", "Gemm") and any(sizes.get(name, 0) >= least for name in node.input)
     ]
     common = {"nodes_to_quantize": nodes, "weight_type": QuantType.QInt8, "reduce_range": True}
+    level = logging.root.manager.disable
     logging.disable(logging.WARNING)  # advice to prepare the graph, as `fold_constants` does
     try:
         if inputs is None:
@@ -128,7 +127,7 @@ def quantise(floats: Path, path: Path, least: int, inputs: list[Inputs] | None) 
             ranges = {"activation_type": QuantType.QUInt8, "extra_options": floating}
             quantize_static(str(floats), str(path), Reader(inputs), **ranges, **common)
     finally:
-        logging.disable(logging.NOTSET)
+        logging.disable(level)
 
 
 def in_integers(
@@ -136,16 +135,13 @@ def in_integers(
 ) -> bundles.Bundle:
     """Write the bundle with stem and block in int8 to a folder."""
     shutil.copytree(bundle.folder, folder)
-    graphs = bundle.manifest.graphs
-    for name in GRAPHS:
-        floats, path = folder / "floats.onnx", folder / f"{name}.int8.onnx"
+    made = bundles.load(folder)
+    for name in QUANTISED:
+        floats, path = folder / "floats.onnx", folder / f"{name}.{INT8}.onnx"
         fold_constants(bundle.read_graph(name, "fp32"), floats)
         quantise(floats, path, least, inputs[name] if inputs else None)
-        spec: bundles.Graph = getattr(graphs, name)
-        files = {**spec.files, "int8": bundles.FileRef(path.name, bundles.sha256_of(path))}
-        graphs = dataclasses.replace(graphs, **{name: dataclasses.replace(spec, files=files)})
-    bundles.write_manifest(folder, dataclasses.replace(bundle.manifest, graphs=graphs))
-    return bundles.load(folder)
+        made = carry(made, name, path)
+    return made
 
 
 def steps_of(
@@ -178,13 +174,6 @@ def improvements(bundle: bundles.Bundle, precision: str, test: Scenes) -> np.nda
     return found
 
 
-def made(
-    bundle: bundles.Bundle, work: Path, inputs: dict[str, list[Inputs]]
-) -> Iterator[tuple[str, bundles.Bundle]]:
-    for number, (way, (least, in_advance)) in enumerate(WAYS.items()):
-        yield way, in_integers(bundle, work / str(number), least, inputs if in_advance else None)
-
-
 def table(bundle: bundles.Bundle) -> str:
     """Measure the bundle in 32-bit floats and in every way."""
     test = scenes("test", MIXTURES, bundle.manifest.sample_rate)
@@ -197,7 +186,9 @@ def table(bundle: bundles.Bundle) -> str:
     ]
     with tempfile.TemporaryDirectory() as work:
         ways = {"32-bit floats": (bundle, "fp32")}
-        ways |= {way: (each, "int8") for way, each in made(bundle, Path(work), inputs)}
+        for number, (way, (least, in_advance)) in enumerate(WAYS.items()):
+            folder = Path(work) / str(number)
+            ways[way] = in_integers(bundle, folder, least, inputs if in_advance else None), INT8
         calls = {way: steps_of(each, precision, inputs) for way, (each, precision) in ways.items()}
         taken = [take_turns({way: of[i] for way, of in calls.items()}, ROUNDS) for i in range(len(DEPTHS))]
         exact_db = improvements(bundle, "fp32", test)

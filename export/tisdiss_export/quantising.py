@@ -72,6 +72,11 @@ def add_int8(exported: bundle.Bundle, graph: str, mixtures: list[np.ndarray]) ->
         floats = Path(work) / "floats.onnx"
         fold_constants(exported.read_graph(graph, "fp32"), floats)
         _quantise(floats, path, _Inputs(exported, graph, mixtures))
+    return carry(exported, graph, path)
+
+
+def carry(exported: bundle.Bundle, graph: str, path: Path) -> bundle.Bundle:
+    """Name a file in the bundle's folder in its manifest: that graph in int8, beside the floats."""
     graphs = exported.manifest.graphs
     spec = getattr(graphs, graph)
     files = {**spec.files, INT8: bundle.FileRef(path.name, bundle.sha256_of(path))}
