@@ -1,4 +1,4 @@
-"""What a stream costs and keeps: changes of depth, latency, offline bundles, load, an hour of audio.
+"""What a stream costs and keeps: changes of depth, latency, offline bundles, load, an hour, what was before.
 
     python -m benchmarks.live.streaming                       # all of it, printed; docs/load.png is drawn
     python -m benchmarks.live.streaming --only load --update  # one part, and it goes into STREAMING.md
@@ -45,6 +45,7 @@ SLOW_CHANGE = 1 / 60  # share of the steps at which a slowly changing depth chan
 PHASE_S = 15.0  # length of each phase of the load test
 BUDGET_SHARE = 0.75  # of a step's duration
 STRESS_PER_CORE = 2
+SILENCE_S = 2
 
 
 def schedules(steps: int, seed: int) -> dict[str, list[int]]:
@@ -276,12 +277,43 @@ def hour(bundle: str, minutes: float = 60.0) -> str:
     )
 
 
+def before(bundle: str) -> str:
+    """Compare mixtures at the start of a stream with the same ones after other sound, at depth 2."""
+    engine = tisdiss_rt.Separator(bundle, "cpu", precision="fp32").engine
+    rate, (step,) = engine.manifest.sample_rate, engine.manifest.timing()["step"]
+    chosen = list(itertools.islice(mixtures(speech_folder(), rate), 0, None, 2 * EVERY))
+    silence = np.zeros(SILENCE_S * rate // step * step, np.float32)
+    gains: dict[str, list[float]] = {}
+    for number, (mix, references) in enumerate(chosen):
+        print(f"\rmixture {number + 1}", end="", file=sys.stderr, flush=True)
+        other, _ = chosen[number - 1]
+        for name, parts in {
+            "nothing": [],
+            "the same people": [mix],
+            "one of them alone": [references[0]],
+            "other people": [other],
+            f"other people and {SILENCE_S} s of digital silence": [other, silence],
+        }.items():
+            sound = np.concatenate([*parts, mix])
+            estimate = run_steps(engine, sound, [2] * len(engine.cut(sound)))[:, -len(mix) :]
+            gains.setdefault(name, []).append(improvement_db(estimate, references, mix))
+    print(file=sys.stderr)
+    fresh = np.array(gains["nothing"])
+    lines = ["| before | SI-SDR improvement | lost |", "|---|---|---|"]
+    for name, values in gains.items():
+        low, high = interval_db(fresh - np.array(values))
+        lost = f"{np.mean(fresh - values):.2f} dB ({low:.2f} to {high:.2f})" if name != "nothing" else ""
+        lines.append(f"| {name} | {np.mean(values):.2f} dB | {lost} |")
+    return "\n".join(lines) + f"\n\n{len(chosen)} mixtures, without the order of outputs.\n"
+
+
 PARTS: dict[str, tuple[str, Callable[[str], str]]] = {
     "switching": ("Depth that changes at every step", switching),
     "latency": ("Latency and time by parts", latency),
     "offline": ("An offline bundle as a stream", offline),
     "load": ("Load on the machine", load),
     "hour": ("An hour of audio", hour),
+    "before": ("What a stream heard before", before),
 }
 INTEGERS = "8-bit integers"  # written by `integers`
 HEADINGS = [*(title for title, _ in PARTS.values()), INTEGERS]

@@ -164,6 +164,7 @@ class SceneConfig:
         turns_share: both talk in turn.
         turn_s, gap_s: length of a turn, and time from its end to the next one's start, negative to overlap.
         pause_share, pause_s: share of the gaps that are a longer silence, and its length.
+        muted_share, muted_s: the mixture begins with digital silence, and its length.
         room_share: voices are reverberant; the voice to be estimated is, too.
         decay_s: time in which sound in the room decays by 60 dB.
         distance_m: from talker to microphone.
@@ -192,6 +193,8 @@ class SceneConfig:
     gap_s: tuple[float, float] = (-0.8, 1.2)
     pause_share: float = 0.1
     pause_s: tuple[float, float] = (1.0, 8.0)
+    muted_share: float = 0.0
+    muted_s: tuple[float, float] = (0.2, 2.0)
     room_share: float = 0.0
     decay_s: tuple[float, float] = (0.1, 0.9)
     distance_m: tuple[float, float] = (0.3, 3.0)
@@ -225,7 +228,7 @@ class SceneConfig:
         for names in ("alone_share late_share turns_share", "lowpass_share narrowband_share telephone_share"):
             if sum(getattr(self, name) for name in names.split()) > 1 + 1e-9:
                 raise ConfigError(f"{names.replace(' ', ' + ')} exclude each other and must not exceed 1")
-        for name in ("turn_s", "decay_s", "distance_m", "pause_s"):
+        for name in ("turn_s", "decay_s", "distance_m", "pause_s", "muted_s"):
             if not getattr(self, name)[0] > 0:
                 raise ConfigError(f"{name} must be above 0, not {list(getattr(self, name))}")
         if sum(self.gap_s) < -0.5 * sum(self.turn_s):
@@ -240,7 +243,8 @@ class TrainingConfig:
     """How a network is trained; lengths in seconds, levels in dB, see `tisdiss_models.training`.
 
     A share of the steps (`extra_depth_share`) goes up to `extra_depth` repetitions beyond the trained depth,
-    another one (`shallow_share`) stops at a repetition before it, which takes less time.
+    another one (`shallow_share`) stops at a repetition before it, which takes less time. In streams, a
+    share of the mixtures (`carried_share`) goes on where the one before ended, whose people were others.
     """
 
     steps: int = 20000
@@ -257,6 +261,7 @@ class TrainingConfig:
     extra_depth_share: float = 0.2
     shallow_share: float = 0.0
     switch_share: float = 0.5
+    carried_share: float = 0.0
     soft_limit_db: float = 30.0
     validation_speakers: int = 8
     seed: int = 0
@@ -274,7 +279,7 @@ class TrainingConfig:
         for name in ("crop_s", "learning_rate", "decay_share", "gradient_clip"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be above 0, not {getattr(self, name)}")
-        for name in ("extra_depth_share", "shallow_share", "switch_share", "ema"):
+        for name in ("extra_depth_share", "shallow_share", "switch_share", "carried_share", "ema"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must be from 0 to 1, not {getattr(self, name)}")
         if self.extra_depth_share + self.shallow_share > 1 + 1e-9:

@@ -31,7 +31,13 @@ class Scorer(ABC):
 
     @abstractmethod
     def scores_db(
-        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, draw: Draw | None = None
+        self,
+        mix: Tensor,
+        sources: Tensor,
+        depth: int,
+        limit_db: float,
+        draw: Draw | None = None,
+        goes_on: bool = False,
     ) -> list[Tensor]:
         """Return the soft SNR of every estimate against every source, per depth from 0 to `depth`.
 
@@ -42,6 +48,8 @@ class Scorer(ABC):
             limit_db: see `losses`.
             draw: how deep each step of a stream goes; where a step has fewer repetitions, its deepest result
                 stands for those that it skips. None is as deep as possible, as for whole mixtures always.
+            goes_on: whether a stream goes on where the mixtures before ended, if they were as many. Whole
+                mixtures never do.
 
         Returns:
             ``depth + 1`` tensors (B, S, S).
@@ -71,7 +79,13 @@ class DepthScorer(Scorer):
         self._score = self._wrap(self._score_depth)
 
     def scores_db(
-        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, draw: Draw | None = None
+        self,
+        mix: Tensor,
+        sources: Tensor,
+        depth: int,
+        limit_db: float,
+        draw: Draw | None = None,
+        goes_on: bool = False,
     ) -> list[Tensor]:
         """See `Scorer`."""
         with torch.no_grad():
@@ -108,27 +122,43 @@ class StreamScorer(Scorer):
     def __init__(self, network: StreamingNetwork, compile_parts: bool) -> None:
         super().__init__(network, compile_parts)
         self.network = network
+        self._ended: list[dict[str, Tensor]] = []  # state of the stem and of each repetition
         self._split = self._wrap(self._split_steps)
         self._block = self._wrap(self._repeat)
         self._score = self._wrap(self._score_depth)
 
     def scores_db(
-        self, mix: Tensor, sources: Tensor, depth: int, limit_db: float, draw: Draw | None = None
+        self,
+        mix: Tensor,
+        sources: Tensor,
+        depth: int,
+        limit_db: float,
+        draw: Draw | None = None,
+        goes_on: bool = False,
     ) -> list[Tensor]:
         """See `Scorer`."""
-        steps = self.network.steps(mix)
-        depths = None if draw is None else draw(steps.shape[1] // self.network.config.hop)
-        blank = self.network.blank(mix)
+        network = self.network
+        steps = network.steps(mix)
+        depths = None if draw is None else draw(steps.shape[1] // network.config.hop)
+        blank = network.blank(mix)
+        past = [blank["stem"], blank["block"]]
+        if goes_on and self._ended and self._ended[0]["level"].shape[1] == len(mix):
+            past = self._ended
+        heard = Memory(past[0])
         with torch.no_grad():
-            spec, scale = self.network.stem.analyse(steps, Memory(blank["stem"]))
+            spec, scale = network.stem.analyse(steps, heard)
         with self.autocast:
-            z = self._split(spec, scale, blank["stem"])
+            z, entries = self._split(spec, scale, past[0])
             scores = [self._score(z, spec, mix, sources, limit_db, blank["decoder"])]
+            ended = [network.remembered("stem", past[0], {**heard.newest, **entries})]
             newest: Mapping[str, Tensor] | None = None
             for n in range(1, depth + 1):
-                ran = self.network.ran(depths, n) if n > 1 else None
-                z, newest = self._block(z, blank["block"], ran, newest if n > 1 else None)
+                of_block = past[min(n, len(past) - 1)]  # of the deepest that ran, where this one never did
+                ran = network.ran(depths, n) if n > 1 else None
+                z, newest = self._block(z, of_block, ran, newest if n > 1 else None)
                 scores.append(self._score(z, spec, mix, sources, limit_db, blank["decoder"]))
+                ended.append(network.remembered("block", of_block, newest))
+        self._ended = ended
         return scores
 
     def begin(self, mix: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
@@ -136,20 +166,23 @@ class StreamScorer(Scorer):
         blank = self.network.blank(mix)
         with torch.no_grad():
             spec, scale = self.network.stem.analyse(self.network.steps(mix), Memory(blank["stem"]))
-        z = self._split(spec, scale, blank["stem"])
+        z, _ = self._split(spec, scale, blank["stem"])
         return z, lambda before: self._block(before, blank["block"], None, None)[0]
 
-    def _split_steps(self, spec: Tensor, scale: Tensor, blank: Mapping[str, Tensor]) -> Tensor:
-        return self.network.stem.split(spec, scale, Memory(blank))
+    def _split_steps(
+        self, spec: Tensor, scale: Tensor, past: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
+        memory = Memory(past)
+        return self.network.stem.split(spec, scale, memory), memory.newest
 
     def _repeat(
         self,
         z: Tensor,
-        blank: Mapping[str, Tensor],
+        past: Mapping[str, Tensor],
         ran: Tensor | None,
         shallower: Mapping[str, Tensor] | None,
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        memory = Memory(blank, ran, shallower)
+        memory = Memory(past, ran, shallower)
         return self.network.block(z, memory), memory.newest
 
     def _score_depth(

@@ -18,7 +18,7 @@ system for speech enhancement", EUSIPCO 2007.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -256,6 +256,17 @@ class StreamingNetwork(nn.Module):
             part: {name: mix.new_zeros(buffer.shape) for name, buffer in named.items()}
             for part, named in buffers.items()
         }
+
+    def remembered(
+        self, part: str, past: Mapping[str, Tensor], newest: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Return the state of a part after a run: what was kept before it, and the entries of the run."""
+        state = {}
+        for name, (shape, axis) in memory_buffers(self.config)[part].items():
+            entries = torch.cat([past[name], newest[name].detach().float()], axis)
+            kept = shape[axis]
+            state[name] = entries.narrow(axis, entries.shape[axis] - kept, kept).contiguous()
+        return state
 
     def steps(self, mix: Tensor) -> Tensor:
         """Fill mixtures (B, samples) up to whole steps, and one more to get the last one's result."""

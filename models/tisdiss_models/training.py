@@ -235,7 +235,9 @@ class Trainer:
             drawn = draw_depths(steps, len(mix), config.switch_share, depth, self.generator)
             return drawn.to(self.device)
 
-        scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, draw)
+        share = config.carried_share
+        goes_on = share > 0 and bool(torch.rand((), generator=self.generator) < share)
+        scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, draw, goes_on)
         beyond = depth + 1 - len(config.depth_weights)
         weights = [*config.depth_weights[: depth + 1], *[config.depth_weights[-1]] * beyond]
         return multi_depth_loss(scores, weights)

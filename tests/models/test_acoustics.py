@@ -336,6 +336,20 @@ def test_three_talkers_are_three_people(corpus: Corpus) -> None:
         draw_three(corpus.speakers(0, 3), PLAIN, 24, 1.0, generator())
 
 
+def test_muted_mixtures_begin_with_exact_zeros_and_are_the_same_afterwards(corpus: Corpus) -> None:
+    noisy = dataclasses.replace(PLAIN, coloured_share=1.0, noise_db=(10.0, 10.0))
+    muted = dataclasses.replace(noisy, muted_share=0.5, muted_s=(0.2, 0.6))
+    (mix, voices), (whole, _) = (draw_batch(corpus, each, 64, 1.0, generator()) for each in (muted, noisy))
+    silent_s = (mix != 0).float().argmax(1) / RATE
+    is_muted = silent_s > 0.1
+    assert 16 < is_muted.sum() < 48
+    assert silent_s[is_muted].min() > 0.19
+    assert silent_s[is_muted].max() < 0.61
+    for row, start in enumerate((silent_s * RATE).long()):
+        assert not voices[row, :, :start].any()
+        torch.testing.assert_close(mix[row, start:], whole[row, start:])
+
+
 def test_silence_stays_silence() -> None:
     silent = Corpus(
         torch.zeros(40000, dtype=torch.int16), torch.tensor([0, 20000]), torch.tensor([20000] * 2), RATE

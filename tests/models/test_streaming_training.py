@@ -93,6 +93,36 @@ def test_the_scores_of_training_are_those_of_streams_at_every_depth(
 
 
 @KINDS
+def test_a_stream_goes_on_where_the_mixtures_before_ended(speech: Path, config: NetworkConfig) -> None:
+    """The first mixtures at depth 1, so that deeper repetitions go on from what the first one remembers."""
+    made = trainer(speech, config)
+    mix, sources = made.validation["clean"]
+    scorer, network = made.scorer, made.network
+    scorer.autocast = torch.autocast("cpu", enabled=False)
+    first = network.steps(mix.flip(0))
+    frames = first.shape[1] // NETWORK.hop
+    both = torch.cat([first, network.steps(mix)], 1)
+    depths = torch.full((both.shape[1] // NETWORK.hop, len(mix)), 3)
+    depths[:frames] = 1
+    with torch.no_grad():
+        alone = scorer.scores_db(mix, sources, 3, 30.0)
+        scorer.scores_db(mix.flip(0), sources, 1, 30.0)
+        scores = scorer.scores_db(mix, sources, 3, 30.0, goes_on=True)
+        blank = network.blank(mix)
+        z, spec = network.stem(both, Memory(blank["stem"]))
+        expected, newest = [], None
+        for n in range(4):
+            if n:
+                memory = Memory(blank["block"], network.ran(depths, n), newest)
+                z, newest = network.block(z, memory), memory.newest
+            wave = network.decoder(z[:, frames:], spec[:, :, frames:], Memory(blank["decoder"]))
+            expected.append(pairwise_soft_snr_db(network.crop(wave, mix), sources, mix, 30.0))
+    for score, right, other in zip(scores, expected, alone, strict=True):
+        torch.testing.assert_close(score, right, rtol=0, atol=1e-3)
+        assert (score - other).abs().max() > 0.01
+
+
+@KINDS
 def test_all_weights_of_a_stream_learn(speech: Path, config: NetworkConfig) -> None:
     made = trainer(speech, config)
     before = {k: v.clone() for k, v in made.network.named_parameters()}

@@ -1,7 +1,7 @@
 """From speech to mixtures: every part in its place, and the scenes that tables and tests name.
 
 crop, speed, equaliser, level -> who talks when -> room ---+--> voices --------------------+
-                                                           +--> sum, noise, distortions -> channel
+                                                           +--> sum, noise, distortions -> channel -> muted
 """
 
 from __future__ import annotations
@@ -94,6 +94,12 @@ def draw_batch(
     if config.microphone_db or config.lowpass_share + config.narrowband_share + config.telephone_share:
         response = draw_channel(draw, config, batch, samples, talkers.sample_rate)
         mix, voices = filtered(mix, response), filtered(voices, response[:, None])
+    if config.muted_share:
+        muted = draw.rows(batch, config.muted_share)
+        start = draw.uniform(len(muted), 1, span=config.muted_s) * talkers.sample_rate
+        is_heard = torch.arange(samples, device=start.device) >= start
+        mix = mix.index_copy(0, muted, mix[muted] * is_heard)
+        voices = voices.index_copy(0, muted, voices[muted] * is_heard[:, None])
     return mix, voices
 
 
