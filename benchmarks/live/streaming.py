@@ -280,9 +280,9 @@ def hour(bundle: str, minutes: float = 60.0) -> str:
 def before(bundle: str) -> str:
     """Compare mixtures at the start of a stream with the same ones after other sound, at depth 2."""
     engine = tisdiss_rt.Separator(bundle, "cpu", precision="fp32").engine
-    rate, (step,) = engine.manifest.sample_rate, engine.manifest.timing()["step"]
+    rate = engine.manifest.sample_rate
     chosen = list(itertools.islice(mixtures(speech_folder(), rate), 0, None, 2 * EVERY))
-    silence = np.zeros(SILENCE_S * rate // step * step, np.float32)
+    silence = np.zeros(SILENCE_S * rate, np.float32)
     gains: dict[str, list[float]] = {}
     for number, (mix, references) in enumerate(chosen):
         print(f"\rmixture {number + 1}", end="", file=sys.stderr, flush=True)

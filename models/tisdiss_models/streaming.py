@@ -263,9 +263,11 @@ class StreamingNetwork(nn.Module):
         """Return the state of a part after a run: what was kept before it, and the entries of the run."""
         state = {}
         for name, (shape, axis) in memory_buffers(self.config)[part].items():
-            entries = torch.cat([past[name], newest[name].detach().float()], axis)
-            kept = shape[axis]
-            state[name] = entries.narrow(axis, entries.shape[axis] - kept, kept).contiguous()
+            kept = shape[axis]  # may be none
+            recent = newest[name].detach().movedim(axis, 0)
+            recent = recent[max(len(recent) - kept, 0) :].float()
+            entries = torch.cat([past[name].movedim(axis, 0), recent])[len(recent) :]
+            state[name] = entries.movedim(0, axis).contiguous()
         return state
 
     def steps(self, mix: Tensor) -> Tensor:
