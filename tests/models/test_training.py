@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import platform
 import shutil
 import subprocess
 import sys
@@ -100,6 +101,15 @@ def test_the_scores_of_training_are_those_of_the_network_at_every_depth(speech: 
             one = multi_depth_loss([pairs], [1.0])
             best = torch.stack([score[:, 0, 0] + score[:, 1, 1], score[:, 0, 1] + score[:, 1, 0]]).max(0)
             assert float(-best.values.mean() / 2) == pytest.approx(float(one), abs=1e-3)
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="reads the flags of an x86 processor"
+)
+def test_bfloat16_is_taken_where_the_processor_multiplies_it(speech: Path) -> None:
+    flags = Path("/proc/cpuinfo").read_text().split()
+    scorer = DepthScorer(trainer(speech).network, compile_parts=False)
+    assert scorer.autocast._enabled == ("avx512_bf16" in flags)
 
 
 def test_a_resumed_run_goes_on_where_it_stopped(speech: Path, tmp_path: Path) -> None:
