@@ -202,7 +202,7 @@ class StreamScorer(Scorer):
 
 
 def _has_bfloat16() -> bool:
-    """Return whether the processor multiplies bfloat16 itself; if not, training with it takes twice as long.
+    """Return whether the processor multiplies bfloat16 itself, or training with it would be slower.
 
     oneDNN supports it with any AVX-512, by way of 32-bit floats.
     """
