@@ -11,6 +11,7 @@ put together as the runtime does it, which the planner chooses from.
     python -m benchmarks.quality.scenes                        # edge-16k, 40 mixtures a scene
     python -m benchmarks.quality.scenes --people validation    # what decisions are made by
     python -m benchmarks.quality.scenes --mixtures 200 --update    # to SCENES.md and the manifest, too
+    python -m benchmarks.quality.scenes --json values.json         # where stopped, goes on when called again
 """
 
 from __future__ import annotations
@@ -114,6 +115,40 @@ class Measured:
     windows: np.ndarray
 
 
+class Values:
+    """What has been measured, also in a file, so that a run that was stopped goes on.
+
+    Args:
+        path: the file; None for none.
+        run: what the values are of; in JSON.
+
+    Raises:
+        ValueError: if the file is of another run.
+    """
+
+    def __init__(self, path: Path | None, run: dict[str, object]) -> None:
+        self.found: dict[str, Measured] = {}
+        self._path, self._run = path, run
+        if path is not None and path.exists():
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if {name: content.get(name) for name in run} != run:
+                raise ValueError(f"{path}: of another bundle or other options; name another file")
+            for name, of_scene in content["scenes"].items():
+                self.found[name] = Measured(np.array(of_scene["whole"]), np.array(of_scene["windows"]))
+
+    def add(self, name: str, measured: Measured) -> None:
+        """Keep what a scene gave, and write all values."""
+        self.found[name] = measured
+        if self._path is not None:
+            scenes = {
+                name: {"whole": each.whole.tolist(), "windows": each.windows.tolist()}
+                for name, each in self.found.items()
+            }
+            unfinished = self._path.with_suffix(".unfinished")
+            unfinished.write_text(json.dumps({**self._run, "scenes": scenes}), encoding="utf-8")
+            unfinished.replace(self._path)
+
+
 def measure_scene(task: tuple[str, str, str, int, bool]) -> tuple[str, Measured]:
     """Run all mixtures of one scene at every depth, on one thread."""
     folder, name, people, count, in_parts = task
@@ -134,19 +169,21 @@ def measure_scene(task: tuple[str, str, str, int, bool]) -> tuple[str, Measured]
     return name, Measured(np.array(whole), np.array(windowed))
 
 
-def measure(folder: str, people: str, count: int, names: list[str], windows: bool) -> dict[str, Measured]:
-    """Measure scenes side by side."""
-    tasks = [(folder, name, people, count, windows and name in IMPROVED) for name in names]
-    found: dict[str, Measured] = {}
+def measure(
+    folder: str, people: str, count: int, names: list[str], windows: bool, values: Values
+) -> dict[str, Measured]:
+    """Measure scenes side by side, those that `values` does not have yet."""
+    left = [name for name in names if name not in values.found]
+    tasks = [(folder, name, people, count, windows and name in IMPROVED) for name in left]
     with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
         for name, measured in pool.imap_unordered(measure_scene, tasks):
-            found[name] = measured
+            values.add(name, measured)
             print(
                 f"{name}: {np.round(measured.whole.mean(0)[list(SHOWN)], 2).tolist()}",
                 file=sys.stderr,
                 flush=True,
             )
-    return {name: found[name] for name in names}
+    return {name: values.found[name] for name in names}
 
 
 def by_depth(whole: list[np.ndarray]) -> tuple[bundles.DepthQuality, ...]:
@@ -236,7 +273,7 @@ def main() -> None:
     parser.add_argument("--people", choices=sorted(SEEDS), default="test")
     parser.add_argument("--mixtures", type=int, default=40, help="of each scene")
     parser.add_argument("--scene", action="append", help="only this one; may be given several times")
-    parser.add_argument("--json", type=Path, help="write all values there, too")
+    parser.add_argument("--json", type=Path, help="write all values there, and go on with what it has")
     parser.add_argument(
         "--update", action="store_true", help="write SCENES.md; of test people, the manifest and README too"
     )
@@ -247,12 +284,20 @@ def main() -> None:
         parser.error("--update needs all scenes")
     manifest = bundle.manifest
     publish = options.update and options.people == "test"
-    found = measure(str(bundle.folder), options.people, options.mixtures, names, publish)
+    run: dict[str, object] = {
+        "bundle": bundles.sha256_of(bundle.folder / manifest.conformance.path),  # what the network answers
+        "people": options.people,
+        "mixtures": options.mixtures,
+        "windows": publish,
+        "depths": list(DEPTHS),
+    }
+    try:
+        values = Values(options.json, run)
+    except ValueError as error:
+        parser.error(str(error))
+    found = measure(str(bundle.folder), options.people, options.mixtures, names, publish, values)
     text = table(manifest.name, options.people, found)
     print(text)
-    if options.json:
-        content = {name: measured.whole.tolist() for name, measured in found.items()}
-        options.json.write_text(json.dumps({"depths": list(DEPTHS), "scenes": content}), encoding="utf-8")
     if options.update:
         titles = [f"{name}, {people}" for name in bundles.shipped() for people in ("test", "validation")]
         if publish:
