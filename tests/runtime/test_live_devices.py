@@ -453,7 +453,9 @@ def test_more_signals_change_nothing(stream_toy, tmp_path, ways):
                 running.send_signal(way)
                 time.sleep((0.0, 0.001, 0.1)[attempt])
             _, err = running.communicate(timeout=20)
-        assert running.returncode == (0 if ways[0] == signal.SIGINT else 128 + ways[0]), err
+        # Signals that arrive together are told to Python in the order of their numbers.
+        firsts = ways if attempt < 2 else ways[:1]
+        assert running.returncode in [0 if way == signal.SIGINT else 128 + way for way in firsts], err
         assert "Traceback" not in err
         assert "Exception" not in err
         assert len({len(track) for track in tracks(folder)}) == 1
