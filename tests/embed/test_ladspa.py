@@ -165,7 +165,8 @@ def test_the_example(library: c.CDLL, plugin: Path, rate: int, monkeypatch: pyte
         return
     assert latency_ms < 16 + 8 + 1e3 * 256 / rate + 6
     expected = scipy.signal.resample_poly(expected, rate, 16000, axis=1)[:, : len(sound)]
-    assert db_above_difference(found, expected) > 30
+    begun = rate // 2  # who is who is open where somebody begins to talk, and the least difference decides it
+    assert db_above_difference(found[:, begun:], expected[:, begun:]) > 30
 
 
 def test_controls(
