@@ -35,6 +35,7 @@ PAGE = Path(__file__).parent / "ESTIMATE.md"
 SEED = 777
 GAINS_DB = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0)
 CONVERSATION = "conversation"
+CONVERSATIONS = 8
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def main() -> None:
     )
     parser.add_argument("--bundle", default="edge-16k", help="name or folder")
     parser.add_argument("--mixtures", type=int, default=24, help="of each scene")
-    parser.add_argument("--minutes", type=float, default=1.0, help="of each of two conversations")
+    parser.add_argument("--minutes", type=float, default=1.0, help="of each conversation")
     parser.add_argument("--update", action="store_true", help="write the tables to ESTIMATE.md")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -171,7 +172,7 @@ def main() -> None:
     lines = [f"`{manifest.name}`, {options.mixtures} mixtures of each scene.", ""]
     lines += accuracy(estimator, seen, manifest.depth.trained)
     if windows_s is not None:
-        seen += conversations(engine, options.minutes, 2)
+        seen += conversations(engine, options.minutes, CONVERSATIONS)
         lines += [
             "",
             f"Depth by need, at most {manifest.depth.trained}: mean repetitions, mean SI-SDR, and how far",
