@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import logging
 import math
 import shutil
 import sys
@@ -29,6 +28,7 @@ from benchmarks.pages import update
 from benchmarks.quality.quality import improvement_db
 from benchmarks.quality.scenes import IMPROVED, mixtures
 from benchmarks.speed.tools import ratio, session, take_turns
+from tisdiss_export.graphs import quiet
 from tisdiss_export.quantising import INT8, QUANTISED, carry, fold_constants
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.audio import Array
@@ -117,17 +117,13 @@ def quantise(floats: Path, path: Path, least: int, inputs: list[Inputs] | None) 
         if node.op_type in ("MatMul", "Gemm") and any(sizes.get(name, 0) >= least for name in node.input)
     ]
     common = {"nodes_to_quantize": nodes, "weight_type": QuantType.QInt8, "reduce_range": True}
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # advice to prepare the graph, as `fold_constants` does
-    try:
+    with quiet():  # of advice to prepare the graph, as `fold_constants` does
         if inputs is None:
             quantize_dynamic(str(floats), str(path), **common)
         else:
             floating = {"OpTypesToExcludeOutputQuantization": ["MatMul", "Gemm"]}
             ranges = {"activation_type": QuantType.QUInt8, "extra_options": floating}
             quantize_static(str(floats), str(path), Reader(inputs), **ranges, **common)
-    finally:
-        logging.disable(level)
 
 
 def in_integers(

@@ -46,7 +46,7 @@ def write_graphs(network: Network | StreamingNetwork, folder: Path) -> Graphs:
 def write_graph(module: nn.Module, graph: Graph, tensors: dict[str, Tensor], path: Path) -> None:
     """Write one graph; the dimensions that have names in its tensors are free."""
     free = tuple({i: Dim.DYNAMIC for i, d in enumerate(t.shape) if isinstance(d, str)} for t in graph.inputs)
-    with _quiet(), torch.no_grad():
+    with quiet(), torch.no_grad():
         program = torch.onnx.export(
             module,
             tuple(tensors[t.name] for t in graph.inputs),
@@ -85,8 +85,8 @@ def _clean(model: onnx.ModelProto, graph: Graph) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress and remarks from users; errors are raised all the same."""
+def quiet() -> Iterator[None]:
+    """Keep progress and remarks of libraries from users; errors are raised all the same."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -15,7 +15,6 @@ floats.
 from __future__ import annotations
 
 import dataclasses
-import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +26,8 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from tisdiss_rt import bundle
 from tisdiss_rt.engine.offline import OfflineEngine
+
+from .graphs import quiet
 
 INT8 = "int8"
 QUANTISED = ("block", "stem")  # graphs
@@ -98,9 +99,7 @@ def _quantise(floats: Path, path: Path, inputs: _Inputs) -> None:
     graph = onnx.load(floats).graph
     shapes = {constant.name: constant.dims for constant in graph.initializer}
     kernels = {n for n, dims in shapes.items() if len(dims) == 4 and dims[1] >= FEWEST_CHANNELS}
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)  # advice to prepare the graph, as `fold_constants` does
-    try:
+    with quiet():  # of advice to prepare the graph, as `fold_constants` does
         quantize_static(
             str(floats),
             str(path),
@@ -113,5 +112,3 @@ def _quantise(floats: Path, path: Path, inputs: _Inputs) -> None:
             per_channel=True,
             reduce_range=True,
         )
-    finally:
-        logging.disable(level)
