@@ -48,7 +48,7 @@ def test_the_example_is_there_at_once(used: tuple[dict[str, Any], Path]) -> None
     for number, voice in enumerate(expected, 1):
         saved, its_rate = soundfile.read(folder / f"{number}.wav", dtype="float32")
         assert (its_rate, found[f"file {number}"]) == (rate, f"The_example_spk{number}.wav")
-        assert np.abs(saved - voice).max() < 1e-4 * np.abs(voice).max() + 1 / 32768
+        assert np.abs(saved - voice).max() < 2e-4 * np.abs(voice).max() + 1 / 32768
 
 
 def test_what_is_fetched(used: tuple[dict[str, Any], Path]) -> None:
