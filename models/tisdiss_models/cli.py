@@ -196,8 +196,10 @@ def _trainer(
         assert options is not None
         trainer = Trainer(*options, device, speech, compile_parts)
         if init:
-            fresh = trainer.start_from(init)
+            fresh, added = trainer.start_from(init)
             click.echo(f"starting at random: {', '.join(fresh) or 'nothing'}", err=True)
+            if added:
+                click.echo(f"added, changing nothing at first: {', '.join(added)}", err=True)
     if teacher:
         trainer.learn_from(teacher, compile_parts)
     return trainer

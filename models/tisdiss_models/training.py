@@ -10,7 +10,8 @@ Weights are averaged (EMA); the average is what is evaluated and kept.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -35,6 +36,20 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
     rising = min(1.0, (step + 1) / config.warmup_steps)
     falling = min(1.0, (config.steps - step) / (config.decay_share * config.steps))
     return config.learning_rate * rising * max(falling, 0.0)
+
+
+def layer_of(weight: str) -> str | None:
+    """Return the name of the layer of a stem or block that a weight is of; None where it is of another part."""
+    found = re.match(r"\w+\.layers\.\d+", weight)
+    return found and found[0]
+
+
+def added_layers(own: Iterable[str], given: Iterable[str]) -> list[str]:
+    """Return the names of layers that `own` weights are of and none that are `given`, after layers with some."""
+    known = {layer_of(name) for name in given} - {None}
+    parts = {layer.split(".")[0] for layer in known if layer}
+    layers = {layer_of(name) for name in own} - known
+    return sorted(layer for layer in layers if layer and layer.split(".")[0] in parts)
 
 
 def draw_depths(
@@ -121,14 +136,15 @@ class Trainer:
         self.generator.manual_seed(self.config.seed + 1000003 * self.step)
 
     @torch.no_grad()
-    def start_from(self, path: Path) -> list[str]:
+    def start_from(self, path: Path) -> tuple[list[str], list[str]]:
         """Take over the weights of another checkpoint that have the same name and shape.
 
-        A network for streams has a fixed gain where an offline one has a norm over the whole mixture: it is
-        set to what the norm does on average.
+        Layers that the other network has not, after layers that it has, change nothing at first: the deeper
+        network starts as good as the other one is. A network for streams has a fixed gain where an offline
+        one has a norm over the whole mixture: it is set to what the norm does on average.
 
         Returns:
-            The names of the weights that start at random.
+            The names of the weights that start at random, and of the layers that change nothing at first.
 
         Raises:
             CheckpointError: if the file is none.
@@ -140,6 +156,11 @@ class Trainer:
         own = self.network.state_dict()
         fitting = {k: v for k, v in weights.items() if k in own and v.shape == own[k].shape}
         self.network.load_state_dict(fitting, strict=False)
+        added = added_layers(own, fitting)
+        for layer in added:
+            for name, parameter in self.network.get_submodule(layer).named_parameters():
+                if re.search(r"\b(out|deconv)\.", name):  # the last of what adds to the layer's input
+                    parameter.zero_()
         source = state.get("network")
         if not isinstance(source, dict):
             raise CheckpointError(f"{path}: not a checkpoint of tisdiss-rt: network missing")
@@ -147,7 +168,8 @@ class Trainer:
         if was_offline:
             self.network.adopt_offline_norm(self.validation["clean"][0].to(self.device))
         self.average.load_state_dict(self.network.state_dict())
-        return sorted(set(own) - set(fitting))
+        fresh = [name for name in own if name not in fitting and layer_of(name) not in added]
+        return sorted(fresh), added
 
     def learn_from(self, path: Path, compile_parts: bool = True) -> None:
         """Learn the feature maps of another checkpoint from now on: see `distillation`.

@@ -163,7 +163,8 @@ def test_a_new_run_takes_the_fitting_weights_of_another_network(speech: Path, tm
     offline = Network(OFFLINE)
     save_checkpoint(tmp_path / "offline.pt", offline, {})
     made = trainer(speech)
-    fresh = made.start_from(tmp_path / "offline.pt")
+    fresh, added = made.start_from(tmp_path / "offline.pt")
+    assert not added
     assert fresh and all(name.endswith("time_path.attention.bias") for name in fresh)
     own = made.network.state_dict()
     for name, value in offline.state_dict().items():
@@ -186,7 +187,7 @@ def test_a_new_run_takes_the_weights_of_a_network_for_streams_as_they_are(
     before.start_from(_offline_checkpoint(tmp_path))
     before.save(tmp_path / "stream.pt")
     made = trainer(speech)
-    assert made.start_from(tmp_path / "stream.pt") == []
+    assert made.start_from(tmp_path / "stream.pt") == ([], [])
     torch.testing.assert_close(made.network.state_dict(), before.network.state_dict(), rtol=0, atol=0)
 
 
@@ -195,11 +196,33 @@ def test_another_network_for_streams_gives_its_front_end_as_it_is(speech: Path, 
     before.start_from(_offline_checkpoint(tmp_path))
     before.save(tmp_path / "stream.pt")
     made = trainer(speech, RECURRENT)
-    fresh = made.start_from(tmp_path / "stream.pt")
+    fresh, _ = made.start_from(tmp_path / "stream.pt")
     assert all(".layers." in name or ".splitter." in name for name in fresh)
     for part in ("encoder.norm.bias", "encoder.linears.0.weight"):
         own, given = (t.network.state_dict()[f"stem.{part}"] for t in (made, before))
         torch.testing.assert_close(own, given, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("config", [OFFLINE, NETWORK, RECURRENT], ids=["offline", "lookback", "recurrent"])
+def test_layers_that_are_added_change_nothing_at_first(
+    config: NetworkConfig, speech: Path, tmp_path: Path
+) -> None:
+    before = trainer(speech, config)
+    before.save(tmp_path / "before.pt")
+    deeper = dataclasses.replace(config, separator_layers=3, block_layers=2)
+    made = trainer(speech, deeper)
+    fresh, added = made.start_from(tmp_path / "before.pt")
+    assert (fresh, added) == ([], ["block.layers.1", "stem.layers.1", "stem.layers.2"])
+    mix = made.validation["clean"][0]
+    with torch.no_grad():
+        for depth in (0, 2):
+            given, found = (t.average.every_depth(mix, depth) for t in (before, made))
+            torch.testing.assert_close([*found], [*given])
+    for _ in range(2):
+        made.train_step()
+    moved = made.network.state_dict()
+    for layer in added:
+        assert all(moved[name].any() for name in moved if name.startswith(layer) and name.endswith("weight"))
 
 
 def _offline_checkpoint(folder: Path) -> Path:
