@@ -39,17 +39,17 @@ def learning_rate(step: int, config: TrainingConfig) -> float:
 
 
 def layer_of(weight: str) -> str | None:
-    """Return the name of the layer of a stem or block that a weight is of; None where it is of another part."""
+    """Return the name of the layer that a weight is of; None where it is of another part."""
     found = re.match(r"\w+\.layers\.\d+", weight)
     return found and found[0]
 
 
 def added_layers(own: Iterable[str], given: Iterable[str]) -> list[str]:
-    """Return the names of layers that `own` weights are of and none that are `given`, after layers with some."""
-    known = {layer_of(name) for name in given} - {None}
-    parts = {layer.split(".")[0] for layer in known if layer}
-    layers = {layer_of(name) for name in own} - known
-    return sorted(layer for layer in layers if layer and layer.split(".")[0] in parts)
+    """Return the layers of `own` weights that none of the `given` is of, in parts where some are given."""
+    known = {layer for layer in map(layer_of, given) if layer}
+    parts = {layer.split(".")[0] for layer in known}
+    layers = {layer for layer in map(layer_of, own) if layer and layer.split(".")[0] in parts}
+    return sorted(layers - known)
 
 
 def draw_depths(
