@@ -139,9 +139,9 @@ class Trainer:
     def start_from(self, path: Path) -> tuple[list[str], list[str]]:
         """Take over the weights of another checkpoint that have the same name and shape.
 
-        Layers that the other network has not, after layers that it has, change nothing at first: the deeper
-        network starts as good as the other one is. A network for streams has a fixed gain where an offline
-        one has a norm over the whole mixture: it is set to what the norm does on average.
+        Layers that are added to those of the other network change nothing at first: a deeper network begins
+        as good as that one. A network for streams has a fixed gain where an offline one has a norm over the
+        whole mixture: it is set to what the norm does on average.
 
         Returns:
             The names of the weights that start at random, and of the layers that change nothing at first.
@@ -159,7 +159,7 @@ class Trainer:
         added = added_layers(own, fitting)
         for layer in added:
             for name, parameter in self.network.get_submodule(layer).named_parameters():
-                if re.search(r"\b(out|deconv)\.", name):  # the last of what adds to the layer's input
+                if re.search(r"\b(out|deconv)\.", name):  # the last of what is added to the layer's input
                     parameter.zero_()
         source = state.get("network")
         if not isinstance(source, dict):
