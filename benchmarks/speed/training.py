@@ -1,8 +1,9 @@
 """How much faster a CPU trains when mixtures go through the network one by one and memory is not given back.
 
 Each way to train runs in a process of its own, in turn, several rounds, since machines change their speed:
-the whole batch at once with the allocator of the C library (as version 0.1.0 did), mixtures one by one, and
-that with jemalloc preloaded, as the documentation advises. Voices are noise: they take as long as speech.
+the whole batch at once, convolutions as products of shifted copies, with the allocator of the C library (as
+version 0.1.0 did), mixtures one by one, that with real convolutions, and that with jemalloc preloaded, as
+the documentation advises. Voices are noise: they take as long as speech.
 
     python -m benchmarks.speed.training                # edge-16k, steps of 8 mixtures of 4 s
     python -m benchmarks.speed.training --rounds 5
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -26,6 +28,7 @@ from torch import Tensor
 
 from tisdiss_models.acoustics import draw_batch
 from tisdiss_models.cli import CONFIGS
+from tisdiss_models.network import use_gemm
 from tisdiss_models.options import read_yaml
 from tisdiss_models.training import Trainer
 
@@ -35,20 +38,31 @@ JEMALLOC = {
     "MALLOC_CONF": "dirty_decay_ms:5000,muzzy_decay_ms:-1,"
     "oversize_threshold:0,narenas:1,lg_extent_max_active_fit:12",
 }
-WAYS: dict[str, tuple[bool, dict[str, str]]] = {
-    "whole batch": (False, {}),
-    "one by one": (True, {}),
-    "one by one, jemalloc": (True, JEMALLOC),
-}
 
 
-class WholeBatch(Trainer):
+class OneByOne(Trainer):
+    """Training on CPUs with products of shifted copies instead of convolutions."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        use_gemm(self.network)
+
+
+class WholeBatch(OneByOne):
     """Training as version 0.1.0 did it on CPUs."""
 
     def _accumulate(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
         loss = self._loss(mix, sources, depth)
         loss.backward()
         return loss.detach()
+
+
+WAYS: dict[str, tuple[type[Trainer], dict[str, str]]] = {
+    "whole batch": (WholeBatch, {}),
+    "one by one": (OneByOne, {}),
+    "one by one, convolutions": (Trainer, {}),
+    "one by one, convolutions, jemalloc": (Trainer, JEMALLOC),
+}
 
 
 def write_voices(folder: Path, sample_rate: int) -> None:
@@ -60,12 +74,11 @@ def write_voices(folder: Path, sample_rate: int) -> None:
             soundfile.write(folder / part / f"{name}-0.wav", noise, sample_rate)
 
 
-def step_s(config: str, one_by_one: bool, compile_parts: bool) -> tuple[float, float]:
+def step_s(config: str, kind: type[Trainer], compile_parts: bool) -> tuple[float, float]:
     """Measure a training step, and drawing its mixtures alone: medians in seconds."""
     network, training = read_yaml(CONFIGS / f"{config}.yaml")
     with tempfile.TemporaryDirectory() as folder:
         write_voices(Path(folder), network.sample_rate)
-        kind = Trainer if one_by_one else WholeBatch
         trainer = kind(network, training, torch.device("cpu"), Path(folder), compile_parts)
     trainer._draw_depth = lambda: network.trained_depth  # type: ignore[method-assign]
     trainer.train_step()

@@ -106,7 +106,7 @@ class Trainer:
         self.config, self.device = config, device
         torch.manual_seed(config.seed)
         self.network = build_network(network_config).to(device)
-        use_gemm(self.network)
+        use_gemm(self.network, device.type != "cpu")
         self.average = build_network(network_config).to(device).eval().requires_grad_(False)
         self.average.load_state_dict(self.network.state_dict())
         self.optimiser = Optimiser(self.network, config.weight_decay)
@@ -181,7 +181,7 @@ class Trainer:
         teacher, _ = load_checkpoint(path)
         check_teacher(self.network.config, teacher.config)
         teacher = teacher.to(self.device)
-        use_gemm(teacher)
+        use_gemm(teacher, self.device.type != "cpu")
         self.teacher = teacher.make_scorer(compile_parts)
 
     def save(self, path: Path) -> None:
