@@ -2,8 +2,8 @@
 
 Each way to train runs in a process of its own, in turn, several rounds, since machines change their speed:
 the whole batch at once, convolutions as products of shifted copies, with the allocator of the C library (as
-version 0.1.0 did), mixtures one by one, that with real convolutions, and that with jemalloc preloaded, as
-the documentation advises. Voices are noise: they take as long as speech.
+version 0.1.0 did), mixtures one by one, that with real convolutions, with jemalloc preloaded, and in several
+processes, as the documentation advises. Voices are noise: they take as long as speech.
 
     python -m benchmarks.speed.training                # edge-16k, steps of 8 mixtures of 4 s
     python -m benchmarks.speed.training --rounds 5
@@ -30,6 +30,7 @@ from tisdiss_models.acoustics import draw_batch
 from tisdiss_models.cli import CONFIGS
 from tisdiss_models.network import use_gemm
 from tisdiss_models.options import read_yaml
+from tisdiss_models.processes import join, place
 from tisdiss_models.training import Trainer
 
 STEPS = 3  # timed in each process, after one that compiles
@@ -57,11 +58,13 @@ class WholeBatch(OneByOne):
         return loss.detach()
 
 
-WAYS: dict[str, tuple[type[Trainer], dict[str, str]]] = {
-    "whole batch": (WholeBatch, {}),
-    "one by one": (OneByOne, {}),
-    "one by one, convolutions": (Trainer, {}),
-    "one by one, convolutions, jemalloc": (Trainer, JEMALLOC),
+PROCESSES = min(os.cpu_count() or 1, 8)  # no more than mixtures of a step
+WAYS: dict[str, tuple[type[Trainer], dict[str, str], int]] = {  # with variables and processes
+    "whole batch": (WholeBatch, {}, 1),
+    "one by one": (OneByOne, {}, 1),
+    "one by one, convolutions": (Trainer, {}, 1),
+    "one by one, convolutions, jemalloc": (Trainer, JEMALLOC, 1),
+    f"one by one, convolutions, jemalloc, {PROCESSES} processes": (Trainer, JEMALLOC, PROCESSES),
 }
 
 
@@ -110,25 +113,30 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        print(*step_s(options.config, WAYS[options.way][0], not options.no_compile))
+        join()
+        took = step_s(options.config, WAYS[options.way][0], not options.no_compile)
+        if place()[0] == 0:
+            print(*took)
         return
     if not JEMALLOC["LD_PRELOAD"]:
         sys.exit("jemalloc is not installed (libjemalloc2 of Debian)")
     training = read_yaml(CONFIGS / f"{options.config}.yaml")[1]
-    took: dict[str, list[float]] = {way: [] for way in WAYS}
+    times: dict[str, list[float]] = {way: [] for way in WAYS}
     drawing: list[float] = []
     for _ in range(options.rounds):
-        for way, (_, environment) in WAYS.items():
-            command = [sys.executable, "-m", __spec__.name, *sys.argv[1:], "--way", way]
+        for way, (_, environment, processes) in WAYS.items():
+            torchrun = ["torch.distributed.run", "--nproc-per-node", str(processes), "-m"]
+            modules = [*(torchrun if processes > 1 else []), __spec__.name]
+            command = [sys.executable, "-m", *modules, *sys.argv[1:], "--way", way]
             done = subprocess.run(
                 command, env=os.environ | environment, check=True, text=True, capture_output=True
             )
             step, draw = (float(word) for word in done.stdout.split())
-            took[way].append(step)
+            times[way].append(step)
             drawing.append(draw / step)
-    base = np.array(took["whole batch"])
+    base = np.array(times["whole batch"])
     print("| way to train | audio a second | of the whole batch's time |\n|---|---|---|")
-    for way, values in took.items():
+    for way, values in times.items():
         rate = training.batch * training.crop_s / np.median(values)
         ratio = np.median(np.array(values) / base)
         print(f"| {way} | {rate:.1f} s | {ratio:.2f} |")

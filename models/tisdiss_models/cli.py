@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from .config import ConfigError, NetworkConfig, TrainingConfig
 from .data import speech_folder
 from .options import read_yaml
+from .processes import join, place
 from .running import train
 from .training import Trainer, trainer_from_state
 
@@ -82,6 +83,7 @@ def train_command(
     if teacher and not (init or resume):
         raise click.ClickException(f"--teacher teaches no decoder: take it over with --init {teacher}")
     output = _output_folder(output, config, resume)
+    join()
     device = _choose_device(device)
     compile_parts = compile_parts and _can_compile(device)
     try:
@@ -89,12 +91,15 @@ def train_command(
         output.mkdir(parents=True, exist_ok=True)
     except (OSError, RuntimeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
-    click.echo(
-        f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}",
-        err=True,
-    )
+    _tell(f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}")
     going_on = f"--resume {output / 'state.pt'}" + (f" --teacher {teacher}" if teacher else "")
     _run(trainer, output, minutes, evaluate_every, going_on)
+
+
+def _tell(line: str) -> None:
+    """Print a line to standard error, in one of several processes."""
+    if place()[0] == 0:
+        click.echo(line, err=True)
 
 
 def _run(trainer: Trainer, output: Path, minutes: float | None, evaluate_every: int, going_on: str) -> None:
@@ -150,14 +155,17 @@ def _choose_device(device: str) -> str:
     has_cuda = torch.cuda.is_available()
     if device not in ("auto", "cpu", "cuda") or (device == "cuda" and not has_cuda):
         raise click.ClickException(f"no device {device!r} here; leave --device to auto")
-    return ("cuda" if has_cuda else "cpu") if device == "auto" else device
+    chosen = ("cuda" if has_cuda else "cpu") if device == "auto" else device
+    if chosen == "cuda" and place()[1] > 1:
+        raise click.ClickException("several processes train on a CPU only; add --device cpu")
+    return chosen
 
 
 def _can_compile(device: str) -> bool:
     """Return whether parts can be compiled for the device; if not, print why."""
     if device != "cpu" or _has_compiler():
         return True
-    click.echo("no C++ compiler found: training without compiling takes longer", err=True)
+    _tell("no C++ compiler found: training without compiling takes longer")
     return False
 
 
@@ -197,9 +205,9 @@ def _trainer(
         trainer = Trainer(*options, device, speech, compile_parts)
         if init:
             fresh, added = trainer.start_from(init)
-            click.echo(f"starting at random: {', '.join(fresh) or 'nothing'}", err=True)
+            _tell(f"starting at random: {', '.join(fresh) or 'nothing'}")
             if added:
-                click.echo(f"added, changing nothing at first: {', '.join(added)}", err=True)
+                _tell(f"added, changing nothing at first: {', '.join(added)}")
     if teacher:
         trainer.learn_from(teacher, compile_parts)
     return trainer

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from .processes import is_any, place
 from .training import Trainer
 from .validation import evaluate
 
@@ -25,8 +26,11 @@ def train(
 
     Writes ``state.pt`` every `save_every_s` seconds and at the end, also where that is an interrupt, and one
     JSON line per evaluation to ``log.jsonl``. Raises OSError where they cannot be written in the end, and
-    where another run is writing them.
+    where another run is writing them. Of several processes, the first writes.
     """
+    if place()[0] > 0:
+        _help(trainer)
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with _alone(folder):
         _forget_later(folder / "log.jsonl", trainer.step)
@@ -86,7 +90,7 @@ def _train(
     while trainer.step < trainer.config.steps:
         losses.append(trainer.train_step())
         now = time.monotonic()
-        over = minutes is not None and now - started > 60 * minutes
+        over = is_any(minutes is not None and now - started > 60 * minutes)
         if trainer.step % evaluate_every == 0 or trainer.step == trainer.config.steps or over:
             line = {
                 "step": trainer.step,
@@ -108,6 +112,14 @@ def _train(
             with _going_on():
                 trainer.save(folder / "state.pt")
             saved = now
+
+
+def _help(trainer: Trainer) -> None:
+    """Make the steps that the first process makes."""
+    over = False
+    while trainer.step < trainer.config.steps and not over:
+        trainer.train_step()
+        over = is_any(False)
 
 
 def _append(log: Path, line: str) -> None:

@@ -27,6 +27,7 @@ from .losses import multi_depth_loss
 from .network import use_gemm
 from .optimiser import Optimiser
 from .options import from_mapping, to_mapping
+from .processes import add_up, place
 from .streaming import build_network
 from .validation import CROP_S, validation_sets
 
@@ -80,8 +81,8 @@ class Trainer:
         held_out: the speakers that a run before kept for validation, see `load_recordings`.
 
     Raises:
-        ConfigError: if the sources are not two, the depth weights more than the depths, or the speakers too
-            few for both groups.
+        ConfigError: if the sources are not two, the depth weights more than the depths, the mixtures fewer
+            than the processes, or the speakers too few for both groups.
         ValueError: if the corpus cannot be read.
     """
 
@@ -101,6 +102,8 @@ class Trainer:
                 f"depth_weights: {len(config.depth_weights)} weights, but the depths are 0 to "
                 f"{network_config.trained_depth}"
             )
+        if config.batch < place()[1]:
+            raise ConfigError(f"batch: {config.batch} mixtures are too few for {place()[1]} processes")
         if config.crop_s * network_config.sample_rate < 2 * network_config.n_fft:
             raise ConfigError(f"crop_s: {config.crop_s} s is less than two frames of the network")
         self.config, self.device = config, device
@@ -234,17 +237,19 @@ class Trainer:
         return loss
 
     def _accumulate(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
-        """Compute the loss of a batch and its gradients.
+        """Compute the loss of a batch and its gradients, of which each process does its share.
 
         On a CPU the mixtures go through the network one by one and their gradients add up to those of the
         batch: the maps of one mixture stay in the cache, those of a batch do not.
         """
         at_once = 1 if self.device.type == "cpu" else len(mix)
+        process, processes = place()
         total = torch.zeros((), device=self.device)
-        for part in torch.arange(len(mix)).split(at_once):
+        for part in torch.arange(len(mix)).split(at_once)[process::processes]:
             loss = self._loss(mix[part], sources[part], depth) * (len(part) / len(mix))
             loss.backward()
             total += loss.detach()
+        add_up([total, *(p.grad for p in self.network.parameters() if p.grad is not None)])
         return total
 
     def _loss(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:

@@ -442,6 +442,34 @@ def test_the_command_trains_and_resumes(speech: Path, tmp_path: Path) -> None:
     assert state(tmp_path / "run" / "state.pt")["facts"]["steps"] == 5
 
 
+def in_processes(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "--no-python"]
+    train_there = [Path(sys.executable).with_name("tisdiss-rt"), "train", *arguments]
+    return subprocess.run([*torchrun, *map(str, train_there)], capture_output=True, text=True, timeout=300)
+
+
+def test_several_processes_train_as_one_does(speech: Path, tmp_path: Path) -> None:
+    run = ["--config", options(tmp_path), "--speech", speech, "--device", "cpu", "--no-compile", "-o"]
+    done = in_processes(2, *run, tmp_path / "two")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("from step 0 of 3") == 1
+    assert command(*run, tmp_path / "one")[0] == 0
+    assert command(*run, tmp_path / "less", "--config", options(tmp_path, steps=2))[0] == 0
+    two, one, less = (state(tmp_path / name / "state.pt") for name in ("two", "one", "less"))
+    assert two["facts"] == one["facts"]
+    assert (tmp_path / "two" / "log.jsonl").read_text().count("\n") == 1
+    for name, expected in one["latest"].items():
+        step = float((expected - less["latest"][name]).norm())
+        assert float((two["latest"][name] - expected).norm()) <= 0.02 * step, name
+
+
+def test_fewer_mixtures_than_processes_are_refused(speech: Path, tmp_path: Path) -> None:
+    run = ["--speech", speech, "--device", "cpu", "--no-compile", "-o", tmp_path / "run"]
+    done = in_processes(2, "--config", options(tmp_path, batch=1), *run)
+    assert done.returncode != 0
+    assert "batch: 1 mixtures are too few for 2 processes" in done.stderr
+
+
 def test_the_command_without_speech_says_how_to_name_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,43 @@
+"""One training run in several processes of one machine, which ``torchrun`` starts.
+
+All of them draw the same mixtures. Each puts its share of them through the network, and updates its own copy
+of the weights by the gradients of all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed
+from torch import Tensor
+
+
+def join() -> None:
+    """Join the other processes, if ``torchrun`` started this one."""
+    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
+        torch.distributed.init_process_group("gloo")
+
+
+def place() -> tuple[int, int]:
+    """Return the number of this process, from 0 on, and how many there are."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def add_up(tensors: Sequence[Tensor]) -> None:
+    """Add up tensors of the same shapes over all processes, in place."""
+    if place()[1] == 1:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    torch.distributed.all_reduce(flat)
+    for tensor, total in zip(tensors, flat.split([tensor.numel() for tensor in tensors]), strict=True):
+        tensor.copy_(total.view_as(tensor))
+
+
+def is_any(flag: bool) -> bool:
+    """Return whether a flag is up in any process; all of them must ask."""
+    flags = torch.tensor([float(flag)])
+    add_up([flags])
+    return bool(flags > 0)
