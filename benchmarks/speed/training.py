@@ -41,7 +41,7 @@ JEMALLOC = {
 }
 
 
-class OneByOne(Trainer):
+class Products(Trainer):
     """Training on CPUs with products of shifted copies instead of convolutions."""
 
     def __init__(self, *args: Any) -> None:
@@ -49,7 +49,7 @@ class OneByOne(Trainer):
         use_gemm(self.network)
 
 
-class WholeBatch(OneByOne):
+class WholeBatch(Products):
     """Training as version 0.1.0 did it on CPUs."""
 
     def _accumulate(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
@@ -61,7 +61,7 @@ class WholeBatch(OneByOne):
 PROCESSES = min(os.cpu_count() or 1, 8)  # no more than mixtures of a step
 WAYS: dict[str, tuple[type[Trainer], dict[str, str], int]] = {  # with variables and processes
     "whole batch": (WholeBatch, {}, 1),
-    "one by one": (OneByOne, {}, 1),
+    "one by one": (Products, {}, 1),
     "one by one, convolutions": (Trainer, {}, 1),
     "one by one, convolutions, jemalloc": (Trainer, JEMALLOC, 1),
     f"one by one, convolutions, jemalloc, {PROCESSES} processes": (Trainer, JEMALLOC, PROCESSES),
@@ -74,7 +74,7 @@ def write_voices(folder: Path, sample_rate: int) -> None:
         (folder / part).mkdir(parents=True)
         for name in range(names):
             noise = 0.1 * rng.standard_normal(6 * sample_rate)
-            soundfile.write(folder / part / f"{name}-0.wav", noise, sample_rate)
+            soundfile.write(folder / part / f"{part[0]}{name}-0.wav", noise, sample_rate)
 
 
 def step_s(config: str, kind: type[Trainer], compile_parts: bool) -> tuple[float, float]:

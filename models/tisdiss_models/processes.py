@@ -1,7 +1,7 @@
 """One training run in several processes of one machine, which ``torchrun`` starts.
 
-All of them draw the same mixtures. Each puts its share of them through the network, and updates its own copy
-of the weights by the gradients of all.
+All of them draw the same mixtures (for streams, as long as their shares are equal). Each puts its share
+through the network, and updates its own copy of the weights by the gradients of all.
 """
 
 from __future__ import annotations
