@@ -213,7 +213,7 @@ def without_environment(line: str) -> list[str]:
     words = shlex.split(line)
     while re.match(r"[A-Z_]+=", words[0]):
         del words[0]
-    if words[0] == "torchrun":  # tests/models/test_training.py has it
+    if words[0] == "torchrun":  # what it starts is tried, in one process
         words = words[words.index("--no-python") + 1 :]
     return words
 

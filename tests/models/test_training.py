@@ -235,6 +235,33 @@ def test_mixtures_one_by_one_give_the_gradients_of_the_whole_batch(speech: Path)
         )
 
 
+def test_the_shares_of_several_processes_add_up_to_the_batch(
+    speech: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(speech, batch=5)
+    made.scorer.autocast = torch.autocast("cpu", enabled=False)
+    mix, voices = draw_batch(made.talkers, made.config.scenes, 5, 0.25, torch.Generator().manual_seed(3))
+    loss = made._accumulate(mix, voices, 1)
+    whole = [p.grad.clone() for p in made.network.parameters()]
+    made.network.zero_grad()
+    monkeypatch.setattr("tisdiss_models.training.add_up", lambda tensors: None)
+    shares = []
+    for process in range(2):
+        monkeypatch.setattr("tisdiss_models.training.place", lambda process=process: (process, 2))
+        shares.append(made._accumulate(mix, voices, 1))  # gradients of the second are added to the first's
+    assert float(sum(shares)) == pytest.approx(float(loss), abs=1e-4)
+    for parameter, expected in zip(made.network.parameters(), whole, strict=True):
+        torch.testing.assert_close(
+            parameter.grad, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max())
+        )
+
+
+def test_fewer_mixtures_than_processes_are_refused(speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tisdiss_models.training.place", lambda: (0, 2))
+    with pytest.raises(ConfigError, match="1 mixtures are too few for 2 processes"):
+        trainer(speech, batch=1)
+
+
 def test_averaging_follows_the_network_at_first_and_slowly_later(speech: Path) -> None:
     made = trainer(speech)
     start = [p.detach().clone() for p in made.average.parameters()]
@@ -440,33 +467,6 @@ def test_the_command_trains_and_resumes(speech: Path, tmp_path: Path) -> None:
     assert code == 0, output
     assert "from step 3 of 5" in output
     assert state(tmp_path / "run" / "state.pt")["facts"]["steps"] == 5
-
-
-def in_processes(count: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(count), "--no-python"]
-    train_there = [Path(sys.executable).with_name("tisdiss-rt"), "train", *arguments]
-    return subprocess.run([*torchrun, *map(str, train_there)], capture_output=True, text=True, timeout=300)
-
-
-def test_several_processes_train_as_one_does(speech: Path, tmp_path: Path) -> None:
-    run = ["--config", options(tmp_path), "--speech", speech, "--device", "cpu", "--no-compile", "-o"]
-    done = in_processes(2, *run, tmp_path / "two")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("from step 0 of 3") == 1
-    assert command(*run, tmp_path / "one")[0] == 0
-    assert command(*run, tmp_path / "less", "--config", options(tmp_path, steps=2))[0] == 0
-    two, one, less = (state(tmp_path / name / "state.pt") for name in ("two", "one", "less"))
-    assert two["facts"] == one["facts"]
-    assert (tmp_path / "two" / "log.jsonl").read_text().count("\n") == 1
-    two, one, less = (torch.cat([w.flatten() for w in each["latest"].values()]) for each in (two, one, less))
-    assert float((two - one).norm()) <= 0.05 * float((one - less).norm())  # rounding may turn single weights
-
-
-def test_fewer_mixtures_than_processes_are_refused(speech: Path, tmp_path: Path) -> None:
-    run = ["--speech", speech, "--device", "cpu", "--no-compile", "-o", tmp_path / "run"]
-    done = in_processes(2, "--config", options(tmp_path, batch=1), *run)
-    assert done.returncode != 0
-    assert "batch: 1 mixtures are too few for 2 processes" in done.stderr
 
 
 def test_the_command_without_speech_says_how_to_name_it(
