@@ -30,7 +30,7 @@ from tisdiss_models.acoustics import draw_batch
 from tisdiss_models.cli import CONFIGS
 from tisdiss_models.network import use_gemm
 from tisdiss_models.options import read_yaml
-from tisdiss_models.processes import join, place
+from tisdiss_models.processes import joined, place
 from tisdiss_models.training import Trainer
 
 STEPS = 3  # timed in each process, after one that compiles
@@ -113,10 +113,10 @@ def main() -> None:
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.way:
-        join()
-        took = step_s(options.config, WAYS[options.way][0], not options.no_compile)
-        if place()[0] == 0:
-            print(*took)
+        with joined():
+            took = step_s(options.config, WAYS[options.way][0], not options.no_compile)
+            if place()[0] == 0:
+                print(*took)
         return
     if not JEMALLOC["LD_PRELOAD"]:
         sys.exit("jemalloc is not installed (libjemalloc2 of Debian)")

@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from .config import ConfigError, NetworkConfig, TrainingConfig
 from .data import speech_folder
 from .options import read_yaml
-from .processes import join, place
+from .processes import joined, place
 from .running import train
 from .training import Trainer, trainer_from_state
 
@@ -83,17 +83,17 @@ def train_command(
     if teacher and not (init or resume):
         raise click.ClickException(f"--teacher teaches no decoder: take it over with --init {teacher}")
     output = _output_folder(output, config, resume)
-    join()
-    device = _choose_device(device)
-    compile_parts = compile_parts and _can_compile(device)
-    try:
-        trainer = _trainer(config, resume, init, teacher, torch.device(device), speech, compile_parts)
-        output.mkdir(parents=True, exist_ok=True)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise click.ClickException(str(error)) from error
-    _tell(f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}")
-    going_on = f"--resume {output / 'state.pt'}" + (f" --teacher {teacher}" if teacher else "")
-    _run(trainer, output, minutes, evaluate_every, going_on)
+    with joined():
+        device = _choose_device(device)
+        compile_parts = compile_parts and _can_compile(device)
+        try:
+            trainer = _trainer(config, resume, init, teacher, torch.device(device), speech, compile_parts)
+            output.mkdir(parents=True, exist_ok=True)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+        _tell(f"training on {device} from step {trainer.step} of {trainer.config.steps}, writing to {output}")
+        going_on = f"--resume {output / 'state.pt'}" + (f" --teacher {teacher}" if teacher else "")
+        _run(trainer, output, minutes, evaluate_every, going_on)
 
 
 def _tell(line: str) -> None:

@@ -6,17 +6,25 @@ through the network, and updates its own copy of the weights by the gradients of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.distributed
 from torch import Tensor
 
 
-def join() -> None:
-    """Join the other processes, if ``torchrun`` started this one."""
-    if torch.distributed.is_available() and torch.distributed.is_torchelastic_launched():
-        torch.distributed.init_process_group("gloo")
+@contextmanager
+def joined() -> Iterator[None]:
+    """Join the other processes while the block runs, if ``torchrun`` started this one."""
+    if not (torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()):
+        yield
+        return
+    torch.distributed.init_process_group("gloo")
+    try:
+        yield
+    finally:  # its threads must not outlive what they use
+        torch.distributed.destroy_process_group()
 
 
 def place() -> tuple[int, int]:
