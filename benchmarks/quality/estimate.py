@@ -11,6 +11,7 @@ Depth by need is what ``--min-gain-db`` does with these windows.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import itertools
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,13 +24,16 @@ import torch
 from benchmarks.pages import update
 from benchmarks.quality import conversation
 from benchmarks.quality.quality import speech_folder
-from tisdiss_export.calibrating import LEAST_DB, MOST_DB
-from tisdiss_export.observing import Observation, in_windows, observe
+from tisdiss_export.calibrating import LEAST_DB, MOST_DB, by_window, passed_on_db
+from tisdiss_export.observing import Observation, in_windows, observe, true_db
 from tisdiss_models.acoustics import SCENES, THREE
 from tisdiss_rt import bundle as bundles
+from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.estimate.estimator import Estimator, estimator_of
+from tisdiss_rt.planning.plan import Step
+from tisdiss_rt.separator import Separator
 
 PAGE = Path(__file__).parent / "ESTIMATE.md"
 SEED = 777
@@ -69,18 +73,10 @@ def told(estimator: Estimator, seen: Iterable[Observation]) -> Told:
     rows = []
     for each in seen:
         voices = estimator.judge(each.statistics, list(each.changes), each.window_s)
-        for true_db, voice in zip(np.clip(each.true_db, LEAST_DB, MOST_DB), voices, strict=True):
-            if voice is not None and np.isfinite(true_db):
-                rows.append((true_db, voice.si_sdr_db, voice.low_db, voice.high_db))
+        for level_db, voice in zip(np.clip(each.true_db, LEAST_DB, MOST_DB), voices, strict=True):
+            if voice is not None and np.isfinite(level_db):
+                rows.append((level_db, voice.si_sdr_db, voice.low_db, voice.high_db))
     return Told(*np.array(rows).reshape(-1, 4).T)
-
-
-def by_window(seen: Iterable[Observation]) -> list[dict[int, Observation]]:
-    """Group the observations of windows: one for each depth."""
-    found: dict[tuple[str, int, float], dict[int, Observation]] = {}
-    for each in seen:
-        found.setdefault((each.scene, each.mixture, each.start_s), {})[each.depth] = each
-    return list(found.values())
 
 
 def mean_db(chosen: Sequence[Observation]) -> float:
@@ -93,15 +89,17 @@ def by_need(
     estimator: Estimator, windows: list[dict[int, Observation]], gain_db: float, most: int
 ) -> list[Observation]:
     """Choose the depth of each window as ``--min-gain-db`` does, up to ``most``."""
-    chosen = []
-    for depths in windows:
-        depth = 1
-        while (
-            depth < most and estimator.gain_db(list(depths[depth].changes), depths[depth].window_s) >= gain_db
-        ):
-            depth += 1
-        chosen.append(depths[depth])
-    return chosen
+
+    def end(depths: dict[int, Observation]) -> Observation:
+        for depth in range(most):
+            seen = depths[depth]
+            if estimator.tells_alone(depth) and estimator.is_alone(seen.statistics):
+                return dataclasses.replace(seen, true_db=passed_on_db(seen))
+            if depth > 0 and estimator.gain_db(list(seen.changes), seen.window_s) < gain_db:
+                return seen
+        return depths[most]
+
+    return [end(depths) for depths in windows]
 
 
 def curves(estimator: Estimator, seen: list[Observation], most: int) -> list[str]:
@@ -133,6 +131,48 @@ def conversations(engine: Engine, minutes: float, count: int) -> list[Observatio
         seen = in_windows(engine, made.mix, made.voices, size, starts)
         found += [Observation(CONVERSATION, number, **each) for each in seen]
     return found
+
+
+def joined(bundle: str, manifest: Manifest, minutes: float, count: int) -> list[str]:
+    """Make the table of conversations as `Separator.separate` gives them, at fixed depths and by need."""
+    separator = Separator(bundle, provider="cpu", threads=1, precision="fp32")
+    made = [conversation.make("test", 2, minutes, "clean", 100 + number) for number in range(count)]
+    window_s, most = manifest.windows_s[-1], manifest.depth.trained
+    lines = [
+        "Conversations as `separate` gives them, with windows joined: mean repetitions of windows with",
+        f"sound, mean SI-SDR of parts of {window_s:g} s, and the time of computing as a share of that at",
+        f"depth {most}.",
+        "",
+        "| depth or least gain | repetitions | SI-SDR | time |",
+        "|---|---|---|---|",
+    ]
+    fixed = ((f"depth {depth}", depth, None) for depth in range(most, -1, -1))
+    by_gain = ((f"{gain_db:g} dB", most, gain_db) for gain_db in GAINS_DB)
+    whole_ms = 0.0
+    for name, depth, gain_db in (*fixed, *by_gain):
+        steps: list[Step] = []
+        levels = []
+        for each in made:
+            out = separator.separate(
+                each.mix, each.sample_rate, depth=depth, window_s=window_s, min_gain_db=gain_db
+            )
+            steps += [step for step in out.steps if step.elapsed_ms > 0]
+            levels += _parts_db(each, out.sources, round(window_s * each.sample_rate))
+        took_ms = sum(step.elapsed_ms for step in steps)
+        whole_ms = whole_ms or took_ms
+        repetitions, level = np.mean([step.depth for step in steps]), np.nanmean(np.concatenate(levels))
+        lines.append(f"| {name} | {repetitions:.2f} | {level:.2f} dB | {took_ms / whole_ms:.2f} |")
+    return lines
+
+
+def _parts_db(made: conversation.Conversation, voices: np.ndarray, size: int) -> list[np.ndarray]:
+    """Return the SI-SDR (sources,) of each part with sound of the voices (sources, n), half a part apart."""
+    parts = [slice(start, start + size) for start in range(0, len(made.mix) - size + 1, size // 2)]
+    return [
+        np.clip(true_db(voices[:, part], made.voices[:, part], made.mix[part]), LEAST_DB, MOST_DB)
+        for part in parts
+        if made.mix[part].any()
+    ]
 
 
 def accuracy(estimator: Estimator, seen: list[Observation], depth: int) -> list[str]:
@@ -183,6 +223,7 @@ def main() -> None:
         ]
         for _, group in itertools.groupby(seen, key=lambda each: each.scene):
             lines += curves(estimator, list(group), manifest.depth.trained)
+        lines += ["", *joined(options.bundle, manifest, options.minutes, CONVERSATIONS)]
     text = "\n".join(lines) + "\n"
     print(text)
     if options.update:

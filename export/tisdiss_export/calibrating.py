@@ -12,8 +12,8 @@ import numpy as np
 from tisdiss_rt import bundle
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.conformance import depths_of, read_example
-from tisdiss_rt.estimate.estimator import SILENT, Estimator
-from tisdiss_rt.estimate.features import Numbers, gain_features, voice_features
+from tisdiss_rt.estimate.estimator import ALONE_DEPTH, SILENT, Estimator
+from tisdiss_rt.estimate.features import Numbers, alone_features, gain_features, voice_features
 from tisdiss_rt.estimate.polynomial import terms_of
 
 from .observing import Observation, observe
@@ -27,6 +27,9 @@ FOLDS = 5
 ROUNDS = 8  # of a fit by least absolute errors
 NARROWEST = 1e-3  # range of a feature that never changes
 FLOOR_DB = 0.5  # under which a residual counts as this
+ALONE_LOST_DB = 0.1  # in the mean over the windows that are passed on as one voice, others' gains not counted
+# That are tried, of other voices and of the rest; beyond the level that nothing has, none is alone.
+ALONE_LIMITS_DB = [(float(others), float(rest)) for others in range(61, 9, -1) for rest in range(61, 9, -1)]
 
 
 def calibrate(exported: bundle.Bundle, speech: Path, mixtures: int = MIXTURES) -> bundle.Bundle:
@@ -91,6 +94,7 @@ def fit(observations: Sequence[Observation]) -> dict[str, tuple[float, ...]]:
     low, high, terms = _scaled(features)
     values["gain.low"], values["gain.high"] = _numbers(low), _numbers(high)
     values["gain.level"] = _numbers(_weights(terms, gains_db))
+    values |= _alone(observations)
     return values
 
 
@@ -112,20 +116,59 @@ def group_of(seen: Observation) -> int:
     return sum(seen.scene.encode()) + seen.mixture
 
 
-def gains_of(observations: Iterable[Observation]) -> tuple[Numbers, Numbers]:
-    """Collect what repetitions after the first add: features (n, features), and dB (n,)."""
-    by_window: dict[tuple[str, int, float, float], dict[int, Observation]] = {}
+def by_window(observations: Iterable[Observation]) -> list[dict[int, Observation]]:
+    """Group the observations of windows: one for each depth."""
+    found: dict[tuple[str, int, float, float], dict[int, Observation]] = {}
     for seen in observations:
         place = (seen.scene, seen.mixture, seen.window_s, seen.start_s)
-        by_window.setdefault(place, {})[seen.depth] = seen
+        found.setdefault(place, {})[seen.depth] = seen
+    return list(found.values())
+
+
+def _alone(observations: Iterable[Observation]) -> dict[str, tuple[float, ...]]:
+    """Find the levels from which on a window is passed on as one voice: the most windows that lose little."""
+    windows = [depths for depths in by_window(observations) if np.isfinite(depths[0].true_db).any()]
+    if not windows or np.isnan(windows[0][0].alone_db):
+        return {}
+    levels = np.array([alone_features(depths[ALONE_DEPTH].statistics) for depths in windows])  # (n, 2)
+    lost_db = np.array(
+        [
+            max(0.0, _mean_db(depths[max(depths)].true_db) - _mean_db(passed_on_db(depths[0])))
+            for depths in windows
+        ]
+    )
+    best, most = ALONE_LIMITS_DB[0], 0
+    for limits in ALONE_LIMITS_DB:
+        ends = (levels >= limits).all(1)
+        if ends.sum() > most and lost_db[ends].mean() <= ALONE_LOST_DB:
+            best, most = limits, int(ends.sum())
+    return {"alone": best}
+
+
+def passed_on_db(seen: Observation) -> Numbers:
+    """Return the SI-SDR (sources,) of a window's voices if one is the mixture, and silence the others."""
+    talking = np.flatnonzero(np.isfinite(seen.true_db))
+    levels = np.full(len(seen.true_db), np.nan)
+    levels[talking] = LEAST_DB
+    levels[talking[:1]] = seen.alone_db
+    return levels
+
+
+def gains_of(observations: Iterable[Observation]) -> tuple[Numbers, Numbers]:
+    """Collect what repetitions after the first add: features (n, features), and dB (n,)."""
     rows, gains = [], []
-    for depths in by_window.values():
+    for depths in by_window(observations):
         for depth in range(1, max(depths)):
-            before, after = (np.clip(depths[d].true_db, LEAST_DB, MOST_DB) for d in (depth, depth + 1))
+            before, after = (depths[d].true_db for d in (depth, depth + 1))
             if np.isfinite(before).any():  # which voice is which may change with the depth
                 rows.append(gain_features(list(depths[depth].changes), depths[depth].window_s))
-                gains.append(float(np.nanmean(after) - np.nanmean(before)))
+                gains.append(_mean_db(after) - _mean_db(before))
     return np.array(rows), np.array(gains)
+
+
+def _mean_db(true_db: Numbers) -> float:
+    """Return the mean of the voices (sources,) whose talkers talk."""
+    return float(np.nanmean(np.clip(true_db, LEAST_DB, MOST_DB)))
 
 
 def _scaled(features: Numbers) -> tuple[Numbers, Numbers, Numbers]:

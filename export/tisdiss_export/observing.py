@@ -46,6 +46,7 @@ class Observation:
         changes: (depth, sources), how much each repetition changed the voices' maps.
         statistics: of the sound.
         true_db: (sources,), SI-SDR of each voice; NaN for one whose talker is silent.
+        alone_db: SI-SDR of the mixture as the voice of the talker who is loudest; NaN for streams.
     """
 
     scene: str
@@ -56,6 +57,7 @@ class Observation:
     changes: Array
     statistics: Statistics
     true_db: Numbers
+    alone_db: float = np.nan
 
 
 def observe(
@@ -138,6 +140,7 @@ def in_windows(
         if not part.any():
             continue
         changes: list[Array] = []
+        alone_db = max(_si_sdr_db(part, reference) for reference in references)
         for depth, estimate in enumerate(engine.every_depth(part, deepest, changes)):
             yield {
                 "window_s": size / manifest.sample_rate,
@@ -146,6 +149,7 @@ def in_windows(
                 "changes": changes[0][:depth],
                 "statistics": statistics_of(part, estimate, manifest.sample_rate),
                 "true_db": true_db(estimate, references, part),
+                "alone_db": alone_db,
             }
 
 
@@ -196,4 +200,4 @@ def _si_sdr_db(estimate: Array, reference: Array) -> float:
     one, other = (voice.astype(np.float64) - voice.mean() for voice in (estimate, reference))
     target = other * (one @ other) / (other @ other + 1e-20)
     rest = one - target
-    return float(10 * np.log10((target @ target + 1e-20) / (rest @ rest + 1e-20)))
+    return float(10 * np.log10((target @ target + 1e-30) / (rest @ rest + 1e-20)))  # -100 of silence

@@ -203,7 +203,7 @@ def compare_told(found: np.ndarray, estimate: Estimated, depth: int) -> None:
     assert found[0, 3] == depth
 
 
-@pytest.mark.parametrize("case", ["turns", "alone", "telling toy"])
+@pytest.mark.parametrize("case", ["turns", "alone", "telling toy", "toy with a voice alone"])
 def test_estimates(command: list[str | Path], case: str, tmp_path: Path) -> None:
     """What is told of a whole signal, in windows."""
     if case == "turns":
@@ -212,7 +212,8 @@ def test_estimates(command: list[str | Path], case: str, tmp_path: Path) -> None
         noise = np.random.default_rng(0).normal(0, 0.03, len(alone())).astype(np.float32)
         folder, mix, depth, window_s = BUNDLES["edge-16k"], alone() + noise, 3, 1.0
     else:
-        folder = make_toy(tmp_path / "toy", split="gain", tells_change=True, parts=(toy_estimate(),))
+        part = toy_estimate(**({"alone": (7.0, 10.0)} if "alone" in case else {}))
+        folder = make_toy(tmp_path / "toy", split="gain", tells_change=True, parts=(part,))
         mix = np.random.default_rng(3).uniform(-0.5, 0.5, 5000).astype(np.float32)
         depth, window_s = 4, 0.05
     separator = tisdiss_rt.Separator(folder, provider="cpu", precision="fp32")

@@ -57,6 +57,7 @@ TWINS: dict[str, list[Any]] = {
     "voiceprints.cpp:kBlockS": [blocks.BLOCK_S],
     "manifest.cpp:kVoice": [bundle.VOICE],
     "estimate.cpp:kDeepest": [features.DEEPEST],
+    "estimate.h:kAloneDepth": [estimator.ALONE_DEPTH],
     "estimate.cpp:kFrameS": [statistics.FRAME_S],
     "estimate.cpp:kLeast": [features.LEAST],
     "estimate.cpp:kQuiet": [features.QUIET],

@@ -69,6 +69,28 @@ def test_what_is_fitted_tells_of_others() -> None:
     assert 0.72 < np.mean(inside) < 0.88
 
 
+def test_windows_of_one_voice_are_told_from_others() -> None:
+    """Where the other voice is 20 dB lower or more, one talks alone; half of the windows have noise."""
+    rng = np.random.default_rng(5)
+    found = []
+    for mixture in range(200):
+        is_one, noisy = mixture % 2 == 1, mixture % 4 > 1
+        for depth in range(3):
+            others_db = rng.uniform(20, 40) if is_one else rng.uniform(0, 15)
+            gains = 10 ** (-np.array([[0.0], [others_db], [10.0 if noisy else 40.0]]) / 20)
+            one, two, noise = (gains * rng.standard_normal((3, 2000))).astype(np.float32)
+            alone_db = 3.0 if not is_one else 10.0 if noisy else 30.0
+            true_db = np.array([20.0, np.nan if is_one else 15.0])
+            statistics = statistics_of(one + two + noise, np.stack([one, two]), RATE)
+            changes = np.full((depth, 2), 0.1, np.float32)
+            seen = Observation("toy", mixture, 1.0, 0.0, depth, changes, statistics, true_db, alone_db)
+            found.append(seen)
+    estimator = Estimator(fit(found), RATE)
+    assert [depth for depth in range(3) if estimator.tells_alone(depth)] == [1]
+    for seen in found[1::3]:
+        assert estimator.is_alone(seen.statistics) == (seen.mixture % 4 == 1)
+
+
 def test_gains_follow_the_changes() -> None:
     """A repetition adds as many dB here as the one before it has changed."""
     estimator = Estimator(fit(observations(600, 2)), RATE)
@@ -106,5 +128,6 @@ def test_a_bundle_is_calibrated(
     assert -10 <= out.estimate.si_sdr_db <= 40
     assert out.estimate.low_db < out.estimate.si_sdr_db < out.estimate.high_db
     arrays = read_example(again)
+    assert ("alone" in again.manifest.parts[0].values) == (kind == "offline")
     told = arrays["estimate_2"][~np.isnan(arrays["estimate_2"]).any(1)]
     assert len(told) and (told[:, 1] < told[:, 0]).all() and (told[:, 0] < told[:, 2]).all()

@@ -107,6 +107,31 @@ def test_budget_and_need_must_both_allow(telling, noise):
     assert {step.depth for step in out.steps} == {4}
 
 
+@pytest.mark.parametrize(
+    ("alone", "depth"), [((7.0, 10.0), 1), ((8.0, 10.0), 3), ((7.0, 13.0), 3), (None, 3)]
+)
+def test_a_voice_that_is_alone_is_passed_on(toy_maker, noise, alone, depth):
+    """It needs no more repetitions; the other output is silent.
+
+    At depth 1, the second voice is 7.4 dB below the first, and what no voice has 12 dB below the mixture.
+    """
+    part = toy_estimate() if alone is None else toy_estimate(alone=alone)
+    folder = toy_maker(split="gain", tells_change=True, parts=(part,))
+    separator = tisdiss_rt.Separator(folder, provider="cpu")
+    mix = noise(8000)
+    out = separator.separate(mix, RATE, depth=3, min_gain_db=0.0, window_s=0.1)
+    assert {step.depth for step in out.steps} == {depth}
+    is_silent = not out.sources[1].any()
+    assert is_silent == (depth == 1)
+    if is_silent:
+        np.testing.assert_allclose(out.sources[0], mix, atol=1e-6)
+        assert all([voice is None for voice in step.voices] == [False, True] for step in out.steps)
+    for options in ({"depth": 3}, {"budget_ms": 1e9, "min_gain_db": 0.0}):
+        usual = separator.separate(mix, RATE, window_s=0.1, **options)
+        assert {step.depth for step in usual.steps} == {3}
+        assert usual.sources[1].any()
+
+
 def test_sliding_streams_follow_the_need_and_tell(telling, noise):
     separator = tisdiss_rt.Separator(telling, provider="cpu")
     stream = separator.stream(RATE, depth=4, min_gain_db=0.3)
@@ -126,6 +151,8 @@ def test_streams_tell_every_second(stream_toy_maker, noise):
     assert stream.voices == stream.steps[told[-1]].voices
     stream.reset()
     assert stream.voices is None
+    with pytest.raises(BundleError, match="no numbers in alone for streams"):
+        stream_toy_maker(name="alone", tells_change=True, parts=(toy_estimate(alone=(20.0, 20.0)),))
     deep = separator.stream(RATE, depth=3, min_gain_db=0.01)  # the change is 0.1, the gain 0 dB
     deep.process(noise(RATE))
     assert set(deep.depth_counts) == {1}
@@ -156,6 +183,8 @@ def test_incomplete_estimates_are_refused(toy_maker):
             toy_maker(name=key, tells_change=True, parts=(broken,))
     with pytest.raises(BundleError, match="needs the block's output change"):
         toy_maker(name="silent", parts=(part,))
+    with pytest.raises(BundleError, match="2 numbers in alone"):
+        toy_maker(name="alone", tells_change=True, parts=(toy_estimate(alone=(20.0,)),))
     values = {**part.values, "gain.low": (60.0,) * 5}
     with pytest.raises(BundleError, match=r"gain\.low below"):
         toy_maker(name="flat", tells_change=True, parts=(bundles.Part(part.name, False, None, values),))

@@ -175,9 +175,14 @@ def _linear(
     }
 
 
-def toy_estimate(level_of: float = 0.5, gain_of: float = 0.05, gain_db: float = 1.0) -> bundles.Part:
-    """An estimate that is linear: of the level of the voice in the mixture, and of the mean last change."""
-    values: dict[str, tuple] = {"interval": (1.0, 2.0)}
+def toy_estimate(
+    level_of: float = 0.5, gain_of: float = 0.05, gain_db: float = 1.0, **values: tuple[float, ...]
+) -> bundles.Part:
+    """An estimate that is linear: of the level of the voice in the mixture, and of the mean last change.
+
+    `values` may have ``alone``, so that it tells which windows have one voice alone.
+    """
+    values["interval"] = (1.0, 2.0)
     for of, features, level in (
         ("split", schema.SPLIT_FEATURES, 0),
         ("repeated", schema.REPEATED_FEATURES, 3),

@@ -78,10 +78,20 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
   if (plan.budget_ms) forecast.emplace(*plan.budget_ms, timings);
 
   timings.stem.add(timed_ms([&] { engine.start(mix, samples); }));
-  double repetitions_ms = 0.0, last_ms = 0.0, expected_ms = timings.step_ms(0);
+  double repetitions_ms = 0.0, last_ms = 0.0, decoder_ms = 0.0, expected_ms = timings.step_ms(0);
   int depth = 0;
+  const auto decode = [&] { decoder_ms = timed_ms([&] { engine.decode(estimate); }); };
+  bool is_alone = false;
+  const auto asks_for_more = [&] {
+    if (!need) return true;
+    if (!forecast && need->tells_alone()) {  // a budget counts on one decoder
+      decode();
+      is_alone = need->pass_on_alone(mix, estimate, samples);
+    }
+    return !is_alone && need->asks_for_more();
+  };
   if (need) need->begin();
-  for (; depth < plan.max_depth && (!need || need->asks_for_more()); ++depth) {
+  for (; depth < plan.max_depth && asks_for_more(); ++depth) {
     double slowdown = 1.0;
     if (forecast) {
       const double now_ms = elapsed_ms();
@@ -103,7 +113,8 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
     if (forecast) timings.overrun.add(last_ms / forecast->repetition_ms(slowdown));
   }
   if (depth > 0) timings.repetition.add(repetitions_ms / depth);
-  timings.decoder.add(timed_ms([&] { engine.decode(estimate); }));
+  if (!is_alone) decode();
+  timings.decoder.add(decoder_ms);
   const double took_ms = elapsed_ms();
   if (forecast) {
     timings.skipped = depth > 0 ? 0 : timings.skipped + 1;

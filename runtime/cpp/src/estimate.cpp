@@ -200,6 +200,20 @@ std::vector<Estimated> Estimator::voices(const float* mix, const Rows& voices, s
   return found;
 }
 
+bool Estimator::pass_on_alone(const float* mix, float* voices, size_t sources, size_t samples) const {
+  const Statistics statistics = statistics_of(mix, {voices, sources, samples}, samples, sample_rate_);
+  Numbers power;
+  for (const Numbers& frames : statistics.frames) power.push_back(mean(frames) + kTiny);
+  const auto loudest = std::max_element(power.begin() + 2, power.end());
+  double others = 0.0;
+  for (auto voice = power.begin() + 2; voice != power.end(); ++voice) others += voice == loudest ? 0.0 : *voice;
+  const Alone& least = *part_.alone;
+  if (-decibels(others / *loudest) < least.others_db || -decibels(power[1] / power[0]) < least.rest_db) return false;
+  std::fill_n(voices, sources * samples, 0.0f);
+  std::copy_n(mix, samples, voices + static_cast<size_t>(loudest - power.begin() - 2) * samples);
+  return true;
+}
+
 double Estimator::gain_db(const Changes& changes, double window_s) const {
   const LastChanges found(changes);
   const std::array<double, 5> features = {found.last_mean, found.most - found.last_mean,

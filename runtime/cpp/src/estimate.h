@@ -18,6 +18,7 @@ struct Estimated {
   bool is_known() const { return si_sdr_db == si_sdr_db; }
 };
 
+constexpr size_t kAloneDepth = 1;  // at which it is asked whether a voice is alone
 constexpr size_t kMostVoices = 8;
 constexpr size_t kMostRepetitions = 64;
 
@@ -55,6 +56,13 @@ class Estimator {
 
   // What one more repetition is expected to add to the mean SI-SDR of the voices.
   double gain_db(const Changes& changes, double window_s) const;
+
+  // Whether the voices at a depth tell which windows have one voice alone.
+  bool tells_alone(size_t depth) const { return part_.alone && depth == kAloneDepth; }
+
+  // Whether a window has one voice alone, and no noise, by its voices (sources, samples) at a depth that tells it.
+  // These become that one as it is in the mixture, and silence.
+  bool pass_on_alone(const float* mix, float* voices, size_t sources, size_t samples) const;
 
  private:
   const EstimatePart& part_;

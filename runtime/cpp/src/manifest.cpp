@@ -263,6 +263,10 @@ EstimatePart read_estimate(const json& part) {
   const std::vector<double> interval = estimate_values(values, "interval", 2);
   estimate.below = interval[0];
   estimate.above = interval[1];
+  if (values.contains("alone")) {
+    const std::vector<double> least = estimate_values(values, "alone", 2);
+    estimate.alone = {least[0], least[1]};
+  }
   return estimate;
 }
 
@@ -357,6 +361,8 @@ void check_tensors(const Manifest& manifest) {
          "change must be (sources,)");
   }
   need(!manifest.estimate || has(block.outputs, kChangeOutput), "the part estimate needs the block's output change");
+  need(!manifest.streaming || !manifest.estimate || !manifest.estimate->alone,
+       "the part estimate must have no numbers in alone for streams");
   for (size_t i = 0; i < kGraphNames.size(); ++i) {
     for (const TensorSpec& input : manifest.graphs[i].inputs) {
       const bool buffer = std::any_of(manifest.state.begin(), manifest.state.end(), [&](const StateBuffer& b) {

@@ -62,12 +62,18 @@ struct Polynomial {
   std::vector<double> weights;    // of 1, the features, and their products by pairs
 };
 
+// By how many dB other voices are below the loudest, and what no voice has below the mixture, where one is alone.
+struct Alone {
+  double others_db, rest_db;
+};
+
 // The part `estimate`: how good voices are, after the split and after repetitions.
 struct EstimatePart {
   std::array<Polynomial, 2> levels;   // in dB
   std::array<Polynomial, 2> spreads;  // logarithms
   Polynomial gain;                    // of one more repetition, in dB
   double below = 0.0, above = 0.0;    // spreads from the level to the ends of the interval
+  std::optional<Alone> alone;
 };
 
 struct Manifest {

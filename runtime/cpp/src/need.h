@@ -34,6 +34,14 @@ class Need {
     return estimator_.gain_db(changes_, window_s_) >= *min_gain_db_;
   }
 
+  // Whether the voices at this depth would tell that one of them is alone, which needs no more.
+  bool tells_alone() const { return min_gain_db_ && estimator_.tells_alone(changes_.depth); }
+
+  // See Estimator::pass_on_alone.
+  bool pass_on_alone(const float* mix, float* voices, size_t samples) const {
+    return estimator_.pass_on_alone(mix, voices, changes_.sources, samples);
+  }
+
   // Forgets the steps before.
   void reset() { changes_.depth = known_ = 0; }
 

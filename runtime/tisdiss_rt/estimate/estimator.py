@@ -12,10 +12,11 @@ import numpy as np
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.bundle import ESTIMATE, Bundle
-from tisdiss_rt.estimate.features import gain_features, voice_features
+from tisdiss_rt.estimate.features import alone_features, gain_features, voice_features
 from tisdiss_rt.estimate.polynomial import Polynomial
 from tisdiss_rt.estimate.statistics import Statistics, statistics_of
 
+ALONE_DEPTH = 1  # at which it is asked whether a voice is alone: before it, turns of two look like one voice
 SILENT = 1e-3  # of the power of all voices: below it a voice does not talk
 
 
@@ -42,6 +43,7 @@ class Estimator:
         self._spreads = [_polynomial(values, name, "spread") for name in ("split", "repeated")]
         self._gain = _polynomial(values, "gain", "level")
         self._below, self._above = values["interval"]
+        self._alone = values.get("alone")  # least levels of `alone_features`
 
     def voices(self, mix: Array, voices: Array, changes: Sequence[Array]) -> tuple[Estimated | None, ...]:
         """Estimate the quality of each voice of a window.
@@ -75,6 +77,33 @@ class Estimator:
     def gain_db(self, changes: Sequence[Array], window_s: float) -> float:
         """Return what one more repetition is expected to add to the mean SI-SDR of the voices, in dB."""
         return self._gain.at(gain_features(changes, window_s))
+
+    def tells_alone(self, depth: int) -> bool:
+        """Return whether the voices at a depth tell which windows have one voice alone."""
+        return self._alone is not None and depth == ALONE_DEPTH
+
+    def is_alone(self, statistics: Statistics) -> bool:
+        """Return whether a window has one voice alone, and no noise, at a depth that tells it."""
+        assert self._alone is not None
+        levels_db = alone_features(statistics)
+        return all(level_db >= least_db for level_db, least_db in zip(levels_db, self._alone, strict=True))
+
+    def alone(self, mix: Array, voices: Array) -> Array | None:
+        """Return the voices of a window in which one is alone: that one as it is in the mixture, and silence.
+
+        Args:
+            mix: (n,) at the sample rate.
+            voices: (sources, n), as separated at a depth that tells it.
+
+        Returns:
+            (sources, n), or None where `is_alone` is false.
+        """
+        statistics = statistics_of(mix, voices, self._sample_rate)
+        if not self.is_alone(statistics):
+            return None
+        passed_on = np.zeros_like(voices)
+        passed_on[statistics.frames[2:].mean(1, dtype=np.float64).argmax()] = mix
+        return passed_on
 
 
 def _polynomial(values: Mapping[str, tuple[float, ...]], name: str, what: str) -> Polynomial:

@@ -78,6 +78,14 @@ def _time_features(voices: Numbers) -> list[Numbers]:
     return [decibels(contested), decibels(even), decibels(quietest.mean(1) / power)]
 
 
+def alone_features(statistics: Statistics) -> tuple[float, float]:
+    """Return by how many dB other voices are below the loudest, and what no voice has below the mixture."""
+    power = statistics.frames.mean(1, dtype=np.float64) + 1e-20
+    voices = power[2:]
+    others_db, rest_db = -decibels([(voices.sum() - voices.max()) / voices.max(), power[1] / power[0]])
+    return float(others_db), float(rest_db)
+
+
 def gain_features(changes: Sequence[Array], window_s: float) -> list[float]:
     """Compute the features of a window from which the gain of one more repetition is told.
 

@@ -71,7 +71,7 @@ def check(manifest: Manifest) -> None:
             _check_voice(part, rate, need)
         if part.name == ESTIMATE:
             need(manifest.tells_change, "the part estimate needs the block's output change")
-            _check_estimate(part.values, need)
+            _check_estimate(part.values, manifest.kind, need)
         known_part = part.name in PARTS or not part.required
         need(known_part, f"needs the part {part.name!r}, which this tisdiss-rt does not know; upgrade")
     for file in manifest.files():
@@ -96,7 +96,9 @@ def _check_voice(part: Part, rate: int, need: Callable[[bool, str], None]) -> No
     need(is_sized, "the part voice must turn voices into prints and weights")
 
 
-def _check_estimate(values: dict[str, tuple[float, ...]], need: Callable[[bool, str], None]) -> None:
+def _check_estimate(
+    values: dict[str, tuple[float, ...]], kind: str, need: Callable[[bool, str], None]
+) -> None:
     """Raise BundleError where the polynomials of an estimate are not complete."""
     sizes = {"interval": 2}
     for of, features, gives in (
@@ -111,6 +113,9 @@ def _check_estimate(values: dict[str, tuple[float, ...]], need: Callable[[bool, 
     for of in ("split", "repeated", "gain"):
         rising = all(a < b for a, b in zip(values[f"{of}.low"], values[f"{of}.high"], strict=True))
         need(rising, f"the part estimate must have {of}.low below {of}.high")
+    if "alone" in values:
+        need(kind == "offline", "the part estimate must have no numbers in alone for streams")
+        need(len(values["alone"]) == 2, "the part estimate must have 2 numbers in alone")
 
 
 def _check_tensors(manifest: Manifest, need: Callable[[bool, str], None]) -> None:

@@ -29,17 +29,23 @@ RETRY_STEPS = 128  # without a repetition, where none must run; then one runs, t
 class _TimedStep:
     """A step under way, and the milliseconds that each of its graphs took."""
 
-    def __init__(self, engine: StepEngine, clock: Clock, need: Need | None) -> None:
+    def __init__(self, engine: StepEngine, clock: Clock, need: Need | None, may_be_alone: bool) -> None:
         self._engine, self._clock, self._need = engine, clock, need
+        self._may_be_alone = may_be_alone
+        self._alone: Array | None = None
         self._begin_s = clock()
         self.repetitions_ms: list[float] = []
+        self.decoder_ms = 0.0
         if need is not None:
             need.begin()
 
-    @property
     def asks_for_more(self) -> bool:
-        """Whether the next repetition is expected to add enough."""
-        return self._need is None or self._need.asks_for_more()
+        """Return whether the next repetition is expected to add enough."""
+        if self._need is None:
+            return True
+        if self._may_be_alone and self._need.tells_alone():
+            self._alone = self._need.alone(self._mix, self.decode())
+        return self._alone is None and self._need.asks_for_more()
 
     @property
     def elapsed_ms(self) -> float:
@@ -48,7 +54,7 @@ class _TimedStep:
     def start(self, mix: Array) -> float:
         """Run the stem; returns its milliseconds."""
         before_ms = self.elapsed_ms
-        self._state = self._engine.start(mix)
+        self._mix, self._state = mix, self._engine.start(mix)
         return self.elapsed_ms - before_ms
 
     def repeat(self) -> None:
@@ -59,11 +65,14 @@ class _TimedStep:
             self._need.add(self._engine.change(self._state))
         self.repetitions_ms.append(self.elapsed_ms - before_ms)
 
-    def decode(self) -> tuple[Array, float]:
-        """Run the decoder; returns the estimate and the milliseconds."""
+    def decode(self) -> Array:
+        """Return the estimate: of the decoder, or of a voice that is alone what is known already."""
+        if self._alone is not None:
+            return self._alone
         before_ms = self.elapsed_ms
         estimate = self._engine.decode(self._state)
-        return estimate, self.elapsed_ms - before_ms
+        self.decoder_ms = self.elapsed_ms - before_ms
+        return estimate
 
 
 def run_step(
@@ -83,22 +92,22 @@ def run_step(
         timings: measurements for this window length; used for prediction and added to.
         clock: seconds, as ``time.perf_counter``.
         need: takes what repetitions change, and may end the step before time does; only with a bundle that
-            tells changes.
+            tells changes. Whether a voice is alone is not asked with a budget, which counts on one decoder.
     """
-    step = _TimedStep(engine, clock, need)
     forecast = None if plan.budget_ms is None else Forecast(plan.budget_ms, timings)
+    step = _TimedStep(engine, clock, need, may_be_alone=forecast is None)
     timings.stem.append(step.start(mix))
     expected_ms = math.inf
     if forecast is not None:
         expected_ms = _repeat_in_time(step, forecast, plan, timings)
     else:
-        while len(step.repetitions_ms) < plan.max_depth and step.asks_for_more:
+        while len(step.repetitions_ms) < plan.max_depth and step.asks_for_more():
             step.repeat()
     depth = len(step.repetitions_ms)
     if depth:
         timings.repetition.append(sum(step.repetitions_ms) / depth)
-    estimate, decoder_ms = step.decode()
-    timings.decoder.append(decoder_ms)
+    estimate = step.decode()
+    timings.decoder.append(step.decoder_ms)
     took_ms = step.elapsed_ms
     if forecast is not None:
         timings.skipped = 0 if depth else timings.skipped + 1
@@ -114,7 +123,7 @@ def _repeat_in_time(step: _TimedStep, forecast: Forecast, plan: Plan, timings: T
     Returns the milliseconds after which the step was expected to be done when the last of them began.
     """
     expected_ms = timings.step_ms(0)
-    while (depth := len(step.repetitions_ms)) < plan.max_depth and step.asks_for_more:
+    while (depth := len(step.repetitions_ms)) < plan.max_depth and step.asks_for_more():
         now_ms = step.elapsed_ms
         slowdown = forecast.slowdown(now_ms, step.repetitions_ms)
         done_ms = now_ms + forecast.finish_ms(slowdown)

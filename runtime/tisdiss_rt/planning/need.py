@@ -1,7 +1,8 @@
 """Depth by need: a repetition runs only where it is expected to add enough.
 
 What it will add is estimated from how much the repetitions before it changed the voices' maps. Where steps
-are too short to judge each by itself, the changes are averaged over the steps before.
+are too short to judge each by itself, the changes are averaged over the steps before. A window in which one
+voice is alone, without noise, needs no separation: the first repetition tells it by its voices.
 """
 
 from __future__ import annotations
@@ -54,3 +55,11 @@ class Need:
         if self._min_gain_db is None or not self.changes:
             return True
         return self._estimator.gain_db(self.changes, self._window_s) >= self._min_gain_db
+
+    def tells_alone(self) -> bool:
+        """Return whether the voices at this depth would tell that one is alone, which needs no more."""
+        return self._min_gain_db is not None and self._estimator.tells_alone(len(self.changes))
+
+    def alone(self, mix: Array, voices: Array) -> Array | None:
+        """Return the voices of a window in which one is alone, else None; see `Estimator.alone`."""
+        return self._estimator.alone(mix, voices)

@@ -28,7 +28,7 @@ export const nowMs: Clock = () => performance.now();
  * @param plan bounds of the depth, and the budget.
  * @param timings measurements for this window length; used for prediction and added to.
  * @param need takes what repetitions change, and may end the step before time does; only with a bundle that tells
- *   changes.
+ *   changes. Whether a voice is alone is not asked with a budget, which counts on one decoder.
  */
 export async function runStep(
   engine: StepEngine,
@@ -51,7 +51,20 @@ export async function runStep(
   let repetitionsMs = 0;
   let lastMs = 0;
   let depth = 0;
-  for (; depth < plan.maxDepth && (need?.asksForMore() ?? true); ++depth) {
+  let decoderMs = 0;
+  const decode = async (): Promise<Float32Array[]> => {
+    const beforeMs = clock();
+    const estimate = await engine.decode();
+    decoderMs = clock() - beforeMs;
+    return estimate;
+  };
+  let alone: Float32Array[] | null = null;
+  const asksForMore = async (): Promise<boolean> => {
+    if (need === null) return true;
+    if (forecast === null && need.tellsAlone()) alone = need.alone(mix, await decode());
+    return alone === null && need.asksForMore();
+  };
+  for (; depth < plan.maxDepth && (await asksForMore()); ++depth) {
     let slowdown = 1;
     if (forecast !== null) {
       const now = clock() - beginMs;
@@ -73,8 +86,8 @@ export async function runStep(
     if (forecast !== null) timings.overrun.add(lastMs / forecast.repetitionMs(slowdown));
   }
   if (depth > 0) timings.repetition.add(repetitionsMs / depth);
-  let estimate: Float32Array[] = [];
-  timings.decoder.add(await timed(async () => (estimate = await engine.decode())));
+  const estimate = alone ?? (await decode());
+  timings.decoder.add(decoderMs);
   const elapsedMs = clock() - beginMs;
   if (forecast !== null) {
     timings.skipped = depth > 0 ? 0 : timings.skipped + 1;

@@ -4,11 +4,12 @@
  * The polynomials are those of `tisdiss_rt/estimate`, of the same features.
  */
 
-import { voiceFeatures, gainFeatures } from "./features.js";
+import { aloneFeatures, gainFeatures, voiceFeatures } from "./features.js";
 import { ESTIMATE, partOf, type Manifest, type Part } from "./manifest.js";
 import { statisticsOf } from "./statistics.js";
-import { sum } from "./numbers.js";
+import { argmax, sum } from "./numbers.js";
 
+export const ALONE_DEPTH = 1; // at which it is asked whether a voice is alone
 export const SILENT = 1e-3; // of the power of all voices: below it a voice does not talk
 
 /** What the SI-SDR of a voice is expected to be, and an interval that holds in 80 of 100 cases, in dB. */
@@ -53,6 +54,7 @@ export class Estimator {
   private readonly gain: Polynomial;
   private readonly below: number;
   private readonly above: number;
+  private readonly leastAlone: readonly number[] | undefined; // levels of `aloneFeatures`
 
   constructor(
     values: Part["values"],
@@ -62,6 +64,7 @@ export class Estimator {
     this.spreads = ["split", "repeated"].map((name) => new Polynomial(values, name, "spread"));
     this.gain = new Polynomial(values, "gain", "level");
     [this.below, this.above] = values["interval"] as [number, number];
+    this.leastAlone = values["alone"];
   }
 
   /**
@@ -87,6 +90,25 @@ export class Estimator {
   /** Return what one more repetition is expected to add to the mean SI-SDR of the voices, in dB. */
   gainDb(changes: Changes, windowS: number): number {
     return this.gain.at(gainFeatures(changes, windowS));
+  }
+
+  /** Return whether the voices at a depth tell which windows have one voice alone. */
+  tellsAlone(depth: number): boolean {
+    return this.leastAlone !== undefined && depth === ALONE_DEPTH;
+  }
+
+  /**
+   * Return the voices of a window in which one is alone, without noise: that one as it is in the mixture, and silence.
+   *
+   * @param mix (n,) at the sample rate.
+   * @param voices (sources, n), as separated at a depth that tells it.
+   * @returns (sources, n), or null where several voices are, or noise.
+   */
+  alone(mix: Float32Array, voices: readonly Float32Array[]): Float32Array[] | null {
+    const statistics = statisticsOf(mix, voices, this.sampleRate);
+    if (aloneFeatures(statistics).some((level, i) => level < this.leastAlone![i]!)) return null;
+    const loudest = argmax(statistics.voices.map((voice) => voice.power));
+    return voices.map((voice, source) => (source === loudest ? mix.slice() : new Float32Array(voice.length)));
   }
 }
 

@@ -41,6 +41,13 @@ function changeFeatures(changes: Changes): number[] {
   return [mean(last), mean(before) - mean(last), Math.min(changes.length, DEEPEST)];
 }
 
+/** Return by how many dB other voices are below the loudest, and what no voice has below the mixture. */
+export function aloneFeatures({ mix, rest, voices }: Statistics): [number, number] {
+  const powers = voices.map((one) => one.power + TINY);
+  const loudest = Math.max(...powers);
+  return [-decibels((sum(powers) - loudest) / loudest), -decibels((rest.power + TINY) / (mix.power + TINY))];
+}
+
 /** Compute the features of a window from which the gain of one more repetition is told. */
 export function gainFeatures(changes: Changes, windowS: number): number[] {
   const { last, before } = lastChanges(changes);

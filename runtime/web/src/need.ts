@@ -2,7 +2,8 @@
  * Depth by need: a repetition runs only where it is expected to add enough.
  *
  * What it will add is estimated from how much the repetitions before it changed the voices' maps. Where steps are too
- * short to judge each by itself, the changes are averaged over the steps before.
+ * short to judge each by itself, the changes are averaged over the steps before. A window in which one voice is alone,
+ * without noise, needs no separation: the first repetition tells it by its voices.
  */
 
 import type { Estimator } from "./estimate.js";
@@ -51,5 +52,15 @@ export class Need {
   asksForMore(): boolean {
     if (this.minGainDb === null || this.changes.length === 0) return true;
     return this.estimator.gainDb(this.changes, this.windowS) >= this.minGainDb;
+  }
+
+  /** Return whether the voices at this depth would tell that one is alone, which needs no more. */
+  tellsAlone(): boolean {
+    return this.minGainDb !== null && this.estimator.tellsAlone(this.changes.length);
+  }
+
+  /** Return the voices of a window in which one is alone, else null; see `Estimator.alone`. */
+  alone(mix: Float32Array, voices: readonly Float32Array[]): Float32Array[] | null {
+    return this.estimator.alone(mix, voices);
   }
 }

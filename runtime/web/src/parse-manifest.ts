@@ -130,7 +130,7 @@ function check(manifest: Manifest): void {
     else if (part.name === ESTIMATE) {
       const tells = manifest.graphs.block.outputs.some((tensor) => tensor.name === CHANGE);
       need(tells, "the part estimate needs the block's output change");
-      checkEstimate(part.values);
+      checkEstimate(part.values, manifest.kind);
     } else need(!part.required, `needs the part '${part.name}', which this tisdiss-rt does not know; upgrade`);
   }
   for (const { path } of filesOf(manifest)) {
@@ -206,7 +206,7 @@ function checkVoice(part: Part, rate: number): void {
 }
 
 /** Throw where the polynomials of an estimate are not complete. */
-function checkEstimate(values: Part["values"]): void {
+function checkEstimate(values: Part["values"], kind: Kind): void {
   const sizes = new Map([["interval", 2]]);
   const polynomials: [string, number, string[]][] = [
     ["split", SPLIT_FEATURES, ["level", "spread"]],
@@ -223,5 +223,9 @@ function checkEstimate(values: Part["values"]): void {
   for (const [of] of polynomials) {
     const isRising = values[`${of}.low`]!.every((low, i) => low < values[`${of}.high`]![i]!);
     need(isRising, `the part estimate must have ${of}.low below ${of}.high`);
+  }
+  if (values["alone"] !== undefined) {
+    need(kind === "offline", "the part estimate must have no numbers in alone for streams");
+    need(values["alone"].length === 2, "the part estimate must have 2 numbers in alone");
   }
 }
