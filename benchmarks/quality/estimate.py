@@ -120,23 +120,21 @@ def curves(estimator: Estimator, seen: list[Observation], most: int) -> list[str
     return rows
 
 
-def conversations(engine: Engine, minutes: float, count: int) -> list[Observation]:
-    """Observe windows of conversations of two people, half a window apart."""
+def conversations(engine: Engine, made: Sequence[conversation.Conversation]) -> list[Observation]:
+    """Observe windows of conversations, half a window apart."""
     manifest = engine.manifest
     size = manifest.length_samples(manifest.windows_s[-1])
     found = []
-    for number in range(count):
-        made = conversation.make("test", 2, minutes, "clean", 100 + number)
-        starts = range(0, len(made.mix) - size + 1, size // 2)
-        seen = in_windows(engine, made.mix, made.voices, size, starts)
-        found += [Observation(CONVERSATION, number, **each) for each in seen]
+    for number, each in enumerate(made):
+        starts = range(0, len(each.mix) - size + 1, size // 2)
+        seen = in_windows(engine, each.mix, each.voices, size, starts)
+        found += [Observation(CONVERSATION, number, **window) for window in seen]
     return found
 
 
-def joined(bundle: str, manifest: Manifest, minutes: float, count: int) -> list[str]:
+def joined(bundle: str, manifest: Manifest, made: Sequence[conversation.Conversation]) -> list[str]:
     """Make the table of conversations as `Separator.separate` gives them, at fixed depths and by need."""
     separator = Separator(bundle, provider="cpu", threads=1, precision="fp32")
-    made = [conversation.make("test", 2, minutes, "clean", 100 + number) for number in range(count)]
     window_s, most = manifest.windows_s[-1], manifest.depth.trained
     lines = [
         "Conversations as `separate` gives them, with windows joined: mean repetitions of windows with",
@@ -212,7 +210,11 @@ def main() -> None:
     lines = [f"`{manifest.name}`, {options.mixtures} mixtures of each scene.", ""]
     lines += accuracy(estimator, seen, manifest.depth.trained)
     if windows_s is not None:
-        seen += conversations(engine, options.minutes, CONVERSATIONS)
+        made = [
+            conversation.make("test", 2, options.minutes, "clean", 100 + number)
+            for number in range(CONVERSATIONS)
+        ]
+        seen += conversations(engine, made)
         lines += [
             "",
             f"Depth by need, at most {manifest.depth.trained}: mean repetitions, mean SI-SDR, and how far",
@@ -223,7 +225,7 @@ def main() -> None:
         ]
         for _, group in itertools.groupby(seen, key=lambda each: each.scene):
             lines += curves(estimator, list(group), manifest.depth.trained)
-        lines += ["", *joined(options.bundle, manifest, options.minutes, CONVERSATIONS)]
+        lines += ["", *joined(options.bundle, manifest, made)]
     text = "\n".join(lines) + "\n"
     print(text)
     if options.update:

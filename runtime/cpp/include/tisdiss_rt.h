@@ -129,7 +129,8 @@ typedef struct tisdiss_run_options {
   double window_s;   /* length of the windows of an offline bundle; 0 means as planned, or the longest */
   tisdiss_progress progress; /* of tisdiss_separate; may be NULL. Since 0.2.0, as what follows */
   void *progress_data;
-  double min_gain_db; /* a repetition runs only where it is expected to add as much, and is in time; 0: all */
+  double min_gain_db; /* a repetition runs only where it is expected to add as much, and is in time; 0: all.
+                         Without a budget, a voice that is alone in a window is passed on; others are silent then */
 } tisdiss_run_options;
 #define TISDISS_RUN_OPTIONS_INIT {sizeof(tisdiss_run_options), 0.0, -1, 1, 0.0, NULL, NULL, 0.0}
 

@@ -47,7 +47,8 @@ MIN_GAIN = click.option(
     "--min-gain-db",
     type=float,
     metavar="G",
-    help="Repeat only where another repetition is expected to add G dB; with a budget, and is in time.",
+    help="Repeat only where another repetition is expected to add G dB; with a budget, and is in time. "
+    "Without one, a voice that is alone is passed on.",
 )
 VOICE = click.option(
     "--voice",
