@@ -24,14 +24,14 @@ import torch
 from benchmarks.pages import update
 from benchmarks.quality import conversation
 from benchmarks.quality.quality import speech_folder
-from tisdiss_export.calibrating import LEAST_DB, MOST_DB, by_window, passed_on_db
+from tisdiss_export.calibrating import by_window, passed_on_db
 from tisdiss_export.observing import Observation, in_windows, observe, true_db
 from tisdiss_models.acoustics import SCENES, THREE
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.bundle import Manifest
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.base import Engine
-from tisdiss_rt.estimate.estimator import Estimator, estimator_of
+from tisdiss_rt.estimate.estimator import LEAST_DB, MOST_DB, Estimator, estimator_of
 from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.separator import Separator
 

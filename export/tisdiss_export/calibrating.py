@@ -12,14 +12,13 @@ import numpy as np
 from tisdiss_rt import bundle
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.conformance import depths_of, read_example
-from tisdiss_rt.estimate.estimator import ALONE_DEPTH, SILENT, Estimator
+from tisdiss_rt.estimate.estimator import ALONE_DEPTH, LEAST_DB, MOST_DB, SILENT, Estimator
 from tisdiss_rt.estimate.features import Numbers, alone_features, gain_features, voice_features
 from tisdiss_rt.estimate.polynomial import terms_of
 
 from .observing import Observation, observe
 
 MIXTURES = 96  # of each scene
-LEAST_DB, MOST_DB = -10.0, 30.0  # of the SI-SDR that is told: what is beyond counts as the limit
 INTERVAL = 0.8  # in which a true value lies as often
 EDGE = 0.005  # of the observations, at either end of a feature, that count as its least or greatest value
 RIDGE = 1e-3  # of the number of observations

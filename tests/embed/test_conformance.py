@@ -222,6 +222,8 @@ def test_estimates(command: list[str | Path], case: str, tmp_path: Path) -> None
     assert expected.one_talker == (case == "alone")
     (found,) = estimates(command, folder, mix, [f"estimate:{depth}:{window_s}:0.3"], tmp_path)
     compare_told(found, expected.estimate, expected.steps[-1].depth)
+    compare(found[:, 4:], expected.sources[:, 4:])
+    assert (not expected.sources[1].any()) == ("alone" in case)
 
 
 @pytest.mark.parametrize(("tone_hz", "one_talker"), [(1000, False), (1031, True)])

@@ -60,6 +60,8 @@ TWINS: dict[str, list[Any]] = {
     "estimate.h:kAloneDepth": [estimator.ALONE_DEPTH],
     "estimate.cpp:kFrameS": [statistics.FRAME_S],
     "estimate.cpp:kLeast": [features.LEAST],
+    "estimate.cpp:kLeastDb": [estimator.LEAST_DB],
+    "estimate.cpp:kMostDb": [estimator.MOST_DB],
     "estimate.cpp:kQuiet": [features.QUIET],
     "estimate.cpp:kSilent": [estimator.SILENT],
     "estimate.h:kMostRepetitions": [limits.DEEPEST],

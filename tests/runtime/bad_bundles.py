@@ -13,6 +13,7 @@ from typing import Any
 
 import onnx
 from onnx import TensorProto, helper
+from toys import toy_estimate
 
 from tisdiss_rt import bundle as bundles
 
@@ -172,6 +173,18 @@ def _fifo(path: Path) -> None:
 
 
 ELSEWHERE = "keeps data in other files"
+
+
+def _telling_alone(*limits_db: float) -> Edit:
+    part = {"name": "estimate", "required": False, "graph": None}
+
+    def change(manifest: dict[str, Any]) -> None:
+        manifest["graphs"]["block"]["outputs"].append({"name": "change", "shape": [2]})
+        manifest["parts"].append({**part, "values": toy_estimate(alone=limits_db).values})
+
+    return edited(change)
+
+
 OFFLINE: dict[str, tuple[Edit, str]] = {
     "NaN": (replaced('"windows_s": [0.05', '"windows_s": [NaN'), ""),
     "infinity": (replaced('"windows_s": [0.05, 0.1, 0.2', '"windows_s": [0.05, 0.1, 1e999'), ""),
@@ -247,6 +260,8 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         ),
         "the part estimate",
     ),
+    "one limit of a voice alone": (_telling_alone(20.0), "2 numbers in alone"),
+    "no least level of a voice alone": (_telling_alone(0.0, 20.0), "above 0 in alone"),
     "a voice with a long hop": (edited(lambda d: d["parts"].append(_voice(d, hop=4001))), "0.25 s"),
     "a voiceprint without a length": (
         edited(lambda d: d["parts"].append(_unsized(d))),

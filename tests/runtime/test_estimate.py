@@ -140,6 +140,15 @@ def test_sliding_streams_follow_the_need_and_tell(telling, noise):
     assert stream.voices[0].si_sdr_db > stream.voices[1].si_sdr_db
 
 
+def test_sliding_streams_pass_on_a_voice_that_is_alone(toy_maker, noise):
+    folder = toy_maker(split="gain", tells_change=True, parts=(toy_estimate(alone=(7.0, 10.0)),))
+    stream = tisdiss_rt.Separator(folder, provider="cpu").stream(RATE, depth=3, min_gain_db=0.0)
+    mix = 0.1 * noise(4 * RATE)
+    out = np.concatenate([stream.process(mix), stream.flush()], axis=1)
+    assert set(stream.depth_counts) == {1}
+    np.testing.assert_allclose(out, [mix, np.zeros_like(mix)], atol=1e-6)
+
+
 def test_streams_tell_every_second(stream_toy_maker, noise):
     folder = stream_toy_maker(tells_change=True, parts=(toy_estimate(),))
     separator = tisdiss_rt.Separator(folder, provider="cpu")

@@ -80,15 +80,18 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
   timings.stem.add(timed_ms([&] { engine.start(mix, samples); }));
   double repetitions_ms = 0.0, last_ms = 0.0, decoder_ms = 0.0, expected_ms = timings.step_ms(0);
   int depth = 0;
-  const auto decode = [&] { decoder_ms = timed_ms([&] { engine.decode(estimate); }); };
-  bool is_alone = false;
+  bool is_known = false;  // whether `estimate` has the voices at this depth
+  const auto decode = [&] {
+    decoder_ms = timed_ms([&] { engine.decode(estimate); });
+    is_known = true;
+  };
   const auto asks_for_more = [&] {
     if (!need) return true;
     if (!forecast && need->tells_alone()) {  // a budget counts on one decoder
       decode();
-      is_alone = need->pass_on_alone(mix, estimate, samples);
+      if (need->pass_on_alone(mix, estimate, samples)) return false;
     }
-    return !is_alone && need->asks_for_more();
+    return need->asks_for_more();
   };
   if (need) need->begin();
   for (; depth < plan.max_depth && asks_for_more(); ++depth) {
@@ -105,6 +108,7 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
       }
       expected_ms = done_ms;
     }
+    is_known = false;
     last_ms = timed_ms([&] {
       engine.repeat();
       if (need) need->add(engine.change());
@@ -113,7 +117,7 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
     if (forecast) timings.overrun.add(last_ms / forecast->repetition_ms(slowdown));
   }
   if (depth > 0) timings.repetition.add(repetitions_ms / depth);
-  if (!is_alone) decode();
+  if (!is_known) decode();
   timings.decoder.add(decoder_ms);
   const double took_ms = elapsed_ms();
   if (forecast) {

@@ -11,6 +11,8 @@ constexpr double kFrameS = 0.032;
 constexpr double kLeast = 1e-6;  // of a ratio of powers: beyond that nothing more is told
 constexpr size_t kDeepest = 8;   // repetitions that are told apart
 constexpr size_t kQuiet = 10;    // one of so many frames is a pause of a voice
+constexpr double kLeastDb = -10.0;  // that are told: what is beyond counts as the limit
+constexpr double kMostDb = 30.0;
 constexpr double kSilent = 1e-3;  // of the power of all voices: below it a voice does not talk
 constexpr double kTiny = 1e-20;
 constexpr size_t kMostFeatures = 16;
@@ -195,7 +197,8 @@ std::vector<Estimated> Estimator::voices(const float* mix, const Rows& voices, s
     const Numbers features = voice_features(statistics, v, changes, window_s);
     const double level = value_of(part_.levels[way], features);
     const double spread = std::exp(value_of(part_.spreads[way], features));
-    found[v] = {level, level - part_.below * spread, level + part_.above * spread};
+    const auto told = [](double db) { return std::clamp(db, kLeastDb, kMostDb); };
+    found[v] = {told(level), told(level - part_.below * spread), told(level + part_.above * spread)};
   }
   return found;
 }

@@ -265,6 +265,7 @@ EstimatePart read_estimate(const json& part) {
   estimate.above = interval[1];
   if (values.contains("alone")) {
     const std::vector<double> least = estimate_values(values, "alone", 2);
+    need(least[0] > 0 && least[1] > 0, "the part estimate must have numbers above 0 in alone");
     estimate.alone = {least[0], least[1]};
   }
   return estimate;

@@ -17,6 +17,7 @@ from tisdiss_rt.estimate.polynomial import Polynomial
 from tisdiss_rt.estimate.statistics import Statistics, statistics_of
 
 ALONE_DEPTH = 1  # at which it is asked whether a voice is alone: before it, turns of two look like one voice
+LEAST_DB, MOST_DB = -10.0, 30.0  # that are told: what is beyond counts as the limit
 SILENT = 1e-3  # of the power of all voices: below it a voice does not talk
 
 
@@ -66,12 +67,12 @@ class Estimator:
         features = voice_features(statistics, changes, window_s)
         way = 1 if changes else 0
         level_db, spread = self._levels[way](features), np.exp(self._spreads[way](features))
+        edges_db = (level_db, level_db - self._below * spread, level_db + self._above * spread)
         power = statistics.frames[2:].mean(1, dtype=np.float64)
-        found = zip(level_db, level_db - self._below * spread, level_db + self._above * spread, strict=True)
         talks = power > SILENT * power.sum()
         return tuple(
             Estimated(*(round(float(db), 3) for db in each)) if is_heard else None
-            for each, is_heard in zip(found, talks, strict=True)
+            for each, is_heard in zip(np.clip(edges_db, LEAST_DB, MOST_DB).T, talks, strict=True)
         )
 
     def gain_db(self, changes: Sequence[Array], window_s: float) -> float:

@@ -116,6 +116,7 @@ def _check_estimate(
     if "alone" in values:
         need(kind == "offline", "the part estimate must have no numbers in alone for streams")
         need(len(values["alone"]) == 2, "the part estimate must have 2 numbers in alone")
+        need(min(values["alone"]) > 0, "the part estimate must have numbers above 0 in alone")
 
 
 def _check_tensors(manifest: Manifest, need: Callable[[bool, str], None]) -> None:

@@ -22,6 +22,7 @@ from tisdiss_rt.planning.need import Need
 from tisdiss_rt.planning.plan import Plan, StepResult
 
 Clock = Callable[[], float]
+Join = Callable[[Array], Array]
 
 RETRY_STEPS = 128  # without a repetition, where none must run; then one runs, to see what it takes now
 
@@ -32,7 +33,7 @@ class _TimedStep:
     def __init__(self, engine: StepEngine, clock: Clock, need: Need | None, may_be_alone: bool) -> None:
         self._engine, self._clock, self._need = engine, clock, need
         self._may_be_alone = may_be_alone
-        self._alone: Array | None = None
+        self._voices: Array | None = None  # at the depth of now, where they are known
         self._begin_s = clock()
         self.repetitions_ms: list[float] = []
         self.decoder_ms = 0.0
@@ -44,8 +45,12 @@ class _TimedStep:
         if self._need is None:
             return True
         if self._may_be_alone and self._need.tells_alone():
-            self._alone = self._need.alone(self._mix, self.decode())
-        return self._alone is None and self._need.asks_for_more()
+            self._voices = self._decode()
+            alone = self._need.alone(self._mix, self._voices)
+            if alone is not None:
+                self._voices = alone
+                return False
+        return self._need.asks_for_more()
 
     @property
     def elapsed_ms(self) -> float:
@@ -60,19 +65,25 @@ class _TimedStep:
     def repeat(self) -> None:
         """Run the block once."""
         before_ms = self.elapsed_ms
+        self._voices = None
         self._engine.repeat(self._state)
         if self._need is not None:
             self._need.add(self._engine.change(self._state))
         self.repetitions_ms.append(self.elapsed_ms - before_ms)
 
-    def decode(self) -> Array:
-        """Return the estimate: of the decoder, or of a voice that is alone what is known already."""
-        if self._alone is not None:
-            return self._alone
+    def end(self, join: Join) -> Array:
+        """Return the estimate: of the decoder or a voice that is alone, joined, which counts as decoding."""
+        voices = self._decode() if self._voices is None else self._voices
         before_ms = self.elapsed_ms
-        estimate = self._engine.decode(self._state)
-        self.decoder_ms = self.elapsed_ms - before_ms
+        estimate = join(voices)
+        self.decoder_ms += self.elapsed_ms - before_ms
         return estimate
+
+    def _decode(self) -> Array:
+        before_ms = self.elapsed_ms
+        voices = self._engine.decode(self._state)
+        self.decoder_ms = self.elapsed_ms - before_ms
+        return voices
 
 
 def run_step(
@@ -82,6 +93,7 @@ def run_step(
     timings: Timings,
     clock: Clock = time.perf_counter,
     need: Need | None = None,
+    join: Join = lambda voices: voices,
 ) -> StepResult:
     """Separate one window within the plan and remember how long each graph took.
 
@@ -93,6 +105,7 @@ def run_step(
         clock: seconds, as ``time.perf_counter``.
         need: takes what repetitions change, and may end the step before time does; only with a bundle that
             tells changes. Whether a voice is alone is not asked with a budget, which counts on one decoder.
+        join: makes the estimate of voices (sources, samples), within the budget.
     """
     forecast = None if plan.budget_ms is None else Forecast(plan.budget_ms, timings)
     step = _TimedStep(engine, clock, need, may_be_alone=forecast is None)
@@ -106,7 +119,7 @@ def run_step(
     depth = len(step.repetitions_ms)
     if depth:
         timings.repetition.append(sum(step.repetitions_ms) / depth)
-    estimate = step.decode()
+    estimate = step.end(join)
     timings.decoder.append(step.decoder_ms)
     took_ms = step.elapsed_ms
     if forecast is not None:

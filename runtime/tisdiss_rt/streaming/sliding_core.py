@@ -34,7 +34,6 @@ from tisdiss_rt.planning.controller import run_step
 from tisdiss_rt.planning.forecast import Timings
 from tisdiss_rt.planning.need import Need
 from tisdiss_rt.planning.plan import Plan, StepResult
-from tisdiss_rt.streaming.joined_steps import JoinedSteps
 from tisdiss_rt.talkers.causal import CausalOrder
 from tisdiss_rt.talkers.order import match_order
 
@@ -117,7 +116,7 @@ class SlidingCore:
         assert 0 <= slide.fade <= slide.hop and slide.lookahead >= 0
         assert self.latency_samples <= plan.window_samples
         self._fade_in = fade_in(slide.fade)
-        self._steps = JoinedSteps(engine, self._join)
+        self._engine = engine
         self._manifest, self._timings, self.talkers = manifest, timings, talkers
         self.need = None if estimator is None else Need(estimator, plan.window_s, plan.min_gain_db)
         self._keep = float(0.5 ** (slide.hop / manifest.sample_rate / _LEVEL_HALF_LIFE_S))
@@ -126,7 +125,7 @@ class SlidingCore:
 
     def reset(self) -> None:
         """Discard everything that was pushed, and all that is known of the talkers."""
-        self._steps.reset()
+        self._engine.reset()
         sources = self._manifest.sources
         self._history: Array = np.zeros(0, np.float32)  # of the mixture, the newest W
         # The estimate of the window before, in the order of the output; it ends where _history ends.
@@ -158,7 +157,7 @@ class SlidingCore:
         timings = self._timings
         if len(self._history) != window:
             timings = copy.deepcopy(timings)  # a shorter window predicts nothing for a full one
-        return run_step(self._steps, self._history, self.plan, timings, need=self.need)
+        return run_step(self._engine, self._history, self.plan, timings, need=self.need, join=self._join)
 
     def _join(self, estimate: Array) -> Array:
         """Join the estimate (sources, n) of a window; return what to emit, (sources, step_samples)."""

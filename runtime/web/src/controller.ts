@@ -58,11 +58,18 @@ export async function runStep(
     decoderMs = clock() - beforeMs;
     return estimate;
   };
-  let alone: Float32Array[] | null = null;
+  let voices: Float32Array[] | null = null; // at the depth of now, where they are known
   const asksForMore = async (): Promise<boolean> => {
     if (need === null) return true;
-    if (forecast === null && need.tellsAlone()) alone = need.alone(mix, await decode());
-    return alone === null && need.asksForMore();
+    if (forecast === null && need.tellsAlone()) {
+      voices = await decode();
+      const alone = need.alone(mix, voices);
+      if (alone !== null) {
+        voices = alone;
+        return false;
+      }
+    }
+    return need.asksForMore();
   };
   for (; depth < plan.maxDepth && (await asksForMore()); ++depth) {
     let slowdown = 1;
@@ -78,6 +85,7 @@ export async function runStep(
       }
       expectedMs = doneMs;
     }
+    voices = null;
     lastMs = await timed(async () => {
       await engine.repeat();
       if (need !== null) need.add(engine.change!);
@@ -86,7 +94,7 @@ export async function runStep(
     if (forecast !== null) timings.overrun.add(lastMs / forecast.repetitionMs(slowdown));
   }
   if (depth > 0) timings.repetition.add(repetitionsMs / depth);
-  const estimate = alone ?? (await decode());
+  const estimate = voices ?? (await decode());
   timings.decoder.add(decoderMs);
   const elapsedMs = clock() - beginMs;
   if (forecast !== null) {

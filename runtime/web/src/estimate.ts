@@ -10,6 +10,8 @@ import { statisticsOf } from "./statistics.js";
 import { argmax, sum } from "./numbers.js";
 
 export const ALONE_DEPTH = 1; // at which it is asked whether a voice is alone
+export const LEAST_DB = -10; // that are told: what is beyond counts as the limit
+export const MOST_DB = 30;
 export const SILENT = 1e-3; // of the power of all voices: below it a voice does not talk
 
 /** What the SI-SDR of a voice is expected to be, and an interval that holds in 80 of 100 cases, in dB. */
@@ -81,9 +83,13 @@ export class Estimator {
     return voices.map((_, voice) => {
       if (!(statistics.voices[voice]!.power > SILENT * all)) return null;
       const features = voiceFeatures(statistics, voice, changes, mix.length / this.sampleRate);
-      const siSdrDb = this.levels[way]!.at(features);
+      const levelDb = this.levels[way]!.at(features);
       const spread = Math.exp(this.spreads[way]!.at(features));
-      return { siSdrDb, lowDb: siSdrDb - this.below * spread, highDb: siSdrDb + this.above * spread };
+      return {
+        siSdrDb: told(levelDb),
+        lowDb: told(levelDb - this.below * spread),
+        highDb: told(levelDb + this.above * spread),
+      };
     });
   }
 
@@ -110,6 +116,10 @@ export class Estimator {
     const loudest = argmax(statistics.voices.map((voice) => voice.power));
     return voices.map((voice, source) => (source === loudest ? mix.slice() : new Float32Array(voice.length)));
   }
+}
+
+function told(levelDb: number): number {
+  return Math.min(MOST_DB, Math.max(LEAST_DB, levelDb));
 }
 
 /** Return what estimates the quality of a bundle's voices; null where it does not say how. */

@@ -227,5 +227,6 @@ function checkEstimate(values: Part["values"], kind: Kind): void {
   if (values["alone"] !== undefined) {
     need(kind === "offline", "the part estimate must have no numbers in alone for streams");
     need(values["alone"].length === 2, "the part estimate must have 2 numbers in alone");
+    need(Math.min(...values["alone"]) > 0, "the part estimate must have numbers above 0 in alone");
   }
 }
