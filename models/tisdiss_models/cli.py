@@ -74,7 +74,8 @@ def train_command(
         raise click.ClickException("no speech found; name its folder with --speech or TISDISS_SPEECH")
     if voice:
         _refuse_for_voice(click.get_current_context())
-        _train_voice(speech, output or Path("runs") / "voice")
+        with joined():
+            _train_voice(speech, output or Path("runs") / "voice")
         return
     if config is None and resume is None:
         raise click.ClickException("give --config to start or --resume to go on")
@@ -141,6 +142,8 @@ def _refuse_for_voice(context: click.Context) -> None:
 def _train_voice(speech: Path, output: Path) -> None:
     from .voiceprint import train_voiceprint
 
+    if place()[1] > 1:
+        raise click.ClickException("--voice trains in one process; start it without torchrun")
     state = output / "state.pt"
     if state.exists():
         raise click.ClickException(f"{state} exists; choose another --output")

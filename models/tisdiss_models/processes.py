@@ -1,13 +1,14 @@
 """One training run in several processes of one machine, which ``torchrun`` starts.
 
-All of them draw the same mixtures (for streams, as long as their shares are equal). Each puts its share
-through the network, and updates its own copy of the weights by the gradients of all.
+All of them draw the same mixtures. Each puts its share through the network, and updates its own copy of the
+weights by the gradients of all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 import torch.distributed
@@ -20,7 +21,7 @@ def joined() -> Iterator[None]:
     if not (torch.distributed.is_available() and torch.distributed.is_torchelastic_launched()):
         yield
         return
-    torch.distributed.init_process_group("gloo")
+    torch.distributed.init_process_group("gloo", timeout=timedelta(days=1))  # while the first evaluates
     try:
         yield
     finally:  # its threads must not outlive what they use
@@ -44,8 +45,8 @@ def add_up(tensors: Sequence[Tensor]) -> None:
         tensor.copy_(total.view_as(tensor))
 
 
-def is_any(flag: bool) -> bool:
-    """Return whether a flag is up in any process; all of them must ask."""
-    flags = torch.tensor([float(flag)])
-    add_up([flags])
-    return bool(flags > 0)
+def in_any(*flags: bool) -> list[bool]:
+    """Return for each flag whether it is up in any process; all of them must ask."""
+    up = torch.tensor(flags, dtype=torch.float32)
+    add_up([up])
+    return (up > 0).tolist()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 import torch
 from torch import Tensor
 
-from .processes import is_any, place
+from .processes import in_any, place
 from .training import Trainer
 from .validation import evaluate
 
@@ -26,17 +29,19 @@ def train(
 
     Writes ``state.pt`` every `save_every_s` seconds and at the end, also where that is an interrupt, and one
     JSON line per evaluation to ``log.jsonl``. Raises OSError where they cannot be written in the end, and
-    where another run is writing them. Of several processes, the first writes.
+    where another run is writing them; KeyboardInterrupt also after SIGTERM, once the step is made. Of several
+    processes, the first writes.
     """
     if place()[0] > 0:
-        _help(trainer)
+        with _sigterm_noted() as is_told:
+            _help(trainer, is_told)
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with _alone(folder), _sigterm_noted() as is_told:
         _forget_later(folder / "log.jsonl", trainer.step)
         begun = trainer.step
         try:
-            _train(trainer, folder, minutes, evaluate_every, save_every_s)
+            _train(trainer, folder, minutes, evaluate_every, save_every_s, is_told)
         finally:  # also for Ctrl-C
             if trainer.step > begun:
                 trainer.save(folder / "state.pt")
@@ -82,7 +87,12 @@ def _step_of(line: str) -> float:
 
 
 def _train(
-    trainer: Trainer, folder: Path, minutes: float | None, evaluate_every: int, save_every_s: float
+    trainer: Trainer,
+    folder: Path,
+    minutes: float | None,
+    evaluate_every: int,
+    save_every_s: float,
+    is_told: Callable[[], bool],
 ) -> None:
     started = saved = time.monotonic()
     depth = trainer.network.config.trained_depth + 2
@@ -90,7 +100,9 @@ def _train(
     while trainer.step < trainer.config.steps:
         losses.append(trainer.train_step())
         now = time.monotonic()
-        over = is_any(minutes is not None and now - started > 60 * minutes)
+        over, told = in_any(minutes is not None and now - started > 60 * minutes, is_told())
+        if told:
+            raise KeyboardInterrupt
         if trainer.step % evaluate_every == 0 or trainer.step == trainer.config.steps or over:
             line = {
                 "step": trainer.step,
@@ -114,12 +126,31 @@ def _train(
             saved = now
 
 
-def _help(trainer: Trainer) -> None:
+def _help(trainer: Trainer, is_told: Callable[[], bool]) -> None:
     """Make the steps that the first process makes."""
-    over = False
-    while trainer.step < trainer.config.steps and not over:
+    ends = False
+    while trainer.step < trainer.config.steps and not ends:
         trainer.train_step()
-        over = is_any(False)
+        ends = any(in_any(False, is_told()))
+
+
+@contextmanager
+def _sigterm_noted() -> Iterator[Callable[[], bool]]:
+    """Yield what tells whether SIGTERM came; a second one ends the process at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    came = threading.Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        came.set()
+        signal.signal(signal.SIGTERM, before)
+
+    before = signal.signal(signal.SIGTERM, note)
+    try:
+        yield came.is_set
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _append(log: Path, line: str) -> None:

@@ -244,26 +244,28 @@ class Trainer:
         """
         at_once = 1 if self.device.type == "cpu" else len(mix)
         process, processes = place()
+        seeds = torch.randint(2**62, (len(mix),), generator=self.generator).tolist()
         total = torch.zeros((), device=self.device)
         for part in torch.arange(len(mix)).split(at_once)[process::processes]:
-            loss = self._loss(mix[part], sources[part], depth) * (len(part) / len(mix))
+            generator = torch.Generator().manual_seed(seeds[part[0]])
+            loss = self._loss(mix[part], sources[part], depth, generator) * (len(part) / len(mix))
             loss.backward()
             total += loss.detach()
         add_up([total, *(p.grad for p in self.network.parameters() if p.grad is not None)])
         return total
 
-    def _loss(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
+    def _loss(self, mix: Tensor, sources: Tensor, depth: int, generator: torch.Generator) -> Tensor:
         """Judge all depths of mixtures (B, samples) together, in dB."""
         if self.teacher is not None:
             return map_loss_db(self.scorer, self.teacher, mix, depth)
         config = self.config
 
         def draw(steps: int) -> Tensor:
-            drawn = draw_depths(steps, len(mix), config.switch_share, depth, self.generator)
+            drawn = draw_depths(steps, len(mix), config.switch_share, depth, generator)
             return drawn.to(self.device)
 
         share = config.carried_share
-        goes_on = share > 0 and bool(torch.rand((), generator=self.generator) < share)
+        goes_on = share > 0 and bool(torch.rand((), generator=generator) < share)
         scores = self.scorer.scores_db(mix, sources, depth, config.soft_limit_db, draw, goes_on)
         beyond = depth + 1 - len(config.depth_weights)
         weights = [*config.depth_weights[: depth + 1], *[config.depth_weights[-1]] * beyond]

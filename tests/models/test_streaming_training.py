@@ -18,6 +18,7 @@ from tisdiss_models import (
     load_checkpoint,
     save_checkpoint,
 )
+from tisdiss_models.acoustics import draw_batch
 from tisdiss_models.causal import Memory
 from tisdiss_models.cli import CONFIGS, train_command
 from tisdiss_models.depth_loss import StreamScorer
@@ -275,6 +276,32 @@ def test_a_teacher_is_followed(speech: Path, tmp_path: Path, config: NetworkConf
     losses = [float(made.train_step()) for _ in range(60)]
     assert sum(losses[-10:]) / 10 < sum(losses[:10]) / 10 - 3
     assert all(torch.equal(value, decoder[name]) for name, value in made.network.decoder.state_dict().items())
+
+
+def test_several_processes_draw_what_one_draws(speech: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every mixture has depths of its own, whoever takes it."""
+    made = trainer(speech, RECURRENT)
+    made.scorer.autocast = torch.autocast("cpu", enabled=False)
+    mix, voices = draw_batch(made.talkers, made.config.scenes, 5, 0.25, torch.Generator().manual_seed(3))
+    drawn, draw = [], draw_depths
+
+    def noted(*arguments: object) -> torch.Tensor:
+        drawn.append(draw(*arguments))
+        return drawn[-1]
+
+    monkeypatch.setattr("tisdiss_models.training.draw_depths", noted)
+    monkeypatch.setattr("tisdiss_models.training.add_up", lambda tensors: None)
+    losses, following = [], []
+    for places in (((0, 1),), ((0, 2), (1, 2)), ((0, 3), (1, 3), (2, 3))):
+        losses.append(0.0)
+        for place in places:
+            monkeypatch.setattr("tisdiss_models.training.place", lambda place=place: place)
+            made.generator.manual_seed(8)
+            losses[-1] += float(made._accumulate(mix, voices, 3))
+            following.append(int(torch.randint(1000, (), generator=made.generator)))
+    assert losses[1:] == pytest.approx(losses[:1] * 2, abs=1e-4)
+    assert len(set(following)) == 1
+    assert not all(torch.equal(one, drawn[0]) for one in drawn[:5])
 
 
 def test_a_network_is_its_own_best_teacher(speech: Path, tmp_path: Path) -> None:

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import math
+import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -224,11 +226,11 @@ def test_mixtures_one_by_one_give_the_gradients_of_the_whole_batch(speech: Path)
     made = trainer(speech, batch=6)
     made.scorer.autocast = torch.autocast("cpu", enabled=False)
     mix, voices = draw_batch(made.talkers, made.config.scenes, 6, 0.25, torch.Generator().manual_seed(3))
-    made._loss(mix, voices, 1).backward()
+    made._loss(mix, voices, 1, made.generator).backward()
     whole = [p.grad.clone() for p in made.network.parameters()]
     made.network.zero_grad()
     loss = made._accumulate(mix, voices, 1)
-    assert float(loss) == pytest.approx(float(made._loss(mix, voices, 1).detach()), abs=1e-4)
+    assert float(loss) == pytest.approx(float(made._loss(mix, voices, 1, made.generator).detach()), abs=1e-4)
     for parameter, expected in zip(made.network.parameters(), whole, strict=True):
         torch.testing.assert_close(
             parameter.grad, expected, rtol=1e-3, atol=1e-5 * float(expected.abs().max())
@@ -417,6 +419,25 @@ def test_an_interrupted_run_goes_on_where_it_was(
     assert all("si_sdri_db" in line for line in lines)
 
 
+def test_a_run_that_is_told_to_end_makes_its_step_and_saves(
+    speech: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(speech, steps=9)
+    step, before = made.train_step, signal.getsignal(signal.SIGTERM)
+
+    def told() -> torch.Tensor:
+        if made.step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step()
+
+    monkeypatch.setattr(made, "train_step", told)
+    with pytest.raises(KeyboardInterrupt):
+        train(made, tmp_path, None, evaluate_every=6)
+    assert state(tmp_path / "state.pt")["facts"]["steps"] == 6
+    assert not (tmp_path / "log.jsonl").exists()  # an evaluation takes too long
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_a_full_disk_keeps_the_state_before(speech: Path, tmp_path: Path) -> None:
     code = """
 import resource, sys
@@ -467,6 +488,22 @@ def test_the_command_trains_and_resumes(speech: Path, tmp_path: Path) -> None:
     assert code == 0, output
     assert "from step 3 of 5" in output
     assert state(tmp_path / "run" / "state.pt")["facts"]["steps"] == 5
+
+
+def test_several_processes_train_as_one_does(speech: Path, tmp_path: Path) -> None:
+    run = ["--config", options(tmp_path), "--speech", speech, "--device", "cpu", "--no-compile", "-o"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
+    train_there = [Path(sys.executable).with_name("tisdiss-rt"), "train", *run, tmp_path / "two"]
+    done = subprocess.run([*torchrun, *map(str, train_there)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("from step 0 of 3") == 1
+    assert command(*run, tmp_path / "one")[0] == 0
+    assert command(*run, tmp_path / "less", "--config", options(tmp_path, steps=2))[0] == 0
+    two, one, less = (state(tmp_path / name / "state.pt") for name in ("two", "one", "less"))
+    assert two["facts"] == one["facts"]
+    assert (tmp_path / "two" / "log.jsonl").read_text().count("\n") == 1
+    two, one, less = (torch.cat([w.flatten() for w in each["latest"].values()]) for each in (two, one, less))
+    assert float((two - one).norm()) <= 0.05 * float((one - less).norm())  # rounding may turn single weights
 
 
 def test_the_command_without_speech_says_how_to_name_it(

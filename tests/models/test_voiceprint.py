@@ -89,6 +89,13 @@ def test_a_file_that_is_no_voiceprint_is_refused(tmp_path):
         load_voiceprint(tmp_path / "other.pt")
 
 
+def test_the_command_refuses_several_processes(speech, tmp_path, monkeypatch):
+    monkeypatch.setattr("tisdiss_models.cli.place", lambda: (1, 2))
+    result = CliRunner().invoke(train_command, ["--voice", "--speech", str(speech), "-o", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "start it without torchrun\n" in result.output
+
+
 @pytest.mark.parametrize(
     ("given", "names"),
     [
