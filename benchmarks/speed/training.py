@@ -53,7 +53,7 @@ class WholeBatch(Products):
     """Training as version 0.1.0 did it on CPUs."""
 
     def _accumulate(self, mix: Tensor, sources: Tensor, depth: int) -> Tensor:
-        loss = self._loss(mix, sources, depth)
+        loss = self._loss(mix, sources, depth, self.generator)
         loss.backward()
         return loss.detach()
 
