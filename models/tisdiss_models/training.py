@@ -244,6 +244,7 @@ class Trainer:
         """
         at_once = 1 if self.device.type == "cpu" else len(mix)
         process, processes = place()
+        # A mixture has random numbers of its own, the same in whatever process takes it.
         seeds = torch.randint(2**62, (len(mix),), generator=self.generator).tolist()
         total = torch.zeros((), device=self.device)
         for part in torch.arange(len(mix)).split(at_once)[process::processes]:

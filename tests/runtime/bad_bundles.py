@@ -172,9 +172,6 @@ def _fifo(path: Path) -> None:
     os.mkfifo(path)
 
 
-ELSEWHERE = "keeps data in other files"
-
-
 def _telling_alone(*limits_db: float) -> Edit:
     part = {"name": "estimate", "required": False, "graph": None}
 
@@ -185,6 +182,7 @@ def _telling_alone(*limits_db: float) -> Edit:
     return edited(change)
 
 
+ELSEWHERE = "keeps data in other files"
 OFFLINE: dict[str, tuple[Edit, str]] = {
     "NaN": (replaced('"windows_s": [0.05', '"windows_s": [NaN'), ""),
     "infinity": (replaced('"windows_s": [0.05, 0.1, 0.2', '"windows_s": [0.05, 0.1, 1e999'), ""),
