@@ -490,22 +490,6 @@ def test_the_command_trains_and_resumes(speech: Path, tmp_path: Path) -> None:
     assert state(tmp_path / "run" / "state.pt")["facts"]["steps"] == 5
 
 
-def test_several_processes_train_as_one_does(speech: Path, tmp_path: Path) -> None:
-    run = ["--config", options(tmp_path), "--speech", speech, "--device", "cpu", "--no-compile", "-o"]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--no-python"]
-    train_there = [Path(sys.executable).with_name("tisdiss-rt"), "train", *run, tmp_path / "two"]
-    done = subprocess.run([*torchrun, *map(str, train_there)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("from step 0 of 3") == 1
-    assert command(*run, tmp_path / "one")[0] == 0
-    assert command(*run, tmp_path / "less", "--config", options(tmp_path, steps=2))[0] == 0
-    two, one, less = (state(tmp_path / name / "state.pt") for name in ("two", "one", "less"))
-    assert two["facts"] == one["facts"]
-    assert (tmp_path / "two" / "log.jsonl").read_text().count("\n") == 1
-    two, one, less = (torch.cat([w.flatten() for w in each["latest"].values()]) for each in (two, one, less))
-    assert float((two - one).norm()) <= 0.05 * float((one - less).norm())  # rounding may turn single weights
-
-
 def test_the_command_without_speech_says_how_to_name_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
