@@ -159,6 +159,7 @@ class SceneConfig:
         level_db: difference between the two talkers' levels, whoever is the louder one.
         speed_range: a voice is played slower or faster by up to this share.
         equaliser_db: strength of a smooth random frequency response for each voice.
+        splice_share: a voice is cut, and goes on from another place of the same talker's recordings.
         alone_share: the second talker is silent throughout.
         late_share: the second talker starts late or stops early.
         turns_share: both talk in turn.
@@ -186,6 +187,7 @@ class SceneConfig:
     level_db: tuple[float, float] = (0.0, 6.0)
     speed_range: float = 0.15
     equaliser_db: float = 4.0
+    splice_share: float = 0.0
     alone_share: float = 0.04
     late_share: float = 0.15
     turns_share: float = 0.0

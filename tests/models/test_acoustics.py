@@ -20,6 +20,7 @@ from tisdiss_models.acoustics.noises import fan, hum
 from tisdiss_models.acoustics.rooms import convolved, draw_responses
 from tisdiss_models.acoustics.scenes import CLEAN
 from tisdiss_models.acoustics.turns import draw_activity
+from tisdiss_models.acoustics.voices import SPLICE_FADE_S, crops
 from tisdiss_models.data import Corpus, load_corpus
 from tisdiss_models.options import read_yaml
 
@@ -85,6 +86,26 @@ def test_at_speed_one_voices_are_the_samples_themselves(corpus: Corpus) -> None:
         product = np.convolve(samples, voice[::-1], "valid")
         error = 1 - product**2 / np.maximum(energy, 1e-9) / (voice**2).sum()
         assert error.min() < 1e-8
+
+
+def test_a_share_of_voices_goes_on_from_another_place_of_the_same_talker() -> None:
+    length = 10000  # of each of three talkers, whose samples are their places in the corpus
+    starts = torch.arange(3) * length
+    places = Corpus(torch.arange(3 * length, dtype=torch.int16), starts, torch.full((3,), length), RATE)
+    which = torch.arange(3).repeat(400)
+    rows = (crops(draw(), places, which, 4000, 0.3) * 32768).round()
+    steps = rows.diff() != 1
+    cut = steps.any(1)
+    assert float(cut.float().mean()) == pytest.approx(0.3, abs=0.05)
+    faded = steps[cut].sum(1)
+    assert faded.max() <= 2 * SPLICE_FADE_S * RATE + 1
+    first = steps[cut].int().argmax(1) / 4000
+    assert first.min() < 0.15
+    assert first.max() > 0.85
+    before, after = rows[cut, 0], rows[cut, -1] - 3999
+    assert torch.equal((before // length).long(), which[cut])
+    assert torch.equal((rows[cut, -1] // length).long(), which[cut])
+    assert float((before - after).abs().median()) > 500
 
 
 def test_levels_spread_over_the_configured_range_around_the_fixed_one(corpus: Corpus) -> None:
