@@ -2,7 +2,7 @@
 
 Convolutions are counted with their padding, attention with its products; element-wise work is not counted.
 
-    python -m benchmarks.cost [CHECKPOINT]          # default: the state of edge-16k
+    python -m benchmarks.cost [CHECKPOINT]          # default: edge-16k
     python -m benchmarks.cost --published           # the 8.0 M-parameter network of the paper
 """
 
@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.shipped import CHECKPOINTS
 from tisdiss_models import Network, NetworkConfig, StreamingNetwork, load_checkpoint
 from tisdiss_models.causal import Memory
 
-STATE = Path(__file__).parent / "states" / "edge-16k" / "state.pt"
 WINDOW_S = 4.0
 
 
@@ -64,7 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", nargs="?", default=STATE)
+    parser.add_argument("checkpoint", nargs="?", default=CHECKPOINTS["edge-16k"])
     parser.add_argument("--published", action="store_true")
     options = parser.parse_args()
     if options.published:

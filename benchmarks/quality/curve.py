@@ -29,7 +29,8 @@ from pystoi import stoi
 from benchmarks.cost import cost, step_cost
 from benchmarks.pages import OVERVIEW, README, fill
 from benchmarks.quality.quality import mixtures, si_sdr_db, speech_folder
-from tisdiss_models import StreamingNetwork, load_checkpoint
+from benchmarks.shipped import shipped_network
+from tisdiss_models import StreamingNetwork
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.planning.benchmark import measure_depths
@@ -85,7 +86,7 @@ def factors(bundle: bundles.Bundle) -> list[float]:
 
 def operations(name: str) -> list[float]:
     """Return the GMAC per second of audio by depth."""
-    network, _ = load_checkpoint(Path(__file__).parents[1] / "states" / name / "state.pt")
+    network = shipped_network(name)
     stem, block, decoder = step_cost(network) if isinstance(network, StreamingNetwork) else cost(network)
     return [stem + depth * block + decoder for depth in range(max(DEPTHS) + 1)]
 

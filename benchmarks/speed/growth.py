@@ -15,9 +15,10 @@ import soundfile
 import torch
 
 import tisdiss_rt
-from benchmarks.speed.tools import EXAMPLE, STATES, THREADS
+from benchmarks.shipped import shipped_network
+from benchmarks.speed.tools import EXAMPLE, THREADS
 from tisdiss_export import export_bundle
-from tisdiss_models import Network, load_checkpoint, save_checkpoint
+from tisdiss_models import Network, save_checkpoint
 from tisdiss_rt.engine.base import Engine
 from tisdiss_rt.planning import benchmark
 
@@ -30,7 +31,7 @@ def growth() -> str:
     ]
     with tempfile.TemporaryDirectory() as name:
         three = Path(name) / "three"
-        config = load_checkpoint(STATES / "edge-16k" / "state.pt")[0].config
+        config = shipped_network("edge-16k").config
         torch.manual_seed(0)
         network = Network(dataclasses.replace(config, sources=3)).eval()
         save_checkpoint(Path(name) / "three.pt", network, {})

@@ -21,10 +21,10 @@ import onnxruntime as ort
 import torch
 
 from benchmarks.cost import millions
+from benchmarks.shipped import shipped_network
 from benchmarks.speed.peer_networks import PEERS, Peer
 from benchmarks.speed.tools import (
     PUBLISHED_DB,
-    STATES,
     THREADS,
     WINDOW_S,
     Call,
@@ -36,7 +36,7 @@ from benchmarks.speed.tools import (
     take_turns,
     torch_threads,
 )
-from tisdiss_models import Network, load_checkpoint
+from tisdiss_models import Network
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.planning.timing_cache import processor
@@ -93,7 +93,7 @@ def peers() -> str:
     assert edge.manifest.quality is not None
     (clean,) = (scene for scene in edge.manifest.quality.scenes if scene.scene == "clean")
     quality_db = {entry.depth: entry.si_sdri_db for entry in clean.depths}
-    shipped, _ = load_checkpoint(STATES / "edge-16k-scenes" / "network.pt")
+    shipped = shipped_network("edge-16k")
     assert isinstance(shipped, Network)
     ready.append(ready_bundle("edge-16k", edge, shipped, quality_db))
     with torch_threads(THREADS):

@@ -21,7 +21,6 @@ from tisdiss_models import Network, NetworkConfig, save_checkpoint
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.planning import benchmark
 
-STATES = Path(__file__).parents[1] / "states"
 EXAMPLE = Path(tisdiss_rt.__file__).parent / "example" / "two_voices.wav"
 THREADS = 2
 WINDOW_S = 4.0

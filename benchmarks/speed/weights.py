@@ -14,10 +14,10 @@ import torch
 from onnx import helper
 
 from benchmarks.cost import cost
+from benchmarks.shipped import shipped_network
 from benchmarks.speed.tools import (
     FEW_ROUNDS,
     ROUNDS,
-    STATES,
     THREADS,
     WINDOW_S,
     Call,
@@ -32,7 +32,7 @@ from benchmarks.speed.tools import (
     take_turns,
     torch_threads,
 )
-from tisdiss_models import Network, load_checkpoint
+from tisdiss_models import Network
 from tisdiss_rt import bundle as bundles
 from tisdiss_rt.engine import open_engine
 from tisdiss_rt.engine.backends import BACKENDS
@@ -67,10 +67,10 @@ def same_weights() -> str:
     ]
     with tempfile.TemporaryDirectory() as folder:
         network, published = published_bundle(Path(folder))
-        shipped, _ = load_checkpoint(STATES / "edge-16k" / "state.pt")
+        shipped = shipped_network("edge-16k")
         assert isinstance(shipped, Network)
         cases = (
-            ("edge-16k", shipped.eval(), bundles.load("edge-16k"), (1, 4), ROUNDS, (1, THREADS)),
+            ("edge-16k", shipped, bundles.load("edge-16k"), (1, 4), ROUNDS, (1, THREADS)),
             ("published size", network, published, (1, 3, 6), FEW_ROUNDS, (THREADS,)),
         )
         for name, module, bundle, depths, rounds, threads_of_rates in cases:

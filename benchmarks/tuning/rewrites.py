@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.designs.networks import ATTENTION
+from benchmarks.shipped import shipped_network
 from benchmarks.speed.tools import (
     FEW_ROUNDS,
     ROUNDS,
-    STATES,
     THREADS,
     WINDOW_S,
     Call,
@@ -31,7 +31,7 @@ from benchmarks.speed.tools import (
     take_turns,
 )
 from tisdiss_export.graphs import write_graphs
-from tisdiss_models import Network, NetworkConfig, StreamingNetwork, build_network, load_checkpoint
+from tisdiss_models import Network, NetworkConfig, StreamingNetwork, build_network
 from tisdiss_models.causal import RecentAttention
 from tisdiss_models.layers import BINS, SOURCES, Attention, GatedConv, RMSGroupNorm
 from tisdiss_models.layers import Path as AlongAxis
@@ -215,7 +215,7 @@ def rewrites() -> str:
     """Report the times of the block with each rewrite undone over those of the block as it is."""
     torch.manual_seed(0)
     networks = {
-        "edge-16k": load_checkpoint(STATES / "edge-16k" / "state.pt")[0].eval(),
+        "edge-16k": shipped_network("edge-16k"),
         "published size": Network(NetworkConfig(separator_residual=True)).eval(),
     }
     rounds = dict(zip(networks, (ROUNDS, FEW_ROUNDS), strict=True))
