@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,10 @@ import numpy as np
 import pytest
 from toys import aligned_reference, make_stream_toy, make_toy, toy_split
 
+from tisdiss_rt.cli import main
+
 ToyMaker = Callable[..., Path]
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -70,3 +74,21 @@ def split() -> Callable[..., np.ndarray]:
 def noise() -> Callable[..., np.ndarray]:
     """Reproducible noise of a shape, well inside full scale."""
     return lambda *shape: np.random.default_rng(1).uniform(-0.5, 0.5, shape).astype(np.float32)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+    """Runs ``tisdiss-rt`` in an empty folder: (exit status, standard output, standard error)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["tisdiss-rt", *map(str, arguments)])
+        status = 0
+        try:
+            main.main()
+        except SystemExit as error:
+            status = int(error.code or 0)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run

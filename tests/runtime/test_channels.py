@@ -11,7 +11,6 @@ import soundfile
 
 from tisdiss_rt import AudioError, OptionError, SeparationWarning, Separator
 from tisdiss_rt.audio.channels import parse, usable
-from tisdiss_rt.cli import main
 
 RATE = 16000
 
@@ -132,20 +131,9 @@ def test_what_cannot_be_chosen(gain, noise):
 
 
 @pytest.fixture
-def separate(gain_toy, monkeypatch, capsys, tmp_path):
-    """Run ``tisdiss-rt separate`` in an empty folder: (exit status, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
+def separate(command, gain_toy):
     def run(*arguments, bundle=gain_toy):
-        options = ["separate", "--bundle", str(bundle), "--provider", "cpu", "--precision", "fp32"]
-        monkeypatch.setattr(sys, "argv", ["tisdiss-rt", *options, *arguments])
-        status = 0
-        try:
-            main.main()
-        except SystemExit as error:
-            status = error.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
+        return command("separate", "--bundle", bundle, "--provider", "cpu", "--precision", "fp32", *arguments)
 
     return run
 

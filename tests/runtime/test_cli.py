@@ -25,24 +25,6 @@ RATE = 16000
 
 
 @pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run ``tisdiss-rt`` in an empty folder: (exit status, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tisdiss-rt", *map(str, arguments)])
-        status = 0
-        try:
-            main.main()
-        except SystemExit as error:
-            status = error.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
 def separate(command, gain_toy):
     return lambda *arguments: command("separate", "--bundle", gain_toy, "--provider", "cpu", *arguments)
 

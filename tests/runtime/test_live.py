@@ -11,27 +11,9 @@ import soundfile
 
 import tisdiss_rt
 from tisdiss_rt.audio import results
-from tisdiss_rt.cli import live_file, main
+from tisdiss_rt.cli import live_file
 
 RATE = 16000
-
-
-@pytest.fixture
-def command(monkeypatch, capsys, tmp_path):
-    """Run ``tisdiss-rt`` in an empty folder: (exit status, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["tisdiss-rt", *map(str, arguments)])
-        status = 0
-        try:
-            main.main()
-        except SystemExit as error:
-            status = error.code
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture
