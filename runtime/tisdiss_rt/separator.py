@@ -64,7 +64,7 @@ class Separator:
     - ``depth``: repetitions of the block, instead of a budget. With neither, the bundle's trained depth.
     - ``min_depth``: repetitions that always run, with a budget.
     - ``min_gain_db``: a repetition runs only where it is expected to add as many dB; with a budget, only if
-      it is in time; without one, at most ``depth`` of them. There, a voice that is alone is passed on.
+      it is in time; without one, at most ``depth``, and a voice that is known to be alone is passed on.
     - ``window_s``: length of the windows in seconds, by default as planned for the budget, or the longest.
       Not for a streaming bundle.
 

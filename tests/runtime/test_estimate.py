@@ -105,6 +105,8 @@ def test_budget_and_need_must_both_allow(telling, noise):
     assert {step.depth for step in out.steps} == {2}
     out = separator.separate(noise(4000), RATE, budget_ms=1e9, window_s=0.1)
     assert {step.depth for step in out.steps} == {4}
+    out = separator.separate(noise(4000), RATE, budget_ms=1e9, min_depth=3, min_gain_db=0.3, window_s=0.1)
+    assert {step.depth for step in out.steps} == {3}, "the least depth runs whatever it adds"
 
 
 @pytest.mark.parametrize(

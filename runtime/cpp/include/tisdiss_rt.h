@@ -130,7 +130,8 @@ typedef struct tisdiss_run_options {
   tisdiss_progress progress; /* of tisdiss_separate; may be NULL. Since 0.2.0, as what follows */
   void *progress_data;
   double min_gain_db; /* a repetition runs only where it is expected to add as much, and is in time; 0: all.
-                         Without a budget, a voice that is alone in a window is passed on; others are silent then */
+                         Without a budget, a voice that is alone in a window is passed on, where the bundle can
+                         tell it; others are silent then */
 } tisdiss_run_options;
 #define TISDISS_RUN_OPTIONS_INIT {sizeof(tisdiss_run_options), 0.0, -1, 1, 0.0, NULL, NULL, 0.0}
 

@@ -80,7 +80,7 @@ class Stream {
     return detail::rows(sources_, ready(mix.size()), [&](float* out, size_t capacity) { process(mix, out, capacity); });
   }
 
-  // The same without allocating, except in ONNX Runtime: write rows of `capacity` floats, one for each source, and
+  // The same, allocating no more than tisdiss_stream_process does: write rows of `capacity` floats, one for each source, and
   // return the number of samples written to each.
   size_t process(Span mix, float* out, size_t capacity) {
     size_t given = 0;

@@ -94,13 +94,15 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
     return need->asks_for_more();
   };
   if (need) need->begin();
-  for (; depth < plan.max_depth && asks_for_more(); ++depth) {
+  for (; depth < plan.max_depth; ++depth) {
+    const bool must_run = forecast && depth < plan.min_depth;
+    if (!must_run && !asks_for_more()) break;
     double slowdown = 1.0;
     if (forecast) {
       const double now_ms = elapsed_ms();
       slowdown = forecast->slowdown(now_ms, depth, last_ms);
       const double done_ms = now_ms + forecast->finish_ms(slowdown);
-      if (depth >= plan.min_depth && done_ms > forecast->ready_ms()) {
+      if (!must_run && done_ms > forecast->ready_ms()) {
         if (depth > 0 || timings.skipped < kRetrySteps) break;
         // None ran for long. This one tells what they take now, instead of what they took then.
         timings.repetition.clear();

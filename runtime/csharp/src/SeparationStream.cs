@@ -47,7 +47,7 @@ namespace TisdissRt
             return Native.Rows(flat, sources, ready);
         }
 
-        /// <summary>Does the same in memory of the caller, without allocating.</summary>
+        /// <summary>Does the same in memory of the caller.</summary>
         /// <param name="chunk">The sound.</param>
         /// <param name="rows">Receives a row of equal length for each voice, of at least Ready(chunk.Length).</param>
         /// <returns>Number of samples written to each row.</returns>

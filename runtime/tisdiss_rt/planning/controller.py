@@ -136,7 +136,9 @@ def _repeat_in_time(step: _TimedStep, forecast: Forecast, plan: Plan, timings: T
     Returns the milliseconds after which the step was expected to be done when the last of them began.
     """
     expected_ms = timings.step_ms(0)
-    while (depth := len(step.repetitions_ms)) < plan.max_depth and step.asks_for_more():
+    while (depth := len(step.repetitions_ms)) < plan.max_depth:
+        if depth >= plan.min_depth and not step.asks_for_more():
+            break
         now_ms = step.elapsed_ms
         slowdown = forecast.slowdown(now_ms, step.repetitions_ms)
         done_ms = now_ms + forecast.finish_ms(slowdown)

@@ -71,13 +71,15 @@ export async function runStep(
     }
     return need.asksForMore();
   };
-  for (; depth < plan.maxDepth && (await asksForMore()); ++depth) {
+  for (; depth < plan.maxDepth; ++depth) {
+    const mustRun = forecast !== null && depth < plan.minDepth;
+    if (!mustRun && !(await asksForMore())) break;
     let slowdown = 1;
     if (forecast !== null) {
       const now = clock() - beginMs;
       slowdown = forecast.slowdown(now, depth, lastMs);
       const doneMs = now + forecast.finishMs(slowdown);
-      if (depth >= plan.minDepth && doneMs > forecast.readyMs) {
+      if (!mustRun && doneMs > forecast.readyMs) {
         if (depth > 0 || timings.skipped < RETRY_STEPS) break;
         // None ran for long. This one tells what they take now, instead of what they took then.
         timings.repetition.clear();
