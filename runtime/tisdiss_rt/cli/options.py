@@ -47,8 +47,8 @@ MIN_GAIN = click.option(
     "--min-gain-db",
     type=float,
     metavar="G",
-    help="Repeat only where another repetition is expected to add G dB and, with a budget, is in time. Without "
-    "one, a voice that is alone is passed on, where the bundle can tell it.",
+    help="Repeat only where another repetition is expected to add G dB and, with a budget, is in time. "
+    "Without one, a voice that is alone is passed on, where the bundle can tell it.",
 )
 VOICE = click.option(
     "--voice",
