@@ -591,6 +591,17 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+def test_a_folder_where_the_turns_are_to_be(tmp_path, noise):
+    (tmp_path / "a.rttm").mkdir()
+    with (
+        pytest.raises(OutputError, match=r"a\.rttm is a folder"),
+        WavWriters([tmp_path / "a.wav"], 8000, "FLOAT", 9) as writers,
+    ):
+        writers.write(noise(9, 1))
+        writers.add_turns(tmp_path / "a.rttm", "SPEAKER a")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.rttm"], "no voice without its turns"
+
+
 def test_a_full_disk(tmp_path, noise, monkeypatch):
     def fail(self, data):
         raise soundfile.LibsndfileError(2)

@@ -480,3 +480,25 @@ def test_a_window_makes_no_sense(sep, noise):
 def test_offline_bundles_are_not_run_as_streaming_ones(toy):
     with pytest.raises(BundleError, match="toy is offline"):
         StreamingEngine(bundles.load(toy), provider="cpu")
+
+
+def test_a_stream_whose_network_failed_is_refused_until_it_is_reset(sep, noise, monkeypatch):
+    mix = noise(10 * STEP)
+    whole = run(sep.stream(RATE), mix, len(mix))
+    stream = sep.stream(RATE)
+    push, pushed = stream._core.push, []
+
+    def failing(part):
+        pushed.append(part)
+        if len(pushed) == 2:
+            raise BundleError("the block failed")
+        return push(part)
+
+    monkeypatch.setattr(stream._core, "push", failing)
+    with pytest.raises(BundleError, match="the block failed"):
+        stream.process(mix[: 4 * STEP])
+    for go_on in (lambda: stream.process(mix[:STEP]), stream.flush):
+        with pytest.raises(AudioError, match=r"has failed; reset\(\) begins a new one"):
+            go_on()
+    stream.reset()
+    np.testing.assert_array_equal(run(stream, mix, 3 * STEP), whole)

@@ -101,6 +101,21 @@ def test_any_length(noise, samples):
     assert len(describer.result()) == -(-samples // BLOCK)
 
 
+def test_the_end_is_described_in_the_groups_of_the_other_languages(noise, monkeypatch):
+    """The graph of a voiceprint measures loudness by the loudest frame of a call."""
+    voiceprints = SignatureVoiceprints(RATE)
+    frames, seen = voiceprints.frames, []
+    monkeypatch.setattr(
+        voiceprints,
+        "frames",
+        lambda voices, block: seen.append(voices.shape[1] // block) or frames(voices, block),
+    )
+    describer = Describer(voiceprints, 2, RATE)
+    describer.take(noise(2, 16 * BLOCK + 99))
+    describer.result()
+    assert seen == [16 + 2, 1 + 2]
+
+
 def test_a_description_does_not_depend_on_the_pieces(noise):
     voices = noise(2, 50 * BLOCK + 99)
     found = []

@@ -122,7 +122,7 @@ std::vector<size_t> spread(size_t first, size_t last, size_t count) {
   std::vector<size_t> numbers;
   for (size_t i = 0; i < count; ++i) {
     const double step = static_cast<double>(last - first) / static_cast<double>(count - 1);
-    numbers.push_back(first + static_cast<size_t>(std::nearbyint(static_cast<double>(i) * step)));
+    numbers.push_back(static_cast<size_t>(std::nearbyint(static_cast<double>(first) + static_cast<double>(i) * step)));
   }
   return numbers;
 }

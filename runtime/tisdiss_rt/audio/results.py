@@ -144,6 +144,8 @@ class WavWriters:
         self._paths.append(path)
         self._parts.append(part)
         try:
+            if path.is_dir():
+                raise IsADirectoryError(None, f"{path.name} is a folder")
             part.write_bytes(written)
         except OSError as error:
             raise _output_error(path.parent, error) from error

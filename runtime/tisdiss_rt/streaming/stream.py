@@ -143,6 +143,7 @@ class Stream:
         self._owed_to_model = 0  # model samples that came and of which no estimate is there yet
         self._owed = 0  # samples that came and were not given back yet
         self._ended = False
+        self._failed = False
         self._has_warned = False
 
     @property
@@ -190,7 +191,7 @@ class Stream:
 
         Raises:
             AudioError: the chunk has another shape or type, NaN, infinity or values far beyond full scale
-                (the stream continues as if it had not been pushed), or the stream has ended.
+                (the stream continues as if it had not been pushed), or the stream has ended or failed.
             BundleError: the network failed; the stream must be reset.
         """
         self._refuse_if_ended()
@@ -213,7 +214,7 @@ class Stream:
             (sources, m) float32; the whole output is then as long as the whole input.
 
         Raises:
-            AudioError: the stream has already ended.
+            AudioError: the stream has already ended, or failed.
         """
         self._refuse_if_ended()
         self._ended = True
@@ -232,6 +233,7 @@ class Stream:
         """Push whole steps (m,); return the estimate (sources, k), without what precedes the start."""
         step = self._core.step_samples
         estimates = [np.zeros((self._sources, 0), np.float32)]
+        self._failed = True  # unless all steps are done
         for begin in range(0, len(mix), step):
             part = mix[begin : begin + step]
             result = self._core.push(part)
@@ -241,6 +243,7 @@ class Stream:
             estimates.append(result.estimate[:, dropped:])
         joined = np.concatenate(estimates, axis=1)
         self._owed_to_model -= joined.shape[1]
+        self._failed = False
         return joined
 
     def _estimated(self, mix: Array, result: StepResult) -> tuple[Estimated | None, ...] | None:
@@ -271,6 +274,8 @@ class Stream:
             warnings.warn(text, SeparationWarning, stacklevel=3)
 
     def _refuse_if_ended(self) -> None:
+        if self._failed:
+            raise AudioError("the stream has failed; reset() begins a new one")
         if self._ended:
             raise AudioError("the stream has ended with flush(); reset() begins a new one")
 

@@ -90,8 +90,8 @@ class Describer:
         left = -(-(self._waiting.shape[1] - self.block) // self.block)
         padding = (left + 2) * self.block - self._waiting.shape[1]
         self._waiting = np.pad(self._waiting, ((0, 0), (0, padding)))
-        if left:
-            self._describe(left)
+        for first in range(0, left, _TOGETHER):  # in the groups of the other languages, by which levels count
+            self._describe(min(_TOGETHER, left - first))
         if not self._made:
             shape = (0, self._sources)
             prints = np.zeros((*shape, self._voiceprints.size), np.float16)
