@@ -51,13 +51,14 @@ def crops(draw: Draw, corpus: Corpus, which: Tensor, samples: int, splice_share:
         return draw.sent(starts + first)[:, None]
 
     time = torch.arange(samples, device=draw.device)
-    index = place() + time % draw.sent(lengths)[:, None]  # short ones repeat
+    inside = time % draw.sent(lengths)[:, None]  # short ones repeat
+    index = place() + inside
     if not splice_share:
         return corpus.samples[index].float() / 32768
     is_cut = torch.rand(len(which), generator=draw.generator) < splice_share
     cut = samples * torch.where(is_cut, 0.1 + 0.8 * torch.rand(len(which), generator=draw.generator), 2.0)
     cut = draw.sent(cut)[:, None]
-    index = torch.where(time < cut, index, place() + time % draw.sent(lengths)[:, None])
+    index = torch.where(time < cut, index, place() + inside)
     faded = ((time - cut).abs() / (SPLICE_FADE_S * corpus.sample_rate)).clamp(max=1.0)
     return corpus.samples[index].float() / 32768 * faded
 

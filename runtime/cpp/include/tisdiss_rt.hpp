@@ -80,8 +80,8 @@ class Stream {
     return detail::rows(sources_, ready(mix.size()), [&](float* out, size_t capacity) { process(mix, out, capacity); });
   }
 
-  // The same, allocating no more than tisdiss_stream_process does: write rows of `capacity` floats, one for each source, and
-  // return the number of samples written to each.
+  // The same, allocating no more than tisdiss_stream_process does: write rows of `capacity` floats, one for each
+  // source, and return the number of samples written to each.
   size_t process(Span mix, float* out, size_t capacity) {
     size_t given = 0;
     check(tisdiss_stream_process(handle_.get(), mix.data(), mix.size(), out, capacity, &given));

@@ -194,7 +194,7 @@ class Stream:
                 (the stream continues as if it had not been pushed), or the stream has ended or failed.
             BundleError: the network failed; the stream must be reset.
         """
-        self._refuse_if_ended()
+        self._refuse_unless_open()
         given = np.asarray(chunk)
         mono = _mono(given)  # (n,)
         self._warn_of_cancelling(given, mono)
@@ -216,7 +216,7 @@ class Stream:
         Raises:
             AudioError: the stream has already ended, or failed.
         """
-        self._refuse_if_ended()
+        self._refuse_unless_open()
         self._ended = True
         mix = self._to_model.flush()[:, 0]
         self._owed_to_model += len(mix)
@@ -273,7 +273,7 @@ class Stream:
             text = "the channels of the stream cancel each other, their mean is silence: push one of them"
             warnings.warn(text, SeparationWarning, stacklevel=3)
 
-    def _refuse_if_ended(self) -> None:
+    def _refuse_unless_open(self) -> None:
         if self._failed:
             raise AudioError("the stream has failed; reset() begins a new one")
         if self._ended:

@@ -90,7 +90,7 @@ class Describer:
         left = -(-(self._waiting.shape[1] - self.block) // self.block)
         padding = (left + 2) * self.block - self._waiting.shape[1]
         self._waiting = np.pad(self._waiting, ((0, 0), (0, padding)))
-        for first in range(0, left, _TOGETHER):  # in the groups of the other languages, by which levels count
+        for first in range(0, left, _TOGETHER):  # a print depends on the loudest frame of its group
             self._describe(min(_TOGETHER, left - first))
         if not self._made:
             shape = (0, self._sources)
