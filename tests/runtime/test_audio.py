@@ -193,6 +193,10 @@ def test_what_a_recorder_planned_is_missing(tmp_path):
     assert reader.missing_s == pytest.approx(3600 - 1000 / 16000)
     (tmp_path / "a.wav").write_bytes(wav(3_000_000_000, PCM.tobytes()))  # no mark for "unknown"
     assert read(tmp_path / "a.wav")[1].missing_s == pytest.approx(3e9 / 32000, rel=1e-3)
+    before = b"JUNK" + struct.pack("<I", 4000) + bytes(4000)  # only as many as this header has may be counted
+    for more, missing_s in ((2000, 1000 / 16000), (44 + 4008, 0), (36 + 4008, 0), (5000, 2500 / 16000)):
+        (tmp_path / "a.wav").write_bytes(wav(2000 + more, PCM.tobytes(), before=before))
+        assert read(tmp_path / "a.wav")[1].missing_s == missing_s
 
 
 def test_chunks_behind_the_audio_are_no_audio(tmp_path):
@@ -359,6 +363,28 @@ def test_parts_that_are_not_there(tmp_path, noise):
         with AudioReader(path, start_s, length_s) as reader:
             assert sum(len(block) for block in reader.blocks()) == 8000
             assert reader.fault == problem
+
+
+def test_parts_of_a_file_that_does_not_know_its_length(tmp_path, noise):
+    """All that says how long it is are the bytes 21 to 25 of a FLAC file."""
+    path = tmp_path / "a.flac"
+    soundfile.write(path, noise(32000), 16000)
+    content = path.read_bytes()
+    path.write_bytes(content[:21] + bytes([content[21] & 0xF0]) + bytes(4) + content[26:])
+    for start_s, length_s, problem in (
+        (1.5, 0.5, None),
+        (1.5, None, None),
+        (1.5, 1.5, "truncated: 1.0 s of 1.5 s are missing"),
+    ):
+        with AudioReader(path, start_s, length_s) as reader:
+            assert reader.frames is None
+            assert sum(len(block) for block in reader.blocks()) == 8000
+            assert reader.fault == problem
+    with (
+        AudioReader(path, 2.5, 1.0) as reader,
+        pytest.raises(AudioError, match=r"a\.flac: has 2\.0 s, and the part begins at 2\.5 s"),
+    ):
+        list(reader.blocks())
 
 
 def test_what_is_in_a_file_can_be_read_without_one(tmp_path, noise):

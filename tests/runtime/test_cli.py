@@ -179,6 +179,56 @@ def test_an_empty_folder_is_an_error(separate):
     refused(separate("nothing"), "nothing: no audio files in this folder")
 
 
+def test_recordings_that_are_named_as_results(separate, noise):
+    mine = write("rec/interview_spk1.wav", noise(400))
+    write("rec/talk.wav", noise(300))
+    for _ in range(2):
+        assert separate("rec", "-o", "rec", "--force")[0] == 0
+        voices = [f"{name}_spk{n}" for name in ("interview_spk1", "talk") for n in (1, 2)]
+        expected = [f"{name}.wav" for name in sorted([*voices, "interview_spk1", "talk"])]
+        assert sorted(path.name for path in Path("rec").iterdir()) == expected
+    np.testing.assert_allclose(soundfile.read("rec/interview_spk1.wav")[0], mine, atol=1e-4)
+
+
+def test_folders_and_files_that_nobody_may_read_are_told(separate, noise, monkeypatch):
+    write("rec/talk.wav", noise(300))
+    write("rec/locked/talk.wav", noise(300))
+    write("rec/secret.wav", noise(300))
+    scandir, stat = os.scandir, Path.stat
+
+    def scan(path):
+        if os.path.basename(path) == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    def look(path, **options):
+        if path.name == "secret.wav":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(Path, "stat", look)
+    status, _, err = separate("rec", "--quiet")
+    assert status == 1
+    assert err.splitlines() == [
+        "tisdiss-rt: rec/locked: Permission denied",
+        "tisdiss-rt: rec/secret.wav: Permission denied",
+    ]
+    assert names() == ["talk_spk1.wav", "talk_spk2.wav"]
+
+
+def test_names_that_no_file_can_have_do_not_end_the_others(separate, noise):
+    write("talk.wav", noise(300))
+    os.symlink("loop.wav", "loop.wav")
+    long = 300 * "a" + ".wav"
+    status, _, err = separate(long, "loop.wav", "talk.wav", "--quiet")
+    assert status == 1
+    assert len(err.splitlines()) == 2
+    assert f"tisdiss-rt: {long}: File name too long" in err
+    assert "tisdiss-rt: loop.wav: " in err
+    assert names() == ["talk_spk1.wav", "talk_spk2.wav"]
+
+
 def test_existing_files_are_skipped(separate, noise):
     write("a.wav", noise(100))
     assert separate("a.wav")[0] == 0

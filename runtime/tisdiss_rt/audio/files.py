@@ -22,7 +22,14 @@ from tisdiss_rt.audio import Array, media
 from tisdiss_rt.audio.blocks import remembered
 from tisdiss_rt.audio.channels import BLOCK_FRAMES, Mixture
 from tisdiss_rt.audio.lengths import Spliced, measure
-from tisdiss_rt.audio.libsndfile import ForwardFile, frames_beyond, native_path, passed_over, reason_of
+from tisdiss_rt.audio.libsndfile import (
+    UNKNOWN_FRAMES,
+    ForwardFile,
+    frames_beyond,
+    native_path,
+    passed_over,
+    reason_of,
+)
 from tisdiss_rt.errors import AudioError
 
 STDIN = "-"
@@ -41,7 +48,6 @@ _OUTPUT_SUBTYPE = {
     "ALAC_24": "PCM_24",
     "ALAC_32": "PCM_32",
 }
-_UNKNOWN_FRAMES = 2**60
 _MOST_HZ = 10_000_000  # beyond, no sound is sampled
 _MENTIONED_FRAMES = 16  # fewer that are missing are rounding
 _MENTIONED_S = 0.25  # of media files, which begin and end with what encoders add
@@ -99,7 +105,7 @@ class AudioReader:
         frames = sum(file.frames for file in files)
         is_media = isinstance(first, media.MediaFile)
         self._mentioned = round(_MENTIONED_S * self.sample_rate) if is_media else _MENTIONED_FRAMES
-        is_open = self._measured.is_open or frames >= _UNKNOWN_FRAMES or (is_media and frames == 0)
+        is_open = self._measured.is_open or frames >= UNKNOWN_FRAMES or (is_media and frames == 0)
         self.frames: int | None = None if is_open else frames
         self._beyond = frames_beyond(first, self._measured)  # frames
         self._begin, self._end = 0, sys.maxsize
@@ -116,11 +122,15 @@ class AudioReader:
         if self.frames is None:
             return
         if self._begin >= self.frames:
-            there_s = self.frames / self.sample_rate
-            raise AudioError(f"{self.label}: has {there_s:.1f} s, and the part begins at {start_s:.1f} s")
+            raise self._ends_before(self.frames)
         promised = self.frames + self._beyond if length_s is None else self._end
         self.frames = min(self._end, self.frames) - self._begin
         self._beyond = promised - self._begin - self.frames
+
+    def _ends_before(self, frames: int) -> AudioError:
+        """Return what to raise where the file ends after so many frames, before the part begins."""
+        there_s, start_s = frames / self.sample_rate, self._begin / self.sample_rate
+        return AudioError(f"{self.label}: has {there_s:.1f} s, and the part begins at {start_s:.1f} s")
 
     def _open(self) -> list[Any]:
         """Open the file, and those that are joined to it, at the beginning."""
@@ -206,6 +216,8 @@ class AudioReader:
         if self.done == 0:
             # Of a file whose frames are all damaged, some versions of libsndfile give none without an error.
             damage = self._damage or ("nothing of it can be read" if self.frames else "")
+            if position and not damage:
+                raise self._ends_before(position)
             raise AudioError(f"{self.label}: " + (f"damaged: {damage}" if damage else "has no samples"))
 
     def _read(self, file: Any) -> Array:
@@ -220,7 +232,8 @@ class AudioReader:
     @property
     def missing_s(self) -> float:
         """Seconds that the header promises beyond what was read; for after the last block."""
-        missing = (self.frames or self.done) - self.done + self._beyond
+        wanted = self.frames or (self.done if self._end == sys.maxsize else self._end - self._begin)
+        missing = wanted - self.done + self._beyond
         return missing / self.sample_rate if missing >= self._mentioned else 0.0
 
     @property

@@ -12,6 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO
 
+_HEADER_BYTES = 44  # of a WAV file without other chunks
 _MOST_HEADER_BYTES = 2**24
 WAV_FORMS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 _UNKNOWN = 2**32 - 1
@@ -173,8 +174,7 @@ def _wav(file: BinaryIO, total: int) -> Measured:
     form, order, begin, declared = head.form, head.order, head.begin, head.declared
     there = total - begin
     size = _true_size(file, begin, total, declared, head.is_unknown, order)
-    is_short = head.is_unknown or declared - there <= begin  # some count the header, too
-    missing = 0 if is_short else declared - there
+    missing = 0 if head.is_unknown else missing_bytes(begin, begin + declared, total)
     if size == declared or (
         0 < there < declared < 2**32 and form == b"RIFF"
     ):  # libsndfile shortens the latter
@@ -182,6 +182,15 @@ def _wav(file: BinaryIO, total: int) -> Measured:
     return Measured(
         Spliced(_wav_head(form, order, head.chunks, size), file, begin, begin + size), missing / max(1, there)
     )
+
+
+def missing_bytes(begin: int, promised: int, total: int) -> int:
+    """Return how many bytes of audio, which begins at ``begin``, are not there of a file that is promised.
+
+    None where the sizes differ by a header: some programs count it, too, all of it or but the first 8 bytes.
+    """
+    missing = max(0, promised - total)
+    return 0 if missing <= _HEADER_BYTES or missing in (begin, begin - 8) else missing
 
 
 def _true_size(file: BinaryIO, begin: int, total: int, declared: int, is_unknown: bool, order: str) -> int:

@@ -12,6 +12,7 @@ import soundfile
 
 from tisdiss_rt.audio.lengths import Measured
 
+UNKNOWN_FRAMES = 2**60  # as many or more, where nobody knows
 # libsndfile finds any sample of these; in others, as MP3, it has to decode all that comes before.
 _SEEKABLE = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 # libsndfile shortens a file whose header promises more than there is, and says so only in its log.
@@ -29,7 +30,8 @@ class ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 def passed_over(file: Any, frames: int) -> int:
     """Go forward in a file that was just opened, where that is exact; return by how many frames."""
-    if frames <= 0 or getattr(file, "format", "") not in _SEEKABLE:
+    is_exact = getattr(file, "format", "") in _SEEKABLE and file.frames < UNKNOWN_FRAMES
+    if frames <= 0 or not is_exact:  # behind the end of a file, libsndfile could not go on
         return 0
     target = min(frames, file.frames)
     try:

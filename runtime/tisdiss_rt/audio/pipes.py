@@ -24,7 +24,7 @@ import soundfile
 
 from tisdiss_rt.audio import Array
 from tisdiss_rt.audio.files import check_rate
-from tisdiss_rt.audio.lengths import WAV_FORMS, WavHead, read_wav_head
+from tisdiss_rt.audio.lengths import WAV_FORMS, WavHead, missing_bytes, read_wav_head
 from tisdiss_rt.errors import AudioError, OptionError
 
 _STREAMED = (b"RIFF", b"RIFX", b"RF64", b".snd")
@@ -118,7 +118,7 @@ class PipeReader:
     def problem(self, frames: int) -> str | None:
         """Return what is missing of the sound, where the header tells; ``frames`` have come."""
         header, promised = self._given.header, self._given.promised
-        if not self._has_ended or promised is None or promised - self._copied <= max(header, 1):
+        if not self._has_ended or promised is None or not missing_bytes(header, promised, self._copied):
             return None
         there_s = frames / self.sample_rate
         total_s = there_s * (promised - header) / max(1, self._copied - header)

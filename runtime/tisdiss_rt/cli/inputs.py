@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 
-def find(inputs: tuple[str, ...], output: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the files to separate, each once, and the folder for the results of each.
+@dataclass(frozen=True)
+class Input:
+    """One of those that are named or found.
+
+    Attributes:
+        path: the file, or - for standard input.
+        folder: for its results.
+        problem: why it cannot be read, where it is a folder.
+    """
+
+    path: str
+    folder: Path
+    problem: str | None = None
+
+
+def find(inputs: tuple[str, ...], output: Path) -> Iterator[Input]:
+    """Yield what is to be separated, each once.
 
     A folder is searched with those below it, which the output folder gets, too. Our own results are passed
     over where the output folder is the one that is searched, or in it.
     """
     from tisdiss_rt.audio.files import STDIN
 
-    seen: set[str | Path] = set()
+    seen: set[str] = set()
     for name in inputs:
-        paths = [(name, output)]
-        if name != STDIN and Path(name).is_dir():
-            paths = [(str(p), output / p.parent.relative_to(name)) for p in _search(Path(name), output)]
-        for path, folder in paths or [(name, output)]:
-            key = path if path == STDIN else Path(path).resolve()
+        is_folder = name != STDIN and os.path.isdir(name)
+        for found in _search(Path(name), output) if is_folder else [Input(name, output)]:
+            key = STDIN if found.path == STDIN else os.path.realpath(found.path)
             if key not in seen:
                 seen.add(key)
-                yield path, folder
+                yield found
 
 
-def _search(folder: Path, output: Path) -> list[Path]:
-    """Return the audio files in a folder; says how many there are that only other programs can read."""
+def _search(folder: Path, output: Path) -> list[Input]:
+    """Return the audio files in a folder, and what of it cannot be searched.
+
+    Says how many files there are that only other programs can read.
+    """
     from tisdiss_rt.audio import media
     from tisdiss_rt.audio.files import SUFFIXES
-    from tisdiss_rt.audio.results import is_voice_path
 
-    every = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    found = [path for path in every if not any(n.startswith(".") for n in path.relative_to(folder).parts)]
+    found, refused = _files(folder)
     others = [path.suffix.lower() for path in found if path.suffix.lower() in media.SUFFIXES]
     if others and not media.is_installed():
         click.echo(
@@ -46,5 +63,35 @@ def _search(folder: Path, output: Path) -> list[Path]:
     readable = (*SUFFIXES, *media.SUFFIXES) if media.is_installed() else SUFFIXES
     audio = [path for path in found if path.suffix.lower() in readable]
     if folder.resolve() in (output.resolve(), *output.resolve().parents):
-        audio = [p for p in audio if not (is_voice_path(p) and output.resolve() in p.resolve().parents)]
-    return audio
+        audio = [path for path in audio if not _is_result(path, output)]
+    if not audio and not refused:
+        return [Input(str(folder), output, "no audio files in this folder")]
+    return refused + [Input(str(path), output / path.parent.relative_to(folder)) for path in audio]
+
+
+def _files(folder: Path) -> tuple[list[Path], list[Input]]:
+    """Return the files in a folder and in those below it but for hidden ones, and what cannot be searched."""
+    files: list[Path] = []
+    errors: list[OSError] = []
+    for root, below, names in os.walk(folder, onerror=errors.append):
+        below[:] = [name for name in below if not name.startswith(".")]
+        files += [path for name in names if not name.startswith(".") and _is_file(path := Path(root, name))]
+    return sorted(files), [Input(error.filename, folder, error.strerror) for error in errors]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except PermissionError:
+        return True  # which is told when it is opened
+    except OSError:
+        return False
+
+
+def _is_result(path: Path, output: Path) -> bool:
+    """Return whether a file in the output folder was separated from another one."""
+    from tisdiss_rt.audio.results import is_voice_path, origin_in
+
+    if not is_voice_path(path) or output.resolve() not in path.resolve().parents:
+        return False
+    return path.stem.startswith("stdin_") or origin_in(path) is not None

@@ -17,7 +17,7 @@ import click
 
 from tisdiss_rt.cli import html_report
 from tisdiss_rt.cli.corpus import manifest_options, separate_manifest, take
-from tisdiss_rt.cli.inputs import find
+from tisdiss_rt.cli.inputs import Input, find
 from tisdiss_rt.cli.options import (
     DEPTH,
     FORCE,
@@ -156,9 +156,10 @@ def _separate_all(
     """
     claimed: dict[Path, str] = {}
     results = []
-    for path, folder in find(inputs, Path(output)):
+    for found in find(inputs, Path(output)):
+        path = found.path
         try:
-            result, separated = _separate_one(separator, path, folder, force, claimed, quiet, options)
+            result, separated = _separate_one(separator, found, force, claimed, quiet, options)
             if separated is not None and shown is not None:
                 shown.append(html_report.Entry(path, *separated))
         except Exception as error:  # one input must not end the work on all the others
@@ -183,8 +184,7 @@ def _number(talkers: str | None) -> int | str | None:
 
 def _separate_one(
     separator: Separator,
-    path: str,
-    folder: Path,
+    found: Input,
     force: bool,
     claimed: dict[Path, str],
     quiet: bool,
@@ -198,8 +198,9 @@ def _separate_one(
     from tisdiss_rt.audio.results import origin_in, remove_rest, turns_path, voice_paths
     from tisdiss_rt.talkers.meeting import MOST_TALKERS
 
-    if Path(path).is_dir():
-        raise AudioError(f"{path}: no audio files in this folder")
+    if found.problem is not None:
+        raise AudioError(f"{found.path}: {found.problem}")
+    path, folder = found.path, found.folder
     is_split, talkers = options["channels"] == "split", options["talkers"]
     with AudioReader(path) if is_split else nullcontext() as reader:
         sources = separator.bundle.manifest.sources if talkers is None else talkers
