@@ -269,6 +269,10 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
         to_come(required=True),
         "needs the part 'denoise', which",
     ),
+    "a part twice": (
+        edited(lambda d: d["parts"].extend(2 * [_voice(d, hop=128)])),
+        "different names",
+    ),
     "training without steps": (
         edited(lambda d: d.update(training={"data": "x", "steps": "many", "licence": ""})),
         "steps",

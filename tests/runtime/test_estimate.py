@@ -128,6 +128,8 @@ def test_a_voice_that_is_alone_is_passed_on(toy_maker, noise, alone, depth):
     if is_silent:
         np.testing.assert_allclose(out.sources[0], mix, atol=1e-6)
         assert all([voice is None for voice in step.voices] == [False, True] for step in out.steps)
+    told = separator.separate(mix, RATE, depth=1, min_gain_db=0.0, window_s=0.1)
+    assert told.sources[1].any() != is_silent, "at the only depth that was asked for, too"
     for options in ({"depth": 3}, {"budget_ms": 1e9, "min_gain_db": 0.0}):
         usual = separator.separate(mix, RATE, window_s=0.1, **options)
         assert {step.depth for step in usual.steps} == {3}

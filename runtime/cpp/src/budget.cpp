@@ -94,9 +94,9 @@ StepResult run_step(StepEngine& engine, const float* mix, size_t samples, const 
     return need->asks_for_more();
   };
   if (need) need->begin();
-  for (; depth < plan.max_depth; ++depth) {
+  for (;; ++depth) {
     const bool must_run = forecast && depth < plan.min_depth;
-    if (!must_run && !asks_for_more()) break;
+    if ((!must_run && !asks_for_more()) || depth == plan.max_depth) break;
     double slowdown = 1.0;
     if (forecast) {
       const double now_ms = elapsed_ms();

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "error.h"
 #include "files.h"
@@ -273,9 +274,11 @@ EstimatePart read_estimate(const json& part) {
 
 // Optional parts that are not known are passed over, required ones are refused.
 void read_parts(const json& value, Manifest& manifest) {
+  std::set<string> names;
   for (const json& item : items(value, "parts")) {
     check_keys(item, "parts", {"name", "required", "graph", "values"});
     const string name = text(item["name"], "parts.name");
+    need(names.insert(name).second, "parts must have different names");
     need(item["required"].is_boolean(), "parts.required is not true or false");
     if (!item["graph"].is_null()) read_graph(item["graph"], "parts.graph");
     need(item["values"].is_object(), "parts.values is not an object");

@@ -66,6 +66,8 @@ def check(manifest: Manifest) -> None:
         )
         need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
     _check_depths(manifest, need)
+    names = [part.name for part in manifest.parts]
+    need(len(set(names)) == len(names), "parts must have different names")
     for part in manifest.parts:
         if part.name == VOICE:
             _check_voice(part, rate, need)

@@ -114,7 +114,7 @@ def run_step(
     if forecast is not None:
         expected_ms = _repeat_in_time(step, forecast, plan, timings)
     else:
-        while len(step.repetitions_ms) < plan.max_depth and step.asks_for_more():
+        while step.asks_for_more() and len(step.repetitions_ms) < plan.max_depth:
             step.repeat()
     depth = len(step.repetitions_ms)
     if depth:

@@ -71,9 +71,9 @@ export async function runStep(
     }
     return need.asksForMore();
   };
-  for (; depth < plan.maxDepth; ++depth) {
+  for (; ; ++depth) {
     const mustRun = forecast !== null && depth < plan.minDepth;
-    if (!mustRun && !(await asksForMore())) break;
+    if ((!mustRun && !(await asksForMore())) || depth === plan.maxDepth) break;
     let slowdown = 1;
     if (forecast !== null) {
       const now = clock() - beginMs;

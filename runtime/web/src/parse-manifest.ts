@@ -125,6 +125,8 @@ function check(manifest: Manifest): void {
   if (manifest.kind === "streaming") checkStreaming(manifest, need);
   else checkWindows(manifest);
   checkDepths(manifest);
+  const names = manifest.parts.map((part) => part.name);
+  need(new Set(names).size === names.length, "parts must have different names");
   for (const part of manifest.parts) {
     if (part.name === VOICE) checkVoice(part, rate);
     else if (part.name === ESTIMATE) {
