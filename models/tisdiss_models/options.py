@@ -81,6 +81,8 @@ class _Loader(yaml.SafeLoader):
         """Raise ConstructorError for a key that is there before."""
         seen = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is no word", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"{key.value} is there twice", key.start_mark
@@ -98,7 +100,7 @@ def read_options(path: Path) -> dict[str, Any]:
     """
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # of odd texts, too
         raise ConfigError(f"{path}: not a YAML file of plain values: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: not a mapping of options")

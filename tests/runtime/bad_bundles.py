@@ -222,8 +222,8 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
     "a manifest that is a pipe": (_replace_by(_fifo), "is not a file"),
     "a manifest that is a device": (_replace_by(lambda path: path.symlink_to("/dev/zero")), "is not a file"),
     "a manifest that is a folder": (_replace_by(Path.mkdir), "is not a file"),
-    "too many sources": (edited(lambda d: d.update(sources=9)), "from 1 to 8"),
-    "no source": (edited(lambda d: d.update(sources=0)), "from 1 to 8"),
+    "too many sources": (edited(lambda d: d.update(sources=7)), "from 1 to 6"),
+    "no source": (edited(lambda d: d.update(sources=0)), "from 1 to 6"),
     "too high a rate": (edited(lambda d: d.update(sample_rate=10**6)), "from 1000 to 768000"),
     "too low a rate": (edited(lambda d: d.update(sample_rate=999)), "from 1000 to 768000"),
     "too deep": (edited(lambda d: d["depth"].update(max=65)), "max <= 64"),
@@ -268,6 +268,10 @@ OFFLINE: dict[str, tuple[Edit, str]] = {
     "a required part to come": (
         to_come(required=True),
         "needs the part 'denoise', which",
+    ),
+    "a block that tells its change alone": (
+        edited(lambda d: d["graphs"]["block"]["outputs"][0].update(name="change")),
+        "first output must be the next z",
     ),
     "a part twice": (
         edited(lambda d: d["parts"].extend(2 * [_voice(d, hop=128)])),

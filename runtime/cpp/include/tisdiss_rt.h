@@ -206,7 +206,7 @@ TISDISS_API tisdiss_status tisdiss_stream_open(tisdiss_bundle *bundle, const tis
 TISDISS_API void tisdiss_stream_free(tisdiss_stream *stream);
 
 /* Return the number of samples of each source that tisdiss_stream_process will write for a chunk of this length, and
- * that tisdiss_stream_flush will write. */
+ * that tisdiss_stream_flush will write; while another thread is in a call on the stream, nobody can tell. */
 TISDISS_API size_t tisdiss_stream_ready(const tisdiss_stream *stream, size_t samples);
 TISDISS_API size_t tisdiss_stream_rest(const tisdiss_stream *stream);
 

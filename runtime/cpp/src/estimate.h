@@ -19,7 +19,7 @@ struct Estimated {
 };
 
 constexpr size_t kAloneDepth = 1;  // at which it is asked whether a voice is alone
-constexpr size_t kMostVoices = 8;
+constexpr size_t kMostVoices = 6;
 constexpr size_t kMostRepetitions = 64;
 
 // How much each repetition of a step changed the map of each voice. It allocates nothing.

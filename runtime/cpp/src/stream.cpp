@@ -122,7 +122,7 @@ size_t Stream::step(const Rows& out, size_t most) {
   }
   state_ = before;
   heard_ = 0;
-  const size_t dropped = std::min(to_drop_, length);
+  const size_t dropped = std::min<size_t>(to_drop_, length);
   const size_t wanted = std::min(length - dropped, most);
   to_drop_ -= dropped;
   owed_ -= wanted;

@@ -6,6 +6,7 @@
 //                   |  drop  |
 #pragma once
 
+#include <atomic>
 #include <memory>
 
 #include "budget.h"
@@ -77,9 +78,10 @@ class Stream {
   Progress progress_;
   std::vector<float> waiting_;   // the next step, so far `heard_` samples
   std::vector<float> estimate_;  // of a step
-  size_t heard_ = 0;
-  size_t to_drop_ = 0;  // samples that come out before the first
-  size_t owed_ = 0;     // samples that came in and did not come out yet
+  // These may be read while another thread is in a call.
+  std::atomic<size_t> heard_ = 0;
+  std::atomic<size_t> to_drop_ = 0;  // samples that come out before the first
+  std::atomic<size_t> owed_ = 0;     // samples that came in and did not come out yet
   State state_ = State::kOpen;
 };
 

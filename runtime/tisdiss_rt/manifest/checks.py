@@ -127,7 +127,8 @@ def _check_tensors(manifest: Manifest, need: Callable[[bool, str], None]) -> Non
         need("fp32" in getattr(manifest.graphs, name).files, f"graphs.{name}.files has no fp32")
     need("mix" in {t.name for t in manifest.graphs.stem.inputs}, "the stem must take mix")
     need("z" in {t.name for t in manifest.graphs.stem.outputs}, "the stem has no output z")
-    need(bool(manifest.graphs.block.outputs), "the block has no output")
+    newest = [tensor.name for tensor in manifest.graphs.block.outputs[:1]]
+    need(newest not in ([], [CHANGE]), "the block's first output must be the next z")
     need([t.name for t in manifest.graphs.decoder.outputs][:1] == ["est"], "the decoder's output must be est")
     known = {"mix"}
     for name in GRAPHS:

@@ -2,7 +2,7 @@
 
 LEAST_HZ = 1000  # below, some lengths of time are no sample
 MOST_HZ = 768_000
-MOST_SOURCES = 8  # as their orders are tried
+MOST_SOURCES = 6  # as their orders are tried
 DEEPEST = 64  # repetitions of the block
 MOST_WINDOWS = 32
 LONGEST_S = 60  # of windows, steps and latency

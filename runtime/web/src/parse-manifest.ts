@@ -148,7 +148,8 @@ function checkTensors(manifest: Manifest): void {
   const mix = stem.inputs.find((tensor) => tensor.name === "mix");
   if (mix === undefined) fail("the stem must take mix");
   need(stem.outputs.some((tensor) => tensor.name === "z"), "the stem has no output z");
-  need(block.outputs.length > 0, "the block has no output");
+  const newest = block.outputs[0];
+  need(newest !== undefined && newest.name !== CHANGE, "the block's first output must be the next z");
   const est = decoder.outputs[0];
   if (est?.name !== "est") fail("the decoder's output must be est");
   const known = new Set(["mix"]);
