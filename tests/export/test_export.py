@@ -249,7 +249,7 @@ def test_export_command_reports_one_clear_line(tmp_path: Path) -> None:
 def test_shipped_bundle_conforms_and_separates_the_example() -> None:
     bundle = load("edge-16k")
     assert max(differences(bundle, OfflineEngine(bundle, provider="cpu")).values()) < 1e-4
-    assert sum(p.stat().st_size for p in bundle.folder.iterdir()) < 7e6
+    assert sum(p.stat().st_size for p in bundle.folder.iterdir()) < 9e6
     example = Path(tisdiss_rt.__file__).parent / "example"
     mix, rate = soundfile.read(example / "two_voices.wav", dtype="float32")
     references = np.stack([soundfile.read(example / f"two_voices_ref{i}.wav")[0] for i in (1, 2)])
