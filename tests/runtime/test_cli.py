@@ -197,7 +197,7 @@ def test_folders_and_files_that_nobody_may_read_are_told(separate, noise, monkey
     scandir, stat = os.scandir, Path.stat
 
     def scan(path):
-        if os.path.basename(path) == "locked":
+        if Path(path).name == "locked":
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
@@ -219,7 +219,7 @@ def test_folders_and_files_that_nobody_may_read_are_told(separate, noise, monkey
 
 def test_names_that_no_file_can_have_do_not_end_the_others(separate, noise):
     write("talk.wav", noise(300))
-    os.symlink("loop.wav", "loop.wav")
+    Path("loop.wav").symlink_to("loop.wav")
     long = 300 * "a" + ".wav"
     status, _, err = separate(long, "loop.wav", "talk.wav", "--quiet")
     assert status == 1

@@ -36,7 +36,7 @@ def find(inputs: tuple[str, ...], output: Path) -> Iterator[Input]:
 
     seen: set[str] = set()
     for name in inputs:
-        is_folder = name != STDIN and os.path.isdir(name)
+        is_folder = name != STDIN and _is_folder(Path(name))
         for found in _search(Path(name), output) if is_folder else [Input(name, output)]:
             key = STDIN if found.path == STDIN else os.path.realpath(found.path)
             if key not in seen:
@@ -77,6 +77,13 @@ def _files(folder: Path) -> tuple[list[Path], list[Input]]:
         below[:] = [name for name in below if not name.startswith(".")]
         files += [path for name in names if not name.startswith(".") and _is_file(path := Path(root, name))]
     return sorted(files), [Input(error.filename, folder, error.strerror) for error in errors]
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long a name, as an example
+        return False
 
 
 def _is_file(path: Path) -> bool:
