@@ -164,10 +164,7 @@ def read_wav_head(file: BinaryIO) -> WavHead | None:
 
 
 def _wav(file: BinaryIO, total: int) -> Measured:
-    """Measure WAV.
-
-    Sizes of 32 bits come as 0 or as one of several marks for "unknown", and wrap around beyond 4 GB.
-    """
+    """Measure WAV, whose 32-bit sizes may be 0 or another mark for "unknown", and wrap around beyond 4 GB."""
     head = read_wav_head(file)
     if head is None:
         return Measured()
@@ -175,20 +172,16 @@ def _wav(file: BinaryIO, total: int) -> Measured:
     there = total - begin
     size = _true_size(file, begin, total, declared, head.is_unknown, order)
     missing = 0 if head.is_unknown else missing_bytes(begin, begin + declared, total)
-    if size == declared or (
-        0 < there < declared < 2**32 and form == b"RIFF"
-    ):  # libsndfile shortens the latter
-        return Measured(missing=missing / max(1, there))
-    return Measured(
-        Spliced(_wav_head(form, order, head.chunks, size), file, begin, begin + size), missing / max(1, there)
-    )
+    share = missing / max(1, there)
+    is_shortened = 0 < there < declared < 2**32 and form == b"RIFF"  # by libsndfile
+    if size == declared or is_shortened:
+        return Measured(missing=share)
+    return Measured(Spliced(_wav_head(form, order, head.chunks, size), file, begin, begin + size), share)
 
 
 def missing_bytes(begin: int, promised: int, total: int) -> int:
-    """Return how many bytes of audio, which begins at ``begin``, are not there of a file that is promised.
-
-    None where the sizes differ by a header: some programs count it, too, all of it or but the first 8 bytes.
-    """
+    """Return how many bytes of audio are missing of a file whose header ends at ``begin``."""
+    # Some programs count the header, too, all of it or but the first 8 bytes.
     missing = max(0, promised - total)
     return 0 if missing <= _HEADER_BYTES or missing in (begin, begin - 8) else missing
 
