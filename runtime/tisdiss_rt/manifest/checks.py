@@ -66,20 +66,24 @@ def check(manifest: Manifest) -> None:
         )
         need(manifest.stream is None and not manifest.state, "stream and state are for streaming bundles")
     _check_depths(manifest, need)
+    _check_parts(manifest, need)
+    for file in manifest.files():
+        path = PurePosixPath(file.path)
+        outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
+        need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
+
+
+def _check_parts(manifest: Manifest, need: Callable[[bool, str], None]) -> None:
     names = [part.name for part in manifest.parts]
     need(len(set(names)) == len(names), "parts must have different names")
     for part in manifest.parts:
         if part.name == VOICE:
-            _check_voice(part, rate, need)
+            _check_voice(part, manifest.sample_rate, need)
         if part.name == ESTIMATE:
             need(manifest.tells_change, "the part estimate needs the block's output change")
             _check_estimate(part.values, manifest.kind, need)
         known_part = part.name in PARTS or not part.required
         need(known_part, f"needs the part {part.name!r}, which this tisdiss-rt does not know; upgrade")
-    for file in manifest.files():
-        path = PurePosixPath(file.path)
-        outside = path.is_absolute() or ".." in path.parts or set(file.path) & {"\\", ":"}
-        need(bool(path.parts) and not outside, f"the path {file.path!r} leaves the bundle")
 
 
 def _check_voice(part: Part, rate: int, need: Callable[[bool, str], None]) -> None:
