@@ -134,7 +134,7 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         given = of_array(mix, sample_rate, "the mixture")
-        wanted = wanted_of(talkers, voice, channels, MOST_TALKERS, self._voices)
+        wanted = wanted_of(talkers, voice, channels, MOST_TALKERS, self._voices, self._sources)
         plan = self.plan(
             budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s, min_gain_db=min_gain_db
         )
@@ -183,7 +183,7 @@ class Separator:
             OptionError: an option has an impossible value.
         """
         targets = [Path(target) for target in paths]
-        wanted = wanted_of(talkers, voice, channels, len(targets), self._voices)
+        wanted = wanted_of(talkers, voice, channels, len(targets), self._voices, self._sources)
         plan = self.plan(
             budget_ms=budget_ms, depth=depth, min_depth=min_depth, window_s=window_s, min_gain_db=min_gain_db
         )

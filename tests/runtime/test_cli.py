@@ -217,6 +217,25 @@ def test_folders_and_files_that_nobody_may_read_are_told(separate, noise, monkey
     assert names() == ["talk_spk1.wav", "talk_spk2.wav"]
 
 
+def test_links_in_a_folder_are_followed_once(separate, noise):
+    write("rec/a/talk.wav", noise(300))
+    write("elsewhere/more/talk.wav", noise(200))
+    Path("rec/1st").symlink_to("a")  # the same folder again, by a name that sorts before
+    Path("rec/a/up").symlink_to("..")
+    Path("rec/far").symlink_to("../elsewhere")
+    Path("rec/gone.wav").symlink_to("nowhere.wav")
+    Path("rec/loop.wav").symlink_to("loop.wav")
+    Path("rec/nowhere").symlink_to("gone")
+    status, _, err = separate("rec", "--quiet")
+    assert status == 1
+    problems = err.splitlines()
+    assert len(problems) == 2
+    assert "rec/gone.wav: no such file" in problems[0]
+    assert "rec/loop.wav: " in problems[1]
+    found = [path.as_posix() for path in sorted(Path("separated").rglob("*_spk1.wav"))]
+    assert found == ["separated/a/talk_spk1.wav", "separated/far/more/talk_spk1.wav"]
+
+
 def test_names_that_no_file_can_have_do_not_end_the_others(separate, noise):
     write("talk.wav", noise(300))
     Path("loop.wav").symlink_to("loop.wav")

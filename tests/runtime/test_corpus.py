@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing import active_children
 from pathlib import Path
@@ -30,7 +30,7 @@ from tisdiss_rt.corpus.run import Job, run
 from tisdiss_rt.corpus.voices import Outcome, expected_db
 from tisdiss_rt.corpus.workers import Task, Workers
 from tisdiss_rt.engine import cores
-from tisdiss_rt.errors import OptionError, OutputError
+from tisdiss_rt.errors import AudioError, OptionError, OutputError
 from tisdiss_rt.estimate.estimator import Estimated
 from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.separation import Found
@@ -535,7 +535,7 @@ def test_results_that_are_there(recordings, gain_toy, tmp_path):
     ):
         start(job)
     write_manifest(manifest, [{"audio_filepath": "b.flac"}])
-    with pytest.raises(OptionError, match=r"has results of another manifest: its line 1 is not b\.flac"):
+    with pytest.raises(OptionError, match=r"results of another manifest: its line 1 is not this part of b"):
         start(dataclasses.replace(job, resume=True))
     start(dataclasses.replace(job, force=True))
     assert {row["parent"] for row in rows_of(tmp_path / "out" / "manifest.jsonl")} == {"b.flac"}
@@ -547,6 +547,50 @@ def test_results_that_are_there(recordings, gain_toy, tmp_path):
         pytest.raises(OutputError, match="another run is at work"),
     ):
         Ledger(tmp_path / "other", Shard(), True, False)
+
+
+@pytest.mark.parametrize("is_broken", [False, True])
+def test_another_part_of_a_file_is_another_entry(recordings, gain_toy, tmp_path, is_broken):
+    _, manifest = recordings
+    part = {"audio_filepath": "text.wav" if is_broken else "a.wav", "offset": 0.1, "duration": 0.2}
+    out, engine = tmp_path / "out", ("--bundle", gain_toy, *FIXED)
+    again = ("separate", "--manifest", manifest, "-o", out, *engine, "--resume")
+    for whole in ({**part, "offset": None}, part):
+        shutil.rmtree(out, ignore_errors=True)
+        write_manifest(manifest, [whole])
+        for _ in range(2):
+            assert invoke(*again).exit_code == is_broken
+        for other in ({**part, "duration": 0.3}, {**part, "duration": None}):
+            write_manifest(manifest, [other])
+            assert "has results of another manifest" in str(invoke(*again).exception)
+
+
+def test_a_manifest_that_can_be_read_once_is_refused(recordings, gain_toy, tmp_path):
+    _, manifest = recordings
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for given in (pipe, manifest.parent):
+        result = invoke("separate", "--manifest", given, "-o", tmp_path / "out", "--bundle", gain_toy, *FIXED)
+        assert f"{given} is no file; write the manifest into one" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_manifest_that_changes_meanwhile_is_told(recordings, gain_toy, tmp_path):
+    _, manifest = recordings
+    write_manifest(manifest, [{"audio_filepath": "a.wav"}, {"audio_filepath": "b.flac"}])
+
+    @contextmanager
+    def shortened(task):
+        write_manifest(manifest, [{"audio_filepath": "a.wav"}])
+        with Workers(1, task) as workers:
+            yield workers
+
+    job = job_of(manifest, tmp_path / "out", gain_toy)
+    with pytest.raises(AudioError, match="changed while it was read; go on with --resume"):
+        run(job, shortened, Lines())
+    write_manifest(manifest, [{"audio_filepath": "a.wav"}, {"audio_filepath": "b.flac"}])
+    progress = run(dataclasses.replace(job, resume=True), partial(Workers, 1), Lines())
+    assert (progress.before, progress.done) == (1, 2)
 
 
 @pytest.mark.parametrize(

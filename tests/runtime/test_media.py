@@ -30,10 +30,10 @@ def sound() -> np.ndarray:
     return np.round(np.stack([mono, 0.5 * mono], axis=1) * 32768) / 32768
 
 
-def write(path: Path, samples: np.ndarray, codec: str, with_picture: bool = False, title: str = "") -> Path:
+def write(path: Path, samples: np.ndarray, codec: str, pictures: int = 0, title: str = "") -> Path:
     with av.open(str(path), "w") as container:
         container.metadata["title"] = title
-        if with_picture:
+        if pictures:
             picture = container.add_stream("mpeg4", rate=25)
             picture.width = picture.height = 64
             picture.pix_fmt = "yuv420p"
@@ -50,8 +50,8 @@ def write(path: Path, samples: np.ndarray, codec: str, with_picture: bool = Fals
             if piece is not None:
                 container.mux(track.encode(piece))
         container.mux(track.encode(None))
-        if with_picture:
-            for number in range(10):
+        if pictures:
+            for number in range(pictures):
                 image = av.VideoFrame(64, 64, "yuv420p")
                 image.pts = number
                 container.mux(picture.encode(image))
@@ -86,11 +86,15 @@ def test_lossy_files_give_nearly_the_sound(tmp_path: Path, name: str, codec: str
     assert 10 * np.log10(np.square(part).sum() / np.square(error).sum()) > 12
 
 
-def test_the_sound_of_a_film_is_separated(tmp_path: Path, gain_toy: Path) -> None:
-    film = write(tmp_path / "film.mp4", sound(), "aac", with_picture=True)
+@pytest.mark.parametrize(("name", "codec"), [("film.mp4", "aac"), ("film.mkv", "flac")])
+@pytest.mark.parametrize("pictures", [10, 150])  # for less time than there is sound, and for more
+def test_the_sound_of_a_film_is_separated(
+    tmp_path: Path, gain_toy: Path, name: str, codec: str, pictures: int
+) -> None:
+    film = write(tmp_path / name, sound(), codec, pictures)
     result = invoke("separate", film, "-o", tmp_path / "out", "--bundle", gain_toy)
     assert result.exit_code == 0, result.output
-    one, rate = soundfile.read(tmp_path / "out" / "film_spk1.wav")
+    one, rate = soundfile.read(tmp_path / "out" / f"{film.stem}_spk1.wav")
     assert (rate, len(one)) == (48000, pytest.approx(3 * 48000, abs=4096))
 
 

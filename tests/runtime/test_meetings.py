@@ -14,7 +14,8 @@ from test_talkers import RATE, Tags, in_turns
 
 from tisdiss_rt import AudioError, OptionError, SeparationWarning, Separator
 from tisdiss_rt.talkers.activity import Activity, activity_of
-from tisdiss_rt.talkers.recording import Recording, Wanted, settled
+from tisdiss_rt.talkers.recording import Recording, Wanted, settled, wanted_of
+from tisdiss_rt.talkers.sample import Voices
 from tisdiss_rt.talkers.turns import Turn, rttm
 from tisdiss_rt.talkers.waiting import Waiting
 
@@ -139,6 +140,14 @@ def test_the_number_of_talkers_is_checked():
     for talkers in (0, 9, -1, 2.5, 2.0, True, "many"):
         with pytest.raises(OptionError, match="from 1 to 8"):
             Wanted(talkers)
+
+
+def test_more_sources_than_can_be_told_apart_are_refused():
+    voices = Voices(Tags(), RATE)
+    assert wanted_of("auto", None, "mix", 8, voices, 4).most == 8
+    assert wanted_of(None, None, "mix", 8, voices, 6).talkers is None
+    with pytest.raises(OptionError, match="a network of at most 4 sources; this one has 5"):
+        wanted_of(2, None, "mix", 8, voices, 5)
 
 
 def test_rttm_has_a_line_for_each_turn():

@@ -125,6 +125,63 @@ def test_a_disk_that_is_too_slow(paths, noise, monkeypatch):
     assert all(soundfile.info(path).frames == recorder.samples for path in paths if path.exists())
 
 
+def test_sound_that_comes_faster_than_the_disk_takes_it_waits(paths, noise, monkeypatch):
+    monkeypatch.setattr(recording, "_MOST_WAITING_S", 1.0)
+    write = recording.write
+    monkeypatch.setattr(recording, "write", lambda *data: (time.sleep(0.005), write(*data)))
+    recorder, sound = Recorder(paths, RATE), noise(3, 12 * RATE)
+    for piece in np.array_split(sound, 48, axis=1):
+        recorder.put(piece)
+        recorder.keep_up()
+    recorder.close()
+    assert recorder.problem is None
+    np.testing.assert_array_equal(read(paths), sound)
+
+
+def test_silence_of_any_length(paths, noise, monkeypatch):
+    """It takes no memory, goes on in further files, and does not count as a disk that is behind."""
+    monkeypatch.setattr(recording, "_MOST_BYTES", 4 * 50 * RATE)
+    recorder, sound, long = Recorder(paths, RATE), noise(3, 2 * RATE), 120 * RATE
+    recorder.put(sound[:, :100])
+    recorder.put_silence(long)
+    recorder.put(sound[:, 100:])
+    recorder.close()
+    assert recorder.problem is None
+    parts = [read(recorder.paths[first : first + 3]) for first in range(0, len(recorder.paths), 3)]
+    expected = np.insert(sound, [100] * long, 0.0, axis=1)
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected)
+
+
+def test_whatever_ends_the_writing_is_told(paths, noise, monkeypatch):
+    recorder, sound = Recorder(paths, RATE), noise(3, RATE)
+    recorder.put(sound)
+    while recorder.samples < RATE:
+        time.sleep(0.001)
+
+    def fail(*data):
+        raise MemoryError
+
+    monkeypatch.setattr(recorder, "_grow", fail)
+    recorder.put(sound)
+    recorder.close()
+    assert "recording ended, 1.0 s are kept" in str(recorder.problem)
+    assert "MemoryError" in str(recorder.problem)
+    np.testing.assert_array_equal(read(paths), sound)
+
+
+def test_a_shorter_recording_leaves_no_parts_of_a_longer_one(paths, noise):
+    folder = paths[0].parent
+    folder.mkdir()
+    for name in ("mixture.wav", "mixture_2.wav", "spk2_11.wav", "mixture_2nd_take.wav"):
+        soundfile.write(folder / name, noise(RATE), RATE)
+    recorder = Recorder(paths, RATE)
+    assert (folder / "mixture_2.wav").exists()  # there is no sound as yet
+    recorder.put(noise(3, RATE))
+    recorder.close()
+    names = ["mixture.wav", "mixture_2nd_take.wav", "spk1.wav", "spk2.wav"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+
+
 def test_a_full_file_goes_on_in_the_next(paths, noise, monkeypatch):
     monkeypatch.setattr(recording, "_MOST_BYTES", 60000)
     old = paths[0].with_stem("mixture_2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
@@ -35,7 +36,8 @@ class MediaFile:
     """The first sound track of a file, read from start to end; attributes and `read` as soundfile has them.
 
     The file stays open as long as its owner keeps it so. Nothing else is opened, whatever playlists name.
-    ``frames`` is what the container says, which is true to a quarter of a second; 0 where it does not know.
+    ``frames`` is what the container says, of the track if it can, which is true to a quarter of a second; 0
+    where it does not know.
     Where a packet is damaged, silence takes its place, and ``lost`` counts those frames.
     Raises MediaError for what FFmpeg cannot open, or where there is no sound.
     """
@@ -57,9 +59,7 @@ class MediaFile:
             raise MediaError("has no sound track that can be decoded")
         self.samplerate: int = tracks[0].rate
         self.channels: int = tracks[0].codec_context.channels
-        says_length = any(name in self._container.format.name for name in _WITH_LENGTH)
-        length_us = self._container.duration if says_length else None
-        self.frames = round((length_us or 0) / 1e6 * self.samplerate)
+        self.frames = round(_length_s(self._container, tracks[0]) * self.samplerate)
         self.lost = 0
         self._resampler = av.AudioResampler(format="fltp", rate=self.samplerate)
         self._blocks = self._decoded(tracks[0])
@@ -111,6 +111,19 @@ class MediaFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._container.close()
+
+
+def _length_s(container: Any, track: Any) -> float:
+    """Return how long a track is, else the container, whose pictures may be longer; 0 if neither is told."""
+    form = container.format.name
+    if "mp4" in form and track.duration:
+        return float(track.duration * track.time_base)
+    clock = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", track.metadata.get("DURATION", ""))
+    if "matroska" in form and clock:  # when it ends
+        hours, minutes, seconds = map(float, clock.groups())
+        begin_s = float((track.start_time or 0) * track.time_base)
+        return max(0.0, 3600 * hours + 60 * minutes + seconds - begin_s)
+    return (container.duration or 0) / 1e6 if any(name in form for name in _WITH_LENGTH) else 0.0
 
 
 def _reason(error: Exception) -> str:

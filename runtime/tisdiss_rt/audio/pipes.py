@@ -128,7 +128,7 @@ class PipeReader:
         given = self._given
         left = sys.maxsize if given.size is None else given.size
         self._copied = len(given.begin)
-        with os.fdopen(into, "wb", buffering=0) as pipe, suppress(OSError):  # nobody reads it any more
+        with os.fdopen(into, "wb", buffering=0) as pipe, suppress(OSError, ValueError):  # is closed
             pipe.write(given.begin)
             while piece := source.read1(min(left, _PIECE_BYTES)):  # type: ignore[attr-defined]
                 pipe.write(piece)

@@ -70,11 +70,21 @@ def _search(folder: Path, output: Path) -> list[Input]:
 
 
 def _files(folder: Path) -> tuple[list[Path], list[Input]]:
-    """Return the files in a folder and in those below it but for hidden ones, and what cannot be searched."""
+    """Return the files in a folder and in those below it but for hidden ones, and what cannot be searched.
+
+    Links are followed, but into no folder twice, as they may lead in circles.
+    """
     files: list[Path] = []
     errors: list[OSError] = []
-    for root, below, names in os.walk(folder, onerror=errors.append):
-        below[:] = [name for name in below if not name.startswith(".")]
+    searched = {os.path.realpath(folder)}
+    for root, below, names in os.walk(folder, onerror=errors.append, followlinks=True):
+        visible = [Path(root, name) for name in sorted(below) if not name.startswith(".")]
+        below.clear()
+        for path in sorted(visible, key=Path.is_symlink):  # what is really there comes first
+            place = os.path.realpath(path)
+            if place not in searched:
+                searched.add(place)
+                below.append(path.name)
         files += [path for name in names if not name.startswith(".") and _is_file(path := Path(root, name))]
     return sorted(files), [Input(error.filename, folder, error.strerror) for error in errors]
 
@@ -89,10 +99,8 @@ def _is_folder(path: Path) -> bool:
 def _is_file(path: Path) -> bool:
     try:
         return stat.S_ISREG(path.stat().st_mode)
-    except PermissionError:
-        return True  # which is told when it is opened
-    except OSError:
-        return False
+    except OSError:  # nobody may look at it, or a link leads nowhere: told when it is opened
+        return True
 
 
 def _is_result(path: Path, output: Path) -> bool:

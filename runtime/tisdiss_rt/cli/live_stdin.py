@@ -72,6 +72,7 @@ def _record(
     for block in reader.blocks(max(1, round(chunk_s * rate)), lambda: not stop.number):
         came_s = time.perf_counter()
         recorder.put(stream.process(intake.process(block)))
+        recorder.keep_up()
         chunks += 1
         late += time.perf_counter() - came_s > max(chunk_s, stream.step_s)
         samples += len(block)

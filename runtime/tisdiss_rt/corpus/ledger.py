@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from tisdiss_rt.audio.growing import lock, write
-from tisdiss_rt.corpus.entries import OFFSET, PATH, PROBLEM, BadLine, Entry, Shard
+from tisdiss_rt.corpus.entries import DURATION, OFFSET, PATH, PROBLEM, BadLine, Entry, Shard
 from tisdiss_rt.corpus.voices import Outcome
 from tisdiss_rt.errors import OptionError, OutputError
 
@@ -84,10 +84,10 @@ class Ledger:
         digest = self._done.get(entry.line)
         if digest is None or (digest == _BAD and isinstance(entry, Entry)):  # it was no entry, and now it is
             return False
-        if isinstance(entry, Entry) and digest != _digest(entry.fields[PATH], entry.start_s):
+        if isinstance(entry, Entry) and digest != _digest(entry.fields[PATH], entry.start_s, entry.length_s):
             anew = ", or begin anew with --force" if self._resumes else ""
             raise OptionError(
-                f"{self._folder} has results of another manifest: its line {entry.line} is not "
+                f"{self._folder} has results of another manifest: its line {entry.line} is not this part of "
                 f"{entry.fields[PATH]}; choose another folder with -o{anew}"
             )
         if not self._resumes:
@@ -131,7 +131,7 @@ class Ledger:
                 line, count, begin = row["line"], 0, at[0]
             count, end = count + 1, at[1]
             if count == row["voices"]:
-                self._done[line] = _digest(row["parent"], row["start_s"])
+                self._done[line] = _digest(row["parent"], row["start_s"], row.get("length_s"))
                 if PROBLEM in row:
                     self.failed.add(line)
                 begin = end
@@ -145,7 +145,8 @@ class Ledger:
                 break  # the last one, and its voices were not written down any more
             end = at[1]
             if PATH in row:
-                self._done[row["line"]] = _digest(row[PATH], row.get(OFFSET) or 0.0)
+                length_s = None if row.get(OFFSET) is None else row.get(DURATION)  # as `parse` has it
+                self._done[row["line"]] = _digest(row[PATH], row.get(OFFSET) or 0.0, length_s)
             elif self._done.setdefault(row["line"], _BAD) != _BAD:
                 continue  # it has become an entry since
             self.failed.add(row["line"])
@@ -165,8 +166,9 @@ class Ledger:
             file.close()
 
 
-def _digest(path: str, start_s: float) -> int:
-    return zlib.crc32(f"{path}\n{float(start_s)!r}".encode("utf-8", "surrogatepass"))
+def _digest(path: str, start_s: float, length_s: float | None) -> int:
+    length = None if length_s is None else float(length_s)
+    return zlib.crc32(f"{path}\n{float(start_s)!r}\n{length!r}".encode("utf-8", "surrogatepass"))
 
 
 def _encoded(row: dict[str, Any]) -> bytes:

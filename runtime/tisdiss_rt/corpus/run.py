@@ -14,7 +14,7 @@ from tisdiss_rt.corpus.ledger import Ledger, paths_of
 from tisdiss_rt.corpus.progress import Display, Log, Progress
 from tisdiss_rt.corpus.voices import Outcome
 from tisdiss_rt.corpus.workers import Task
-from tisdiss_rt.errors import OptionError
+from tisdiss_rt.errors import AudioError, OptionError
 
 
 class Separating(Protocol):
@@ -72,9 +72,11 @@ def run(
         open_separating: returns what separates.
         display: shows how it goes.
 
-    Raises AudioError where the manifest cannot be read, OptionError for what does not fit together,
-    OutputError where nothing can be written, and the errors of `Separator`.
+    Raises AudioError where the manifest cannot be read, or is another one at the end, OptionError for what
+    does not fit together, OutputError where nothing can be written, and the errors of `Separator`.
     """
+    if job.manifest.exists() and not job.manifest.is_file():  # as a pipe
+        raise OptionError(f"{job.manifest} is no file; write the manifest into one: it is read several times")
     progress = Progress(sum(1 for _ in read_lines(job.manifest, job.shard)))
     for path in (*paths_of(job.output, job.shard), job.log):
         if path.exists() and path.samefile(job.manifest):
@@ -103,6 +105,8 @@ def run(
                 for _ in entries:  # without any left, this notes lines that are none
                     pass
             log.tell(str(progress))
+            if progress.done != progress.total:
+                raise AudioError(f"{job.manifest}: changed while it was read; go on with --resume")
         finally:
             shutil.rmtree(job.making, ignore_errors=True)
     return progress

@@ -68,9 +68,9 @@ class Task:
         """Raise AudioError or OptionError where the options about talkers would fail every entry."""
         bundle = load(self.engine["bundle"])
         talkers, voice = self.options.get("talkers"), self.options.get("voice")
-        rate = bundle.manifest.sample_rate
+        rate, sources = bundle.manifest.sample_rate, bundle.manifest.sources
         voices = Voices(voiceprints_of(bundle), rate)
-        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST_TALKERS, voices)
+        wanted_of(talkers, voice, self.options.get("channels", "mix"), MOST_TALKERS, voices, sources)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ A thread of its own writes, since a disk may take its time.
 
 from __future__ import annotations
 
+import glob
 import queue
 import struct
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from io import FileIO
 from pathlib import Path
@@ -64,8 +66,8 @@ class Recorder:
         self._first, self._sample_rate = paths, sample_rate
         self._paths, self._begin = paths, 0  # of the latest files, and the samples before them
         self._folder = paths[0].parent
-        self._waiting: queue.SimpleQueue[Array | None] = queue.SimpleQueue()
-        self._waiting_samples = 0
+        self._waiting: queue.SimpleQueue[Array | int | None] = queue.SimpleQueue()
+        self._came = self._taken = 0  # samples of sound, by who puts them and by who writes them
         self._files: list[FileIO] = []
         self._ours: list[Path] = []  # but not what was there before, until the first sound
         try:
@@ -80,8 +82,18 @@ class Recorder:
     def put(self, tracks: Array) -> None:
         """Add (tracks, n); never waits."""
         if self.problem is None and tracks.shape[1]:
-            self._waiting_samples += tracks.shape[1]
+            self._came += tracks.shape[1]
             self._waiting.put(tracks)
+
+    def put_silence(self, samples: int) -> None:
+        """Add so many samples of silence to every track; never waits."""
+        if self.problem is None and samples:
+            self._waiting.put(samples)
+
+    def keep_up(self) -> None:
+        """Wait for the disk where it is far behind: for sound that comes faster than it is heard."""
+        while self.problem is None and self._behind_s() > _MOST_WAITING_S / 2:
+            time.sleep(_PIECE_S / 10)
 
     def close(self) -> None:
         """Write what is still waiting and end; files without a single sample are removed."""
@@ -98,14 +110,15 @@ class Recorder:
             if is_new:
                 self._claim(path, self._files[-1])
 
-    def _go_on(self) -> None:
-        """Go on in further files: mixture_2.wav and so on."""
+    def _go_on(self) -> int:
+        """Go on in further files, mixture_2.wav and so on; returns how many samples they hold."""
         for file in self._files:
             file.close()
         number = 1 + len(self.paths) // len(self._first)
         self._files, self._begin = [], self.samples
         self._paths = [path.with_stem(f"{path.stem}_{number}") for path in self._first]
         self._open(self._paths)
+        return self._room()
 
     def _claim(self, path: Path, file: FileIO) -> None:
         """Claim a file: write a recording of no length."""
@@ -122,43 +135,79 @@ class Recorder:
             with suppress(OSError):
                 path.unlink()
 
-    def _run(self) -> None:
-        gathered: list[Array] = []
-        with raised_priority():  # as all threads that share Python's lock
-            while (tracks := self._waiting.get()) is not None:
-                gathered.append(tracks)
-                if sum(piece.shape[1] for piece in gathered) >= _PIECE_S * self._sample_rate:
-                    self._write(np.concatenate(gathered, axis=1))
-                    gathered = []
-            if gathered:
-                self._write(np.concatenate(gathered, axis=1))
+    def _behind_s(self) -> float:
+        return (self._came - self._taken) / self._sample_rate
 
-    def _write(self, tracks: Array) -> None:
-        """Append (tracks, n) and bring the headers up to date, or cut the files to what was there."""
+    def _run(self) -> None:
+        with raised_priority():  # as all threads that share Python's lock
+            for piece in self._pieces():
+                try:
+                    self._append(piece)
+                except Exception as error:
+                    self._end_here(error)
+
+    def _pieces(self) -> Iterator[Array | int]:
+        """Yield what is to be written, in pieces worth it: (tracks, n), or so many samples of silence."""
+        gathered: list[Array] = []
+        while True:
+            came = self._waiting.get()
+            if isinstance(came, np.ndarray):
+                gathered.append(came)
+                if sum(piece.shape[1] for piece in gathered) < _PIECE_S * self._sample_rate:
+                    continue
+            if gathered:
+                yield np.concatenate(gathered, axis=1)
+                gathered = []
+            if came is None:
+                return
+            if isinstance(came, int):
+                yield came
+
+    def _append(self, piece: Array | int) -> None:
+        """Append (tracks, n), or so many samples of silence; raises OSError."""
+        if not isinstance(piece, int):
+            self._taken += piece.shape[1]
         if self.problem is not None:
             return
-        behind_s = (self._waiting_samples - self.samples - tracks.shape[1]) / self._sample_rate
-        after = self.samples + tracks.shape[1]
-        try:
-            if HEADER_BYTES + 4 * (after - self._begin) > _MOST_BYTES:
-                self._go_on()
-            if behind_s > _MOST_WAITING_S:
-                raise OSError(0, "the disk is too slow")
-            for path, file in zip(self._paths, self._files, strict=True):
-                if path not in self._ours:
-                    self._claim(path, file)
-            at = HEADER_BYTES + 4 * (self.samples - self._begin)
-            for file, track in zip(self._files, tracks, strict=True):
-                write(file.fileno(), track.astype("<f4").tobytes(), at)
-            for file in self._files:
-                write(file.fileno(), header(after - self._begin, self._sample_rate), 0)
-            self.samples = after
-            if self._paths[0] not in self.paths:
-                self.paths.extend(self._paths)
-        except OSError as error:
-            self._end_here(error)
+        if isinstance(piece, int):
+            while piece > 0:
+                part = min(piece, self._room() or self._go_on())
+                self._grow(part)
+                piece -= part
+            return
+        if self._behind_s() > _MOST_WAITING_S:
+            raise OSError(0, "the disk is too slow")
+        if piece.shape[1] > self._room():
+            self._go_on()
+        self._grow(piece.shape[1], piece)
 
-    def _end_here(self, error: OSError) -> None:
+    def _room(self) -> int:
+        """Return how many samples the latest files still hold."""
+        return (_MOST_BYTES - HEADER_BYTES) // 4 - (self.samples - self._begin)
+
+    def _grow(self, samples: int, tracks: Array | None = None) -> None:
+        """Append (tracks, samples), or silence, and bring the headers up to date; raises OSError."""
+        if self.samples == 0:
+            for path in _further(self._first):  # of an older recording, which was longer
+                with suppress(OSError):
+                    path.unlink()
+        for path, file in zip(self._paths, self._files, strict=True):
+            if path not in self._ours:
+                self._claim(path, file)
+        at, after = self.samples - self._begin, self.samples - self._begin + samples
+        for number, file in enumerate(self._files):
+            if tracks is None:  # what is beyond the end of a file is zero
+                file.truncate(HEADER_BYTES + 4 * after)
+            else:
+                write(file.fileno(), tracks[number].astype("<f4").tobytes(), HEADER_BYTES + 4 * at)
+        for file in self._files:
+            write(file.fileno(), header(after, self._sample_rate), 0)
+        self.samples += samples
+        if self._paths[0] not in self.paths:
+            self.paths.extend(self._paths)
+
+    def _end_here(self, error: Exception) -> None:
+        """Cut the files to what they had, and say that they end there."""
         for path, file in zip(self._paths, self._files, strict=False):  # not all may be open
             if path not in self._ours:
                 continue
@@ -167,9 +216,10 @@ class Recorder:
                 write(file.fileno(), header(kept, self._sample_rate), 0)
                 file.truncate(HEADER_BYTES + 4 * kept)
         kept_s = self.samples / self._sample_rate
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         self.problem = OutputError(
-            f"recording ended, {kept_s:.1f} s are kept in {self._folder}: {error.strerror}; make room, or "
-            "record elsewhere"
+            f"recording ended, {kept_s:.1f} s are kept in {self._folder}: {reason}; make room, or record "
+            "elsewhere"
         )
 
 
@@ -182,9 +232,16 @@ def targets(folder: Path, sources: int, force: bool) -> list[Path]:
 
 def check_free(paths: Sequence[Path], force: bool) -> None:
     """Raise OptionError if one of the files of a recording exists, or one in which a long one would go on."""
-    further = [
-        more for path in paths for more in sorted(path.parent.glob(f"{path.stem}_[0-9]*{path.suffix}"))
-    ]
-    existing = [path for path in (*paths, *further) if path.exists()]
+    existing = [path for path in (*paths, *_further(paths)) if path.exists()]
     if existing and not force:
         raise OptionError(f"{existing[0]} exists; --force overwrites")
+
+
+def _further(paths: Sequence[Path]) -> list[Path]:
+    """Return the files in which a long recording has gone on."""
+    return [
+        more
+        for path in paths
+        for more in sorted(path.parent.glob(f"{glob.escape(path.stem)}_*{path.suffix}"))
+        if more.stem.removeprefix(f"{path.stem}_").isdecimal()
+    ]

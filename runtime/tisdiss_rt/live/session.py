@@ -261,8 +261,8 @@ class LiveSession:
     def _record_silence(self, samples: int) -> None:
         """Keep the recording's time true where sound was missed."""
         if self._recorder is not None:
-            missed = round(samples * self._pair.sample_rate / self._pair.source.sample_rate)
-            self._recorder.put(np.zeros((len(self._peaks), missed), np.float32))
+            missed = samples * self._pair.sample_rate / self._pair.source.sample_rate
+            self._recorder.put_silence(round(missed))
 
 
 def _warm_up(stream: Stream) -> float:

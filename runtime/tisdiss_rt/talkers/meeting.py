@@ -24,6 +24,7 @@ from tisdiss_rt.talkers.assignment import (
 from tisdiss_rt.talkers.blocks import Blocks, Voiceprints
 
 MOST_TALKERS = 8  # people that are told apart
+MOST_SOURCES = 4  # of a network, as each of a block may be any of them
 # Squared distance, of that at which two voices may be one talker's, up to which two groups are one: of voices
 # that are heard for ever, and what comes to it where the briefer one is heard in the root of all blocks.
 ALIKE, ALIKE_BRIEF = 0.39, 1.75

@@ -22,7 +22,7 @@ from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
-from tisdiss_rt.talkers.meeting import MOST_TALKERS, who_is_who
+from tisdiss_rt.talkers.meeting import MOST_SOURCES, MOST_TALKERS, who_is_who
 from tisdiss_rt.talkers.outputs import apart, in_order, on_the_first
 from tisdiss_rt.talkers.records import of_one, ordered
 from tisdiss_rt.talkers.sample import Sample, Voices, who_of
@@ -68,6 +68,7 @@ def wanted_of(
     channels: str | int,
     most: int,
     voices: Voices,
+    sources: int,
 ) -> Wanted:
     """Return what is wanted of a recording, by the options of `separator.Separator`.
 
@@ -77,11 +78,14 @@ def wanted_of(
         channels: what is separated of the recording.
         most: see `Wanted`.
         voices: what tells whose a sample is.
+        sources: how many the network gives.
 
     Raises AudioError for a sample that cannot be used, and OptionError for options that cannot be.
     """
     if channels == "split" and (talkers is not None or voice is not None):
         raise OptionError("talkers and voice are of one signal, and channels='split' makes several")
+    if talkers is not None and sources > MOST_SOURCES:  # the ways to be one of the people are too many
+        raise OptionError(f"talkers need a network of at most {MOST_SOURCES} sources; this one has {sources}")
     return Wanted(talkers, min(most, MOST_TALKERS), voices.of(voice))
 
 
