@@ -226,6 +226,9 @@ def test_links_in_a_folder_are_followed_once(separate, noise):
     Path("rec/gone.wav").symlink_to("nowhere.wav")
     Path("rec/loop.wav").symlink_to("loop.wav")
     Path("rec/nowhere").symlink_to("gone")
+    write("rec/deep/er/talk.wav", noise(100))
+    Path("rec/b").symlink_to("deep/er")
+    Path("rec/results").symlink_to("../separated")
     status, _, err = separate("rec", "--quiet")
     assert status == 1
     problems = err.splitlines()
@@ -233,7 +236,10 @@ def test_links_in_a_folder_are_followed_once(separate, noise):
     assert "rec/gone.wav: no such file" in problems[0]
     assert "rec/loop.wav: " in problems[1]
     found = [path.as_posix() for path in sorted(Path("separated").rglob("*_spk1.wav"))]
-    assert found == ["separated/a/talk_spk1.wav", "separated/far/more/talk_spk1.wav"]
+    expected = ["a/talk_spk1.wav", "deep/er/talk_spk1.wav", "far/more/talk_spk1.wav"]
+    assert found == [f"separated/{name}" for name in expected]
+    assert separate("rec", "--quiet")[0] == 1
+    assert len(list(Path("separated").rglob("*.wav"))) == 6
 
 
 def test_names_that_no_file_can_have_do_not_end_the_others(separate, noise):

@@ -145,9 +145,13 @@ def test_the_number_of_talkers_is_checked():
 def test_more_sources_than_can_be_told_apart_are_refused():
     voices = Voices(Tags(), RATE)
     assert wanted_of("auto", None, "mix", 8, voices, 4).most == 8
+    assert wanted_of("auto", None, "mix", 8, voices, 5).most == 6
+    assert wanted_of(3, None, "mix", 8, voices, 6).talkers == 3
     assert wanted_of(None, None, "mix", 8, voices, 6).talkers is None
-    with pytest.raises(OptionError, match="a network of at most 4 sources; this one has 5"):
-        wanted_of(2, None, "mix", 8, voices, 5)
+    with pytest.raises(
+        OptionError, match="of a network of 6 sources at most 3 talkers can be told apart, not 4"
+    ):
+        wanted_of(4, None, "mix", 8, voices, 6)
 
 
 def test_rttm_has_a_line_for_each_turn():

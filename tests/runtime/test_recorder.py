@@ -172,13 +172,13 @@ def test_whatever_ends_the_writing_is_told(paths, noise, monkeypatch):
 def test_a_shorter_recording_leaves_no_parts_of_a_longer_one(paths, noise):
     folder = paths[0].parent
     folder.mkdir()
-    for name in ("mixture.wav", "mixture_2.wav", "spk2_11.wav", "mixture_2nd_take.wav"):
+    for name in ("mixture.wav", "mixture_2.wav", "spk2_3.wav", "mixture_20261130.wav"):
         soundfile.write(folder / name, noise(RATE), RATE)
     recorder = Recorder(paths, RATE)
     assert (folder / "mixture_2.wav").exists()  # there is no sound as yet
     recorder.put(noise(3, RATE))
     recorder.close()
-    names = ["mixture.wav", "mixture_2nd_take.wav", "spk1.wav", "spk2.wav"]
+    names = ["mixture.wav", "mixture_20261130.wav", "spk1.wav", "spk2.wav"]
     assert sorted(path.name for path in folder.iterdir()) == names
 
 

@@ -119,9 +119,10 @@ def _length_s(container: Any, track: Any) -> float:
     if "mp4" in form and track.duration:
         return float(track.duration * track.time_base)
     clock = re.fullmatch(r"(\d+):(\d\d):(\d\d\.\d+)", track.metadata.get("DURATION", ""))
-    if "matroska" in form and clock:  # when it ends
+    if "matroska" in form and clock:
         hours, minutes, seconds = map(float, clock.groups())
-        begin_s = float((track.start_time or 0) * track.time_base)
+        is_end = not any(name.startswith("_STATISTICS") for name in track.metadata)  # but for mkvmerge
+        begin_s = float((track.start_time or 0) * track.time_base) if is_end else 0.0
         return max(0.0, 3600 * hours + 60 * minutes + seconds - begin_s)
     return (container.duration or 0) / 1e6 if any(name in form for name in _WITH_LENGTH) else 0.0
 

@@ -29,8 +29,8 @@ class Input:
 def find(inputs: tuple[str, ...], output: Path) -> Iterator[Input]:
     """Yield what is to be separated, each once.
 
-    A folder is searched with those below it, which the output folder gets, too. Our own results are passed
-    over where the output folder is the one that is searched, or in it.
+    A folder is searched with those below it, which the output folder gets, too. Our own results in the output
+    folder are passed over.
     """
     from tisdiss_rt.audio.files import STDIN
 
@@ -62,8 +62,7 @@ def _search(folder: Path, output: Path) -> list[Input]:
         )
     readable = (*SUFFIXES, *media.SUFFIXES) if media.is_installed() else SUFFIXES
     audio = [path for path in found if path.suffix.lower() in readable]
-    if folder.resolve() in (output.resolve(), *output.resolve().parents):
-        audio = [path for path in audio if not _is_result(path, output)]
+    audio = [path for path in audio if not _is_result(path, output)]
     if not audio and not refused:
         return [Input(str(folder), output, "no audio files in this folder")]
     return refused + [Input(str(path), output / path.parent.relative_to(folder)) for path in audio]
@@ -72,20 +71,23 @@ def _search(folder: Path, output: Path) -> list[Input]:
 def _files(folder: Path) -> tuple[list[Path], list[Input]]:
     """Return the files in a folder and in those below it but for hidden ones, and what cannot be searched.
 
-    Links are followed, but into no folder twice, as they may lead in circles.
+    Links to folders are followed after all that is really there, and into no folder twice: they may lead in
+    circles.
     """
     files: list[Path] = []
     errors: list[OSError] = []
-    searched = {os.path.realpath(folder)}
-    for root, below, names in os.walk(folder, onerror=errors.append, followlinks=True):
-        visible = [Path(root, name) for name in sorted(below) if not name.startswith(".")]
-        below.clear()
-        for path in sorted(visible, key=Path.is_symlink):  # what is really there comes first
-            place = os.path.realpath(path)
-            if place not in searched:
-                searched.add(place)
-                below.append(path.name)
-        files += [path for name in names if not name.startswith(".") and _is_file(path := Path(root, name))]
+    searched: set[str] = set()
+    waiting = [folder]
+    for top in waiting:
+        for root, below, names in os.walk(top, onerror=errors.append):
+            below[:] = sorted(name for name in below if not name.startswith("."))
+            if (place := os.path.realpath(root)) in searched:
+                below.clear()
+                continue
+            searched.add(place)
+            waiting += [path for name in below if (path := Path(root, name)).is_symlink()]
+            visible = [Path(root, name) for name in names if not name.startswith(".")]
+            files += [path for path in visible if _is_file(path)]
     return sorted(files), [Input(error.filename, folder, error.strerror) for error in errors]
 
 
@@ -107,6 +109,6 @@ def _is_result(path: Path, output: Path) -> bool:
     """Return whether a file in the output folder was separated from another one."""
     from tisdiss_rt.audio.results import is_voice_path, origin_in
 
-    if not is_voice_path(path) or output.resolve() not in path.resolve().parents:
+    if not is_voice_path(path) or Path(os.path.realpath(output)) not in Path(os.path.realpath(path)).parents:
         return False
     return path.stem.startswith("stdin_") or origin_in(path) is not None

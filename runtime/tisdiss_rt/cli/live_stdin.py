@@ -72,9 +72,9 @@ def _record(
     for block in reader.blocks(max(1, round(chunk_s * rate)), lambda: not stop.number):
         came_s = time.perf_counter()
         recorder.put(stream.process(intake.process(block)))
-        recorder.keep_up()
         chunks += 1
         late += time.perf_counter() - came_s > max(chunk_s, stream.step_s)
+        recorder.keep_up()
         samples += len(block)
     recorder.put(stream.flush())
     problem = reader.problem(samples)

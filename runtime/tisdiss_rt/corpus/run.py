@@ -75,6 +75,7 @@ def run(
     Raises AudioError where the manifest cannot be read, or is another one at the end, OptionError for what
     does not fit together, OutputError where nothing can be written, and the errors of `Separator`.
     """
+    version = _version(job.manifest)
     if job.manifest.exists() and not job.manifest.is_file():  # as a pipe
         raise OptionError(f"{job.manifest} is no file; write the manifest into one: it is read several times")
     progress = Progress(sum(1 for _ in read_lines(job.manifest, job.shard)))
@@ -105,11 +106,20 @@ def run(
                 for _ in entries:  # without any left, this notes lines that are none
                     pass
             log.tell(str(progress))
-            if progress.done != progress.total:
+            if _version(job.manifest) != version:
                 raise AudioError(f"{job.manifest}: changed while it was read; go on with --resume")
         finally:
             shutil.rmtree(job.making, ignore_errors=True)
     return progress
+
+
+def _version(manifest: Path) -> tuple[int, int] | None:
+    """Return what tells whether a file was written to; None where it is gone."""
+    try:
+        found = manifest.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
 
 
 def _entries(job: Job) -> Iterator[Entry | BadLine]:

@@ -134,7 +134,7 @@ def _rows(entry: Entry, result: FileSeparation, of_each: int | None, output: Pat
         "line": entry.line,
         "voices": len(result.paths),
         "start_s": entry.start_s,
-        **({} if entry.length_s is None else {"length_s": entry.length_s}),
+        "length_s": entry.length_s,
         "depth": round(sum(depths) / max(1, len(depths)), 2),
         **({} if result.problem is None else {PROBLEM: result.problem}),
     }

@@ -15,7 +15,7 @@ A thread of its own writes, since a disk may take its time.
 
 from __future__ import annotations
 
-import glob
+import itertools
 import queue
 import struct
 import threading
@@ -36,6 +36,7 @@ HEADER_BYTES = 58
 _MOST_BYTES = 2**32 - 2**16  # beyond, the sizes of a WAV header overflow
 _PIECE_S = 0.25  # sound to gather before it is written
 _MOST_WAITING_S = 30.0  # for a disk that does not keep up
+_NEARLY = 0.9  # of it, from which on whoever can has to wait
 
 
 def header(samples: int, sample_rate: int) -> bytes:
@@ -69,6 +70,7 @@ class Recorder:
         self._waiting: queue.SimpleQueue[Array | int | None] = queue.SimpleQueue()
         self._came = self._taken = 0  # samples of sound, by who puts them and by who writes them
         self._files: list[FileIO] = []
+        self._full: list[FileIO] = []  # which stay open, so that nobody else records there
         self._ours: list[Path] = []  # but not what was there before, until the first sound
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,7 @@ class Recorder:
 
     def keep_up(self) -> None:
         """Wait for the disk where it is far behind: for sound that comes faster than it is heard."""
-        while self.problem is None and self._behind_s() > _MOST_WAITING_S / 2:
+        while self.problem is None and self._behind_s() > _NEARLY * _MOST_WAITING_S:
             time.sleep(_PIECE_S / 10)
 
     def close(self) -> None:
@@ -112,11 +114,10 @@ class Recorder:
 
     def _go_on(self) -> int:
         """Go on in further files, mixture_2.wav and so on; returns how many samples they hold."""
-        for file in self._files:
-            file.close()
         number = 1 + len(self.paths) // len(self._first)
+        self._full += self._files
         self._files, self._begin = [], self.samples
-        self._paths = [path.with_stem(f"{path.stem}_{number}") for path in self._first]
+        self._paths = [_part(path, number) for path in self._first]
         self._open(self._paths)
         return self._room()
 
@@ -128,8 +129,8 @@ class Recorder:
 
     def _leave(self) -> None:
         """Close the files; ours are removed if they have not a single sample."""
-        for file in self._files:
-            with suppress(OSError):  # told already, or closed before
+        for file in (*self._full, *self._files):
+            with suppress(OSError):  # told already
                 file.close()
         for path in self._ours if self.samples == 0 else ():
             with suppress(OSError):
@@ -140,11 +141,11 @@ class Recorder:
 
     def _run(self) -> None:
         with raised_priority():  # as all threads that share Python's lock
-            for piece in self._pieces():
-                try:
+            try:
+                for piece in self._pieces():
                     self._append(piece)
-                except Exception as error:
-                    self._end_here(error)
+            except Exception as error:
+                self._end_here(error)
 
     def _pieces(self) -> Iterator[Array | int]:
         """Yield what is to be written, in pieces worth it: (tracks, n), or so many samples of silence."""
@@ -167,8 +168,6 @@ class Recorder:
         """Append (tracks, n), or so many samples of silence; raises OSError."""
         if not isinstance(piece, int):
             self._taken += piece.shape[1]
-        if self.problem is not None:
-            return
         if isinstance(piece, int):
             while piece > 0:
                 part = min(piece, self._room() or self._go_on())
@@ -188,7 +187,7 @@ class Recorder:
     def _grow(self, samples: int, tracks: Array | None = None) -> None:
         """Append (tracks, samples), or silence, and bring the headers up to date; raises OSError."""
         if self.samples == 0:
-            for path in _further(self._first):  # of an older recording, which was longer
+            for path in _parts_of(self._first):  # of an older recording, which was longer
                 with suppress(OSError):
                     path.unlink()
         for path, file in zip(self._paths, self._files, strict=True):
@@ -207,7 +206,13 @@ class Recorder:
             self.paths.extend(self._paths)
 
     def _end_here(self, error: Exception) -> None:
-        """Cut the files to what they had, and say that they end there."""
+        """Say that the files end with what they have, and cut off what is half."""
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        kept_s = self.samples / self._sample_rate
+        self.problem = OutputError(
+            f"recording ended, {kept_s:.1f} s are kept in {self._folder}: {reason}; make room, or record "
+            "elsewhere"
+        )
         for path, file in zip(self._paths, self._files, strict=False):  # not all may be open
             if path not in self._ours:
                 continue
@@ -215,12 +220,6 @@ class Recorder:
                 kept = self.samples - self._begin
                 write(file.fileno(), header(kept, self._sample_rate), 0)
                 file.truncate(HEADER_BYTES + 4 * kept)
-        kept_s = self.samples / self._sample_rate
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        self.problem = OutputError(
-            f"recording ended, {kept_s:.1f} s are kept in {self._folder}: {reason}; make room, or record "
-            "elsewhere"
-        )
 
 
 def targets(folder: Path, sources: int, force: bool) -> list[Path]:
@@ -232,16 +231,23 @@ def targets(folder: Path, sources: int, force: bool) -> list[Path]:
 
 def check_free(paths: Sequence[Path], force: bool) -> None:
     """Raise OptionError if one of the files of a recording exists, or one in which a long one would go on."""
-    existing = [path for path in (*paths, *_further(paths)) if path.exists()]
+    further = [
+        more for path in paths for more in sorted(path.parent.glob(f"{path.stem}_[0-9]*{path.suffix}"))
+    ]
+    existing = [path for path in (*paths, *further) if path.exists()]
     if existing and not force:
         raise OptionError(f"{existing[0]} exists; --force overwrites")
 
 
-def _further(paths: Sequence[Path]) -> list[Path]:
-    """Return the files in which a long recording has gone on."""
-    return [
-        more
-        for path in paths
-        for more in sorted(path.parent.glob(f"{glob.escape(path.stem)}_*{path.suffix}"))
-        if more.stem.removeprefix(f"{path.stem}_").isdecimal()
-    ]
+def _parts_of(paths: Sequence[Path]) -> list[Path]:
+    """Return the files in which a long recording has gone on: mixture_2.wav and so on, without a gap."""
+    found: list[Path] = []
+    for number in itertools.count(2):
+        there = [more for path in paths if (more := _part(path, number)).exists()]
+        if not there:
+            return found
+        found += there
+
+
+def _part(path: Path, number: int) -> Path:
+    return path.with_stem(f"{path.stem}_{number}")

@@ -10,6 +10,7 @@ sound goes on. The talkers are learnt again from the result, and so on until not
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -90,8 +91,7 @@ def settled_on(
     Two sources of a block are two talkers, where there are as many.
     """
     sources = evidence.counts.shape[1]
-    ways = itertools.permutations if len(talkers) >= sources else _repeated
-    pairs = np.array(list(ways(range(len(talkers)), sources)))
+    pairs = np.array(list(_ways(len(talkers), sources)))
     who: Order = np.zeros(0, np.int64)
     for _ in range(ROUNDS):
         before, who = who, best_path(fit_of(blocks, evidence, talkers, voiceprints), evidence.active, pairs)
@@ -101,8 +101,16 @@ def settled_on(
     return who, talkers
 
 
-def _repeated(talkers: range, sources: int) -> Iterable[tuple[int, ...]]:
-    return itertools.product(talkers, repeat=sources)
+def _ways(talkers: int, sources: int) -> Iterable[tuple[int, ...]]:
+    """Return the talkers that the sources of a block may be: one each, where there are as many."""
+    if talkers >= sources:
+        return itertools.permutations(range(talkers), sources)
+    return itertools.product(range(talkers), repeat=sources)
+
+
+def number_of_ways(talkers: int, sources: int) -> int:
+    """Return in how many ways the sources of a block may be the talkers."""
+    return math.perm(talkers, sources) if talkers >= sources else talkers**sources
 
 
 def are_together(evidence: Evidence) -> bool:

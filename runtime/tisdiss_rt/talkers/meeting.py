@@ -17,6 +17,7 @@ from tisdiss_rt.talkers.assignment import (
     are_together,
     evidence_of,
     grouped,
+    number_of_ways,
     pooled,
     settled_on,
     stretches_of,
@@ -24,10 +25,16 @@ from tisdiss_rt.talkers.assignment import (
 from tisdiss_rt.talkers.blocks import Blocks, Voiceprints
 
 MOST_TALKERS = 8  # people that are told apart
-MOST_SOURCES = 4  # of a network, as each of a block may be any of them
+MOST_WAYS = 2000  # in which the sources of a block may be them
 # Squared distance, of that at which two voices may be one talker's, up to which two groups are one: of voices
 # that are heard for ever, and what comes to it where the briefer one is heard in the root of all blocks.
 ALIKE, ALIKE_BRIEF = 0.39, 1.75
+
+
+def most_talkers(sources: int) -> int:
+    """Return how many people can be told apart by a network of so many sources."""
+    ways = [number_of_ways(talkers, sources) for talkers in range(1, MOST_TALKERS + 1)]
+    return next((number for number, count in enumerate(ways) if count > MOST_WAYS), MOST_TALKERS)
 
 
 def who_is_who(

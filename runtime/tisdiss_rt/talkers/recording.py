@@ -22,7 +22,7 @@ from tisdiss_rt.planning.plan import Step
 from tisdiss_rt.talkers.activity import Activity, activity_of
 from tisdiss_rt.talkers.assignment import Order, assign
 from tisdiss_rt.talkers.blocks import PARTS, Blocks, Describer, Voiceprints
-from tisdiss_rt.talkers.meeting import MOST_SOURCES, MOST_TALKERS, who_is_who
+from tisdiss_rt.talkers.meeting import MOST_TALKERS, most_talkers, who_is_who
 from tisdiss_rt.talkers.outputs import apart, in_order, on_the_first
 from tisdiss_rt.talkers.records import of_one, ordered
 from tisdiss_rt.talkers.sample import Sample, Voices, who_of
@@ -84,9 +84,11 @@ def wanted_of(
     """
     if channels == "split" and (talkers is not None or voice is not None):
         raise OptionError("talkers and voice are of one signal, and channels='split' makes several")
-    if talkers is not None and sources > MOST_SOURCES:  # the ways to be one of the people are too many
-        raise OptionError(f"talkers need a network of at most {MOST_SOURCES} sources; this one has {sources}")
-    return Wanted(talkers, min(most, MOST_TALKERS), voices.of(voice))
+    wanted = Wanted(talkers, min(most, most_talkers(sources)), voices.of(voice))
+    if talkers not in (None, AUTO) and int(talkers) > most_talkers(sources):
+        told = f"of a network of {sources} sources at most {most_talkers(sources)} talkers can be told apart"
+        raise OptionError(f"{told}, not {talkers}")
+    return wanted
 
 
 @dataclass
