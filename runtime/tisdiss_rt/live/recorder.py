@@ -15,7 +15,6 @@ A thread of its own writes, since a disk may take its time.
 
 from __future__ import annotations
 
-import itertools
 import queue
 import struct
 import threading
@@ -242,11 +241,11 @@ def check_free(paths: Sequence[Path], force: bool) -> None:
 def _parts_of(paths: Sequence[Path]) -> list[Path]:
     """Return the files in which a long recording has gone on: mixture_2.wav and so on, without a gap."""
     found: list[Path] = []
-    for number in itertools.count(2):
-        there = [more for path in paths if (more := _part(path, number)).exists()]
-        if not there:
-            return found
+    number = 2
+    while there := [more for path in paths if (more := _part(path, number)).exists()]:
         found += there
+        number += 1
+    return found
 
 
 def _part(path: Path, number: int) -> Path:
